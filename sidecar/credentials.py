@@ -1,0 +1,66 @@
+"""The credentials that OAuth 1.0a hands around (RFC 5849 §1.1), as values that show no secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+class Secret:
+    """A text that neither repr, str, format nor pickle gives away; `reveal()` does."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """Return the text itself: only for a signature, a request or a 0600 file."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self.__text == other.__text
+
+    def __hash__(self) -> int:
+        return hash(self.__text)
+
+    def __bool__(self) -> bool:
+        return bool(self.__text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryCredentials:
+    """A request token (RFC 5849 §2.1), as Jira keeps it for 600 seconds."""
+
+    token: Secret
+    token_secret: Secret
+    issued_at: float
+    """Unix time at which Jira gave it, by our clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCredentials:
+    """An access token (RFC 5849 §2.3) with what Jira says about its life."""
+
+    token: Secret
+    token_secret: Secret
+    session_handle: Secret | None = None
+    """Renews the token while the session lives; None where Jira gave none."""
+    expires_at: float | None = None
+    """Unix time of the token's end; None where Jira named none."""
+    session_expires_at: float | None = None
+    """Unix time after which not even renewal works."""
+    user: str | None = None
+    """The Jira user name that the token acts as."""
+    display_name: str | None = None
+    server_url: str | None = None
+    """What Jira calls itself: serverInfo.baseUrl."""

@@ -1,0 +1,171 @@
+"""Every error that a user can meet.
+
+    SidecarError                      exit 70, 500 proxy_internal_error
+    ├── UsageError                    exit 2
+    ├── ConfigError                   exit 78, 503 proxy_configuration_error
+    ├── StoreError                    exit 73
+    ├── AddressInUse                  exit 75
+    ├── NotAuthorized                 exit 77, 503 proxy_configuration_error
+    ├── JiraError                     exit 22
+    ├── RequestRefused                the client's fault: 4xx or 508, with a status of its own
+    ├── Overloaded                    503 connection_limit_reached
+    └── UpstreamError                 exit 69, 502 or 504
+        ├── NameNotResolved           502 dns_error
+        ├── ConnectionRefused         502 connection_refused
+        ├── ConnectionLost            502 connection_terminated
+        ├── CertificateError          502 tls_certificate_error
+        ├── TLSError                  502 tls_protocol_error
+        ├── ProtocolError             502 http_protocol_error
+        ├── NotJira                   502 http_protocol_error
+        ├── ConnectTimeout            504 connection_timeout
+        └── ResponseTimeout           504 http_response_timeout
+
+An error's text says what is wrong and where; its hint says what to do.  Exit codes are those of
+sysexits(3), statuses RFC 9110's, Proxy-Status tokens RFC 9209 §2.3's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SidecarError(Exception):
+    """What happened, and in `hint` what to do about it."""
+
+    exit_code: ClassVar[int] = 70
+    status: int = 500
+    proxy_error: str = "proxy_internal_error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SidecarError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+
+
+class ConfigError(SidecarError):
+    """The configuration, a key or a file's permission is invalid."""
+
+    exit_code = 78
+    status = 503
+    proxy_error = "proxy_configuration_error"
+
+
+class StoreError(SidecarError):
+    """A key, configuration or token cannot be written."""
+
+    exit_code = 73
+
+
+class AddressInUse(SidecarError):
+    """Another process listens where the sidecar should."""
+
+    exit_code = 75
+
+
+class NotAuthorized(SidecarError):
+    """There is no usable access token, or the dance did not yield one."""
+
+    exit_code = 77
+    status = 503
+    proxy_error = "proxy_configuration_error"
+
+
+class JiraError(SidecarError):
+    """Jira answered a request of `sidecar request` with 4xx or 5xx."""
+
+    exit_code = 22
+
+
+class RequestRefused(SidecarError):
+    """A client's request that is not forwarded; `status` is the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        hint: str = "",
+        *,
+        proxy_error: str = "http_request_error",
+        fields: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.proxy_error = proxy_error
+        self.fields = fields
+
+
+class Overloaded(SidecarError):
+    """Too many requests wait already, or the sidecar is shutting down."""
+
+    status = 503
+    proxy_error = "connection_limit_reached"
+
+
+class UpstreamError(SidecarError):
+    """Jira cannot be reached, or what answers is not HTTP."""
+
+    exit_code = 69
+    status = 502
+    proxy_error = "destination_unavailable"
+
+
+class NameNotResolved(UpstreamError):
+    """Jira's host name has no address."""
+
+    proxy_error = "dns_error"
+
+
+class ConnectionRefused(UpstreamError):
+    """Nothing listens at Jira's address, or no route leads there."""
+
+    proxy_error = "connection_refused"
+
+
+class ConnectionLost(UpstreamError):
+    """The connection ended before the answer did."""
+
+    proxy_error = "connection_terminated"
+
+
+class CertificateError(UpstreamError):
+    """Jira's TLS certificate is not to be trusted."""
+
+    proxy_error = "tls_certificate_error"
+
+
+class TLSError(UpstreamError):
+    """TLS could not be agreed on."""
+
+    proxy_error = "tls_protocol_error"
+
+
+class ProtocolError(UpstreamError):
+    """The answer is not valid HTTP."""
+
+    proxy_error = "http_protocol_error"
+
+
+class NotJira(UpstreamError):
+    """Something answered that is not Jira's OAuth provider: a login page, a gateway."""
+
+    proxy_error = "http_protocol_error"
+
+
+class ConnectTimeout(UpstreamError):
+    """No connection within `timeouts.connect`."""
+
+    status = 504
+    proxy_error = "connection_timeout"
+
+
+class ResponseTimeout(UpstreamError):
+    """No response head within `timeouts.response`, or a pause beyond `timeouts.idle`."""
+
+    status = 504
+    proxy_error = "http_response_timeout"
