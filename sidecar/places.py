@@ -1,0 +1,79 @@
+"""Where files are: the folders of XDG's base directory specification, and those systemd gives.
+
+All by the environment that is passed in, so that what a test passes is all that counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sidecar.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/sidecar/config.toml")
+
+
+def user_config(environ: Mapping[str, str]) -> Path:
+    """Return where `init` puts the configuration: $SIDECAR_CONFIG, else the XDG folder's file."""
+    if environ.get("SIDECAR_CONFIG"):
+        return Path(environ["SIDECAR_CONFIG"])
+    folder = _xdg_folder(environ, "XDG_CONFIG_HOME", ".config")
+    if folder is None:
+        raise ConfigError("there is no home folder for the configuration", "give --config PATH")
+    return folder / "sidecar" / "config.toml"
+
+
+def find_config(environ: Mapping[str, str]) -> Path | None:
+    """Find the configuration file where --config names none; None where there is none."""
+    if environ.get("SIDECAR_CONFIG"):
+        file = Path(environ["SIDECAR_CONFIG"])
+        if not is_there(file):
+            raise ConfigError(f"SIDECAR_CONFIG: {file}: no such file", "mend or unset the variable")
+        return file
+    return next(filter(is_there, usual_configs(environ)), None)
+
+
+def usual_configs(environ: Mapping[str, str]) -> list[Path]:
+    """List the places where a configuration file is looked for, first the user's."""
+    folder = _xdg_folder(environ, "XDG_CONFIG_HOME", ".config")
+    return [folder / "sidecar" / "config.toml", SYSTEM_CONFIG] if folder else [SYSTEM_CONFIG]
+
+
+def state_file(environ: Mapping[str, str], name: str) -> Path | None:
+    """Return where a file of state belongs: systemd's folder, else XDG's; None without a home."""
+    folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5): one or more
+    if folder:
+        return Path(folder, name)
+    xdg = _xdg_folder(environ, "XDG_STATE_HOME", ".local/state")
+    return xdg / "sidecar" / name if xdg else None
+
+
+def credential(environ: Mapping[str, str], name: str) -> Path | None:
+    """Find a credential that systemd passes (LoadCredential=); None where there is none."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(folder, name) if folder else None
+    return file if file and is_there(file) else None
+
+
+def home(environ: Mapping[str, str]) -> Path | None:
+    """Return the home folder, by $HOME or the user database."""
+    folder = environ.get("HOME") or os.path.expanduser("~")
+    return Path(folder) if folder.startswith("/") else None
+
+
+def is_there(file: Path) -> bool:
+    """Whether there is a file at all; one in a folder that is closed to us is none of ours."""
+    try:
+        file.lstat()
+    except OSError:
+        return False
+    return True
+
+
+def _xdg_folder(environ: Mapping[str, str], variable: str, fallback: str) -> Path | None:
+    folder = environ.get(variable, "")
+    if folder.startswith("/"):  # "All paths set in these environment variables must be absolute."
+        return Path(folder)
+    base = home(environ)
+    return base / fallback if base else None

@@ -1,0 +1,222 @@
+"""Files that hold secrets: read only where nobody else can read them, written private and whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shlex
+import stat
+from pathlib import Path
+
+from sidecar.errors import ConfigError, StoreError
+
+SECRET_LIMIT = 64 * 1024  # bytes; a 16384-bit key in PEM has 13 KiB
+
+Signature = tuple[int, ...]
+"""What tells one state of a file from another, without reading it."""
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ABANDONED = 60.0  # seconds; writing a file of a few kB takes milliseconds
+
+
+def read_secret(path: Path, what: str, hint: str = "") -> bytes:
+    """Return the content of a secret file; ConfigError says why there is none.
+
+    `what` names it in messages ("private key"), `hint` says how to get one that is missing.
+    """
+    try:
+        return read_private(path, what)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: the {what} file does not exist", hint) from None
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """Like read_secret, but a missing file stays a FileNotFoundError.
+
+    What is checked is what is read: the rule applies to the open descriptor.  O_NONBLOCK keeps a
+    FIFO from holding us up.
+    """
+    try:
+        descriptor = os.open(path, _READ)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, what, error) from None
+    try:
+        refuse_unless_private(os.fstat(descriptor), path, what)
+        return _read_all(descriptor, path, what)
+    except OSError as error:
+        raise _unreadable(path, what, error) from None
+    finally:
+        os.close(descriptor)
+
+
+def refuse_unless_private(info: os.stat_result, path: Path, what: str) -> None:
+    """Raise ConfigError for a file that is not ours alone, nor root's in the way of systemd.
+
+    A regular file, ours with no group or other permission, or root's with no group write and no
+    permission for others (systemd shows its credentials as root's, 0440).
+    """
+    mode = stat.S_IMODE(info.st_mode)
+    if not stat.S_ISREG(info.st_mode):
+        raise ConfigError(f"{path}: the {what} is not a regular file", "put it into a plain file")
+    if info.st_size > SECRET_LIMIT:
+        raise ConfigError(*_too_large(path, what))
+    user = os.geteuid()
+    if info.st_uid == user and not mode & 0o077:
+        return
+    if info.st_uid == 0 and not mode & 0o027:
+        return
+    file = shlex.quote(str(path))
+    hint = f"chmod 600 {file}" if info.st_uid == user else f"chown {user} {file}; chmod 600 {file}"
+    if info.st_uid not in (user, 0):
+        raise ConfigError(f"{path}: the {what} file is another user's (uid {info.st_uid})", hint)
+    raise ConfigError(f"{path}: the {what} file is open to others (mode {mode:04o})", hint)
+
+
+def _read_all(descriptor: int, path: Path, what: str) -> bytes:
+    data = b""
+    while piece := os.read(descriptor, SECRET_LIMIT + 1 - len(data)):
+        data += piece
+        if len(data) > SECRET_LIMIT:  # it grew since fstat
+            raise ConfigError(*_too_large(path, what))
+    return data
+
+
+def _too_large(path: Path, what: str) -> tuple[str, str]:
+    return f"{path}: larger than 64 KiB", f"this is no {what}"
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
+    if error.errno == errno.ENXIO:  # a socket
+        return ConfigError(f"{path}: the {what} is not a regular file", "put it into a plain file")
+    return ConfigError(
+        f"{path}: the {what} cannot be read: {error.strerror}",
+        f"it must be a file of the user who runs the sidecar (uid {os.geteuid()}), mode 0600",
+    )
+
+
+class FileWatch:
+    """Notices when one of several files has become another, at the price of a stat each."""
+
+    def __init__(self, *paths: Path | None) -> None:
+        self._paths = [path for path in paths if path is not None]
+        self._seen: list[Signature | None] = [None] * len(self._paths)
+
+    def changed(self) -> bool:
+        """Whether a file is another than when seen() was called; before that, whether one is."""
+        return self._now() != self._seen
+
+    def seen(self, *signatures: Signature) -> None:
+        """Take the files as they are now, or as `signatures` has them, for known.
+
+        To be called before they are read: a file that is replaced in between then looks changed
+        once too often, not never.
+        """
+        self._seen = list(signatures) or self._now()
+
+    def _now(self) -> list[Signature | None]:
+        return [_signature_at(path) for path in self._paths]
+
+
+def _signature_at(path: Path) -> Signature | None:
+    try:
+        return _signature(os.stat(path))
+    except OSError:
+        return None
+
+
+def _signature(info: os.stat_result) -> Signature:
+    # Mode and owner too: a chmod that makes a file acceptable is a change.
+    return info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode, info.st_uid
+
+
+def write_private(path: Path, data: bytes) -> Signature:
+    """Write a file of mode 0600: at any moment either the old one or the new one is there, whole.
+
+    Missing folders are made, 0700.  A symbolic link stays and its target is replaced.  Returns
+    the new file's signature.  Raises StoreError; only when the folder itself cannot be
+    synchronised is the new file in place then.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        _make_folders(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            written = _replace(folder, path.name, data)
+            _sync_folder(folder)
+            _sweep(folder, path.name, written.st_mtime)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise StoreError(message, _write_hint(path, error)) from None
+    return _signature(written)
+
+
+def _make_folders(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    with contextlib.suppress(FileExistsError):  # made by another process; a file fails below
+        os.mkdir(folder, 0o700)
+
+
+def _replace(folder: int, name: str, data: bytes) -> os.stat_result:
+    """Write a temporary file beside `name` and rename it over; return the file's status."""
+    temporary = f".{name}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=folder)
+    try:
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+            written = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)  # may fail too: NFS reports a full disk here
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    return written
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.write(descriptor, rest)
+        if not written:
+            raise OSError(errno.EIO, "nothing was written")
+        rest = rest[written:]
+
+
+def _sync_folder(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some file systems (FUSE, SMB) cannot; theirs is then a rename as safe as it gets.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _sweep(folder: int, name: str, now: float) -> None:
+    """Remove what writers that were killed left behind; `now` is by the file system's clock."""
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder):
+            if entry.startswith(f".{name}.") and entry.endswith(".tmp"):
+                age = now - os.stat(entry, dir_fd=folder, follow_symlinks=False).st_mtime
+                if age > _ABANDONED:
+                    os.unlink(entry, dir_fd=folder)
+
+
+def _write_hint(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full, or your quota used up: free some space for {path.parent}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path.parent} must be a folder that you can write to, or choose another"
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
+        return f"{path} must be a file's path, and all before its last / folders"
+    return f"see whether the disk of {path.parent} is in order"
