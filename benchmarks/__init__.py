@@ -1,0 +1,1 @@
+"""How fast the sidecar is, beside what people would use in its place: `python -m benchmarks`."""

@@ -1,0 +1,68 @@
+"""The command line: the only package that prints or exits.
+
+Each command imports what it needs when it runs, so that `sidecar --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.auth import auth
+from sidecar.cli.base import Global, example, global_options, report
+from sidecar.cli.request import request
+from sidecar.cli.serve import check, demo, run
+from sidecar.cli.setup import init, public_key
+from sidecar.errors import SidecarError, UsageError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code."""
+    settings = Global()
+    code = 0
+    try:
+        cli.main(prog_name="sidecar", obj=settings, standalone_mode=False)
+        sys.stdout.flush()
+    except SidecarError as error:
+        code = error.exit_code
+        report(error.message, error.hint)
+    except click.ClickException as error:
+        code = UsageError.exit_code
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "sidecar"
+        report(error.format_message(), f"see `{path} --help`")
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+        click.echo("", err=True)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep the interpreter from flushing into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:  # noqa: BLE001 — the last resort: a bug is one line, too
+        code = SidecarError.exit_code
+        report(f"a bug: {type(error).__name__}: {error}", "run it again with -v and report that")
+        if settings.verbose:
+            traceback.print_exc()
+    sys.exit(code)
+
+
+@click.group(
+    epilog=example("sidecar init && sidecar auth && sidecar run"),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@global_options
+def cli() -> None:
+    """Sign requests for Jira with OAuth 1.0a: point any tool at http://localhost:8088."""
+
+
+for command in (init, public_key, auth, run, request, check, demo):
+    cli.add_command(command)

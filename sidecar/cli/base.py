@@ -1,0 +1,112 @@
+"""What all commands share: global options, the shape of errors, the way to run a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sidecar.errors import UsageError
+
+if TYPE_CHECKING:
+    from sidecar.config import Config
+
+Result = TypeVar("Result")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Global:
+    """The options that stand before or after the subcommand."""
+
+    config_path: Path | None = None
+    verbose: bool = False
+
+    def load(self, **overrides: object) -> Config:
+        """Read the configuration; flags come by option name, dots as double underscores."""
+        from sidecar import config
+
+        named = {name.replace("__", "."): value for name, value in overrides.items()}
+        return config.load(self.config_path, os.environ, named)
+
+
+def global_options(command: Command) -> Command:
+    """Add --config and -v, which may stand before or after a subcommand."""
+
+    def remember_config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            context.ensure_object(Global).config_path = value
+
+    def remember_verbose(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.ensure_object(Global).verbose = True
+
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=remember_verbose,
+        help="Say more; show tracebacks.",
+    )
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        expose_value=False,
+        callback=remember_config,
+        help="The configuration file.",
+    )
+    return config(verbose(command))
+
+
+def example(text: str) -> str:
+    """An epilog that click does not rewrap: every --help ends with an example."""
+    return "\b\nExample:\n  " + text
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no result: results alone go to stdout."""
+    click.echo(text, err=True)
+
+
+def report(message: str, hint: str) -> None:
+    """Tell of an error in its two lines."""
+    say(f"sidecar: error: {message}")
+    if hint:
+        say(f"sidecar: hint: {hint}")
+
+
+def ask(flag: str, question: str, default: str | None = None) -> str:
+    """Ask on a terminal; elsewhere the flag has to be there."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{flag} is missing", "give it: there is no terminal to ask on")
+    return str(click.prompt(question, default=default, err=True))
+
+
+def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
+    """Run a coroutine; with uvloop, if it is there and speed matters."""
+    factory = None
+    if fast:
+        try:
+            import uvloop
+
+            factory = uvloop.new_event_loop
+        except ImportError:
+            factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def stdin_descriptor() -> int | None:
+    """Standard input's file descriptor; None where it is closed."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None

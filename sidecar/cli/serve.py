@@ -1,0 +1,82 @@
+"""`sidecar run`, `sidecar check` and `sidecar demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from sidecar.cli.base import Global, example, global_options, say, stdin_descriptor
+from sidecar.cli.base import run as run_coroutine
+
+if TYPE_CHECKING:
+    from sidecar.dance import User
+
+
+@click.command(epilog=example("sidecar run --listen 127.0.0.1:9000"))
+@click.option("--listen", multiple=True, metavar="ADDR", help="HOST:PORT or unix:/PATH instead.")
+@global_options
+@click.pass_obj
+def run(settings: Global, listen: tuple[str, ...]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    from sidecar import logs, server
+
+    config = settings.load(listen__addresses=list(listen) or None)
+    logs.set_up(config.log.format, config.log.level, os.environ, verbose=settings.verbose)
+    run_coroutine(server.serve(config, os.environ, say), fast=True)
+
+
+@click.command(epilog=example("sidecar check --json"))
+@click.option("--json", "as_json", is_flag=True, help="For monitoring.")
+@click.option("--ready", is_flag=True, help="Ask the running sidecar alone, for exec probes.")
+@global_options
+@click.pass_obj
+def check(settings: Global, as_json: bool, ready: bool) -> None:
+    """Go through everything from configuration to an accepted signature."""
+    raise NotImplementedError
+
+
+@click.command(epilog=example("sidecar demo --port 8088"))
+@click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True)
+@click.option("--manual", is_flag=True, help="Leave the approval page to your browser.")
+@global_options
+def demo(port: int, manual: bool) -> None:
+    """Run a sandbox Jira and a sidecar to try it all out."""
+    run_coroutine(_demo(port, manual))
+
+
+async def _demo(port: int, manual: bool) -> None:
+    from sidecar.demo import demo as running_demo
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    with ExitStack() as stack:
+        user = _user_at_terminal(stack) if manual else None
+        async with running_demo(port, {}, say, user=user) as demo:
+            from sidecar.dance import signed_in_line
+
+            say(signed_in_line(demo.token))
+            for url in demo.urls:
+                say(f"listening on {url}")
+            say("\nTry it in another shell:\n")
+            click.echo(f"    curl {demo.urls[0]}/rest/api/2/issue/JJ-2")
+            sys.stdout.flush()
+            say("\nCtrl-C ends the demo and leaves nothing behind.")
+            await stopped.wait()
+
+
+def _user_at_terminal(stack: ExitStack) -> User:
+    import webbrowser
+
+    from sidecar.dance import User
+    from sidecar.prompt import TypedLines
+
+    typed = stack.enter_context(TypedLines(stdin_descriptor()))
+    return User(say, typed, webbrowser.open)

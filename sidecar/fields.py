@@ -1,0 +1,262 @@
+"""Which header fields pass through the sidecar, and how they change (RFC 9110 §7.6).
+
+Fields are ordered lists of (name, value) pairs of bytes, so that duplicates, order, the spelling
+of names and values that aren't UTF-8 survive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
+
+from sidecar import __version__
+from sidecar.errors import ProtocolError, RequestRefused
+
+Field = tuple[bytes, bytes]
+Fields = list[Field]
+
+USER_AGENT = b"jira-oauth-sidecar/" + __version__.encode()
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding"})
+
+# What would let a caller be somebody else, let a web page's context through, or make Jira see
+# another method or URL than the one that is signed.
+_REQUEST_DROPPED = HOP_BY_HOP | {
+    b"authorization",
+    b"cookie",
+    b"cookie2",
+    b"expect",  # answered here
+    b"forwarded",
+    b"host",  # ours comes first
+    b"origin",
+    b"referer",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-host",
+    b"x-original-method",
+    b"x-original-uri",
+    b"x-original-url",
+    b"x-real-ip",
+    b"x-rewrite-url",
+    b"x-sidecar-key",
+}
+_REQUEST_DROPPED_PREFIXES = (b"sec-", b"x-forwarded-")
+
+_RESPONSE_DROPPED = HOP_BY_HOP | {
+    b"alt-svc",
+    b"proxy-status",
+    b"set-cookie",
+    b"set-cookie2",
+    b"sidecar-problem",
+    b"strict-transport-security",
+}
+_RESPONSE_DROPPED_PREFIXES = (b"access-control-",)
+
+# A browser's User-Agent makes Jira's XSRF check refuse a POST.
+_BROWSER = re.compile(rb"\b(?:Mozilla|Opera)/")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class _Fate(Enum):
+    KEEP = auto()
+    DROP = auto()
+    CONNECTION = auto()
+    ACCEPT_ENCODING = auto()
+    USER_AGENT = auto()
+    ATLASSIAN_TOKEN = auto()
+    REQUEST_ID = auto()
+    RANGE = auto()
+
+
+_SPECIAL = {
+    b"connection": _Fate.CONNECTION,
+    b"accept-encoding": _Fate.ACCEPT_ENCODING,
+    b"user-agent": _Fate.USER_AGENT,
+    b"x-atlassian-token": _Fate.ATLASSIAN_TOKEN,
+    b"x-request-id": _Fate.REQUEST_ID,
+    b"range": _Fate.RANGE,
+}
+
+
+def _request_fate(name: bytes) -> _Fate:
+    lower = name.lower()
+    if special := _SPECIAL.get(lower):
+        return special
+    # Servers that read fields as environment variables cannot tell `_` from `-`.
+    dashed = lower.replace(b"_", b"-")
+    if dashed in _REQUEST_DROPPED or dashed.startswith(_REQUEST_DROPPED_PREFIXES):
+        return _Fate.DROP
+    if dashed != lower and dashed in FRAMING:
+        return _Fate.DROP
+    return _Fate.KEEP
+
+
+def _response_fate(name: bytes) -> _Fate:
+    lower = name.lower()
+    if lower == b"connection":
+        return _Fate.CONNECTION
+    if lower in _RESPONSE_DROPPED or lower.startswith(_RESPONSE_DROPPED_PREFIXES):
+        return _Fate.DROP
+    return _Fate.KEEP
+
+
+class _Fates(dict[bytes, _Fate]):
+    """A field name's fate by its exact spelling, remembered for at most 512 spellings."""
+
+    def __init__(self, judge: Callable[[bytes], _Fate]) -> None:
+        super().__init__()
+        self._judge = judge
+
+    def __missing__(self, name: bytes) -> _Fate:
+        fate = self._judge(name)
+        if len(self) >= 512:
+            self.clear()
+        self[name] = fate
+        return fate
+
+
+_request_fates = _Fates(_request_fate)
+_response_fates = _Fates(_response_fate)
+
+
+def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fields:
+    """The fields of a client's request as they go to Jira, Host first, Authorization not yet.
+
+    `raw` are the fields received, `host` is upstream's authority, `request_id` is sent as
+    X-Request-Id unless the client names one.  Framing fields other than Content-Length are the
+    caller's to add.  Raises RequestRefused (400) for a value that isn't UTF-8.
+    """
+    kept: Fields = [(b"Host", host)]
+    connection: list[bytes] = []
+    encodings: list[bytes] = []
+    ranged = tokened = identified = False
+    for field in raw:
+        name, value = field
+        fate = _request_fates[name]
+        if fate is _Fate.DROP:
+            continue
+        if not value.isascii():
+            _require_utf8(name, value)
+        match fate:
+            case _Fate.CONNECTION:
+                connection.append(value)
+                continue
+            case _Fate.ACCEPT_ENCODING:
+                encodings.append(value)
+                continue
+            case _Fate.USER_AGENT if _BROWSER.search(value):
+                field = (name, USER_AGENT)
+            case _Fate.RANGE:
+                ranged = True
+            case _Fate.ATLASSIAN_TOKEN:
+                tokened = True
+            case _Fate.REQUEST_ID:
+                identified = True
+        kept.append(field)
+    if connection and (nominated := nominated_fields(connection) - FRAMING):
+        kept = [field for field in kept if field[0].lower() not in nominated]
+        tokened = tokened and b"x-atlassian-token" not in nominated
+        identified = identified and b"x-request-id" not in nominated
+    if encodings:
+        gzip = not ranged and accepts_gzip(encodings)
+        kept.append((b"Accept-Encoding", b"gzip" if gzip else b"identity"))
+    if not tokened:
+        kept.append((b"X-Atlassian-Token", b"no-check"))
+    if not identified:
+        kept.append((b"X-Request-Id", request_id))
+    return kept
+
+
+def response_fields(raw: Iterable[Field]) -> Fields:
+    """The fields of Jira's answer that may go to the client, framing as Jira had it.
+
+    Raises ProtocolError where a field holds control bytes, which a client could take for the
+    end of the field.
+    """
+    kept: Fields = []
+    connection: list[bytes] = []
+    for field in raw:
+        name, value = field
+        if _CONTROL.search(value) or not _TOKEN.fullmatch(name):
+            raise ProtocolError(
+                "Jira's answer has a header field with control characters in it",
+                "look at what stands between here and Jira: no sound server sends that",
+            )
+        fate = _response_fates[name]
+        if fate is _Fate.KEEP:
+            kept.append(field)
+        elif fate is _Fate.CONNECTION:
+            connection.append(value)
+    if connection and (nominated := nominated_fields(connection) - FRAMING):
+        kept = [field for field in kept if field[0].lower() not in nominated]
+    return kept
+
+
+def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:
+    """The lower-case names that Connection fields list (RFC 9110 §7.6.1)."""
+    return {
+        option.strip(b" \t").lower() for value in connection for option in value.split(b",")
+    } - {b"close", b"keep-alive", b""}
+
+
+def accepts_gzip(values: Sequence[bytes]) -> bool:
+    """Whether Accept-Encoding fields allow gzip (RFC 9110 §12.5.3)."""
+    allowed: dict[bytes, bool] = {}
+    for item in b",".join(values).split(b","):
+        coding, _, parameters = item.partition(b";")
+        weight = parameters.replace(b" ", b"").lower()
+        refused = re.fullmatch(rb"q=0(\.0*)?", weight) is not None
+        allowed[coding.strip(b" \t").lower()] = not refused
+    for coding in (b"gzip", b"x-gzip", b"*"):
+        if coding in allowed:
+            return allowed[coding]
+    return False
+
+
+def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """All values of the field called `name` (lower case), in order."""
+    return [value for key, value in fields if key.lower() == name]
+
+
+def first(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """The first value of the field called `name` (lower case), or None."""
+    for key, value in fields:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def serialize(start_line: bytes, fields: Iterable[Field]) -> bytes:
+    """A message head on the wire: bytes out as they came in, nothing re-encoded or dropped."""
+    lines = [start_line]
+    lines += [b"%b: %b" % field for field in fields]
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def _require_utf8(name: bytes, value: bytes) -> None:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        raise RequestRefused(
+            400,
+            f"The value of the header field {name.decode('ascii', 'replace')} is not UTF-8.",
+            "send UTF-8 or percent-encode it",
+        ) from None

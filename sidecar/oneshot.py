@@ -1,0 +1,97 @@
+"""One signed request without a server: what `sidecar request` does."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sidecar import signature
+from sidecar.config import Config
+from sidecar.errors import UsageError
+from sidecar.fields import Fields, first, request_fields
+from sidecar.identity import Identity
+from sidecar.target import Target, absolute_form, clean, refuse_reserved
+from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    where: str
+    """A path, or a URL on the configured Jira."""
+    method: str | None = None
+    fields: Sequence[str] = ()
+    """`Name: value`, as curl's -H takes it."""
+    data: bytes | None = None
+
+
+@asynccontextmanager
+async def send(config: Config, wanted: Wanted) -> AsyncIterator[UpstreamResponse]:
+    """Sign and send; the response is there to be read inside the context.
+
+    Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.
+    """
+    identity = Identity(config)
+    request = _request(config, identity, wanted)
+    upstream = Upstream(config)
+    try:
+        response = await upstream.send(request)
+        try:
+            yield response
+        finally:
+            response.close()
+    finally:
+        await upstream.close()
+
+
+def _request(config: Config, identity: Identity, wanted: Wanted) -> UpstreamRequest:
+    target = _target(config, wanted.where)
+    method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
+    fields = _fields(config, wanted)
+    body = wanted.data or b""
+    parameters = signature.encode_query(target.query) if target.query else []
+    content_type = first(fields, b"content-type")
+    if signature.is_form(method, content_type.decode("latin-1") if content_type else None):
+        form = signature.encode_form(body)
+        refuse_reserved(form, "form")
+        parameters += form
+    if body or method in _BODY_METHODS:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    fields.append((b"Authorization", identity.sign(method, target.path, parameters).authorization))
+    return UpstreamRequest(method, str(target), fields, body)
+
+
+def _target(config: Config, where: str) -> Target:
+    """A URL must be on the configured Jira: nothing is ever signed for another host."""
+    base = config.jira.base_url
+    if "://" in where:
+        scheme, authority, where = absolute_form(where)
+        if scheme != base.scheme or not base.is_same_authority(scheme, authority):
+            raise UsageError(
+                "that URL is not on the configured Jira",
+                f"jira.base_url is {base}; a path such as /rest/api/2/myself will do",
+            )
+    return clean(where if where.startswith("/") else "/" + where, base.path)
+
+
+def _fields(config: Config, wanted: Wanted) -> Fields:
+    given: Fields = []
+    for line in wanted.fields:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or "\n" in line or "\r" in line:
+            raise UsageError(f"not a header field: {line!r}", "for example: -H 'Accept: text/csv'")
+        given.append((name.strip().encode(), value.strip().encode("utf-8", "surrogateescape")))
+    given = [field for field in given if field[0].lower() != b"content-length"]
+    fields = request_fields(
+        given, config.jira.base_url.authority.encode(), secrets.token_hex(8).encode()
+    )
+    if wanted.data is not None and first(fields, b"content-type") is None:
+        fields.append((b"Content-Type", b"application/json"))
+    if first(fields, b"accept") is None:
+        fields.append((b"Accept", b"*/*"))
+    return fields

@@ -1,0 +1,379 @@
+"""A client's request, from its head to the last byte of the answer.
+
+Is the caller allowed?  Can the target be understood?  Then sign, send, stream back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import zlib
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import NamedTuple
+
+from sidecar import signature
+from sidecar.access import METHODS, Access, Caller
+from sidecar.bodies import RequestBody
+from sidecar.config import Config
+from sidecar.connection import Request
+from sidecar.errors import ConnectionLost, RequestRefused, SidecarError, UpstreamError
+from sidecar.fields import Field, Fields, first, request_fields, values
+from sidecar.healing import Healer
+from sidecar.identity import Identity, Signed
+from sidecar.problems import Problem, parse_problem, problem_field
+from sidecar.record import Record
+from sidecar.relay import Relay
+from sidecar.replies import Reply, error_reply, json_reply
+from sidecar.rewriting import JiraLinks
+from sidecar.signature import EncodedPair
+from sidecar.slots import Slots
+from sidecar.target import BaseURL, Target, absolute_form, clean, refuse_reserved
+from sidecar.troubles import Troubles
+from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
+
+log = logging.getLogger("sidecar.proxy")
+
+RESERVED = "/_sidecar/"
+_SERVER_INFO_BYTES = 64 * 1024
+_PROBLEM_BYTES = 64 * 1024
+_PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
+_SESSION = "/rest/auth/1/session"
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_RETRIED_METHODS = frozenset({"GET", "HEAD"})
+
+Local = Callable[[str, str], Reply]
+"""Answers what lies below /_sidecar/: method and path in, a reply out."""
+
+
+class Exchanged(NamedTuple):
+    """What came of sending a request."""
+
+    response: UpstreamResponse
+    problem: Problem | None
+    signed: Signed
+
+
+class Proxy:
+    """The handler of every request."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        identity: Identity,
+        upstream: Upstream,
+        access: Access,
+        healer: Healer,
+        troubles: Troubles,
+        local: Local,
+        finished: Callable[[Record], None],
+    ) -> None:
+        self._base = config.jira.base_url
+        self._timeouts = config.timeouts
+        self._form_bytes = config.limits.form_bytes
+        self._head_bytes = config.limits.head_bytes
+        self._identity = identity
+        self._upstream = upstream
+        self._access = access
+        self._healer = healer
+        self._troubles = troubles
+        self._local = local
+        self._finished = finished
+        self._links = JiraLinks(self._base, rewrite=config.links.rewrite)
+        self._host = self._base.authority.encode()
+        self.slots = Slots(config.limits.connections, config.limits.waiting)
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request; called by the connection for each."""
+        message = request.message
+        record = Record(
+            message.method,
+            _shown_path(message.path),
+            secrets.token_hex(8),
+            perf_counter(),
+        )
+        caller: Caller | None = None
+        try:
+            try:
+                caller = self._admit(request)
+                reply = await self._answer(request, caller, record)
+            except SidecarError as error:
+                if isinstance(error, UpstreamError):
+                    log.warning("%s", error.message)
+                reply = self._error(error, message.method, caller)
+            except ConnectionResetError:
+                record.closed_early = "client"
+                raise
+            except asyncio.CancelledError:
+                record.closed_early = record.closed_early or "client"
+                raise
+            except Exception:
+                log.exception("a bug while answering %s", message.method)
+                bug = SidecarError("The sidecar met a bug; its log says more.")
+                reply = self._error(bug, message.method, caller)
+            record.status = record.status or reply.status
+            return reply
+        finally:
+            record.total = perf_counter() - record.started
+            self._finished(record)
+
+    def refuse(self, error: RequestRefused) -> Reply:
+        """Answer what never became a request."""
+        log.info("refused with %d: %s", error.status, error.message)
+        return error_reply(error, head_only=False)
+
+    def _error(self, error: SidecarError, method: str, caller: Caller | None) -> Reply:
+        extra = self._access.cors_fields(caller) if caller is not None else None
+        return error_reply(error, extra=extra, head_only=method == "HEAD")
+
+    def _admit(self, request: Request) -> Caller:
+        """The checks that come before anything else; RequestRefused if one fails."""
+        message = request.message
+        fields = message.raw_headers
+        target = message.path
+        absolute = None
+        if not target.startswith("/"):
+            scheme, authority, _ = absolute_form(target)
+            absolute = scheme, authority
+        caller = self._access.check_caller(fields, request.connection.scheme, absolute)
+        _check_framing(request, self._head_bytes)
+        return caller
+
+    async def _answer(self, request: Request, caller: Caller, record: Record) -> Reply:
+        message = request.message
+        method = message.method
+        fields = message.raw_headers
+        target = message.path if message.path.startswith("/") else absolute_form(message.path)[2]
+        if preflight := self._access.preflight(method, fields, caller):
+            return Reply(204, preflight)
+        if target.startswith(RESERVED):
+            return self._reserved(method, target, request)
+        self._access.check_key(fields)
+        if method not in METHODS:
+            raise RequestRefused(
+                405,
+                f"The method {method} is not forwarded.",
+                proxy_error="http_request_denied",
+                fields=(("Allow", ", ".join(METHODS)),),
+            )
+        cleaned = clean(target, self._base.path)
+        self._access.check_request(method, cleaned.path)
+        if cleaned.path.rstrip("/") == self._base.path + _SESSION and method in ("POST", "DELETE"):
+            return await self._session(request, method, record)
+        return await self._forward(request, caller, cleaned, record)
+
+    def _reserved(self, method: str, target: str, request: Request) -> Reply:
+        path = target.partition("?")[0]
+        if path not in (RESERVED + "health", RESERVED + "ready"):
+            self._access.check_key(request.message.raw_headers)
+        return self._local(method, path)
+
+    async def _session(self, request: Request, method: str, record: Record) -> Reply:
+        """Answer a login here: made-up credentials would trigger Jira's CAPTCHA."""
+        body = self._body(request)
+        await body.read_all(self._form_bytes)
+        record.received = body.size
+        if method == "DELETE":
+            return Reply(204)
+        return json_reply(
+            200,
+            {
+                "session": {"name": "JSESSIONID", "value": "signed-by-the-sidecar"},
+                "loginInfo": {"failedLoginCount": 0, "loginCount": 1},
+            },
+        )
+
+    async def _forward(
+        self, request: Request, caller: Caller, target: Target, record: Record
+    ) -> Reply:
+        message, method = request.message, request.message.method
+        self._refuse_loop(message.raw_headers)
+        token = self._identity.token()  # no slot is taken, and no body read, for a 503
+        self._links.learn_first(token.server_url)
+        self._healer.renew_early()
+        fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
+        body = self._body(request)
+        async with self.slots:
+            try:
+                exchanged = await self._send(request, target, fields, body, record)
+                response = exchanged.response
+                try:
+                    if _is_server_info(method, target, response):
+                        await self._learn_server_url(response)
+                    links = self._links.for_caller(caller)
+                    relay = Relay(request, response, record, links, self._timeouts.idle)
+                    extra = self._explained(exchanged, record)
+                    return await relay.run(extra + self._access.cors_fields(caller))
+                finally:
+                    response.close()
+            finally:
+                record.received = body.size
+
+    async def _send(
+        self, request: Request, target: Target, fields: Fields, body: RequestBody, record: Record
+    ) -> Exchanged:
+        """Sign and send, at most twice more: after a lost connection, and after healing.
+
+        A lost connection is retried for GET and HEAD without a body.  What Jira refused before
+        acting on it is sent again, whatever it is, if its body is still in memory.
+        """
+        method = request.message.method
+        parameters, content = await self._signed_parameters(method, target, fields, body)
+        fields = fields + _framing(request, content, fields)
+        record.forwarded = True
+        reconnected = healed = False
+        while True:
+            signed = self._sign(method, target, parameters, record)
+            outgoing = UpstreamRequest(
+                method,
+                str(target),
+                [*fields, (b"Authorization", signed.authorization)],
+                content if isinstance(content, bytes) else aiter(content),
+                chunked=request.message.chunked and content is body,
+            )
+            try:
+                response = await self._upstream.send(outgoing)
+            except ConnectionLost:
+                if reconnected or method not in _RETRIED_METHODS or not body.empty:
+                    raise
+                reconnected = True
+                record.retries += 1
+                continue
+            problem = await self._problem(response)
+            if problem is None or healed or not body.replayable:
+                break
+            if not await self._healer.heal(problem, signed, response.fields):
+                break
+            response.abort()
+            self._troubles.healed(problem)
+            healed = True
+            record.retries += 1
+        record.connecting = response.connect_seconds
+        record.first_byte = response.first_byte_seconds
+        return Exchanged(response, problem, signed)
+
+    async def _signed_parameters(
+        self, method: str, target: Target, fields: Fields, body: RequestBody
+    ) -> tuple[list[EncodedPair], bytes | RequestBody]:
+        """The parameters that are signed, and the body as it will be sent."""
+        parameters = signature.encode_query(target.query) if target.query else []
+        if signature.is_form(method, _content_type(fields)):
+            form = await body.read_all(self._form_bytes)
+            form_parameters = signature.encode_form(form)
+            refuse_reserved(form_parameters, "form")
+            return parameters + form_parameters, form
+        whole = body.at_hand()
+        return parameters, body if whole is None else whole
+
+    async def _problem(self, response: UpstreamResponse) -> Problem | None:
+        """What is wrong with the answer as far as OAuth goes; its body stays readable."""
+        self._identity.clock.watch(response.fields)
+        body = None
+        if response.status in _PROBLEM_STATUSES:
+            body = await response.peek(_PROBLEM_BYTES)
+        return parse_problem(response.status, response.fields, body)
+
+    def _explained(self, exchanged: Exchanged, record: Record) -> Fields:
+        """Tell the log and the client what a problem means; the field to add to the answer."""
+        problem = exchanged.problem
+        if problem is None:
+            return []
+        record.problem = problem.label
+        difference = self._healer.difference(problem, exchanged.signed)
+        if difference is None:
+            hint = self._troubles.seen(problem)
+        else:
+            hint = self._troubles.seen(problem, difference.sentence, difference.hint)
+        return [(b"Sidecar-Problem", problem_field(problem, hint))]
+
+    async def _learn_server_url(self, response: UpstreamResponse) -> None:
+        """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
+        try:
+            data = await response.peek(_SERVER_INFO_BYTES)
+            if (first(response.fields, b"content-encoding") or b"").lower() == b"gzip":
+                data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _SERVER_INFO_BYTES)
+            info = json.loads(data)
+            self._links.learn(str(BaseURL.parse(info["baseUrl"])))
+        except (ValueError, KeyError, TypeError, zlib.error):
+            log.debug("a serverInfo answer names no usable baseUrl")
+
+    def _sign(
+        self, method: str, target: Target, parameters: list[EncodedPair], record: Record
+    ) -> Signed:
+        started = perf_counter()
+        signed = self._identity.sign(method, target.path, parameters)
+        record.signing += perf_counter() - started
+        return signed
+
+    def _body(self, request: Request) -> RequestBody:
+        return RequestBody(
+            request,
+            self._timeouts.idle,
+            expects_continue=first(request.message.raw_headers, b"expect") is not None
+            and request.message.version.minor > 0,
+        )
+
+    def _refuse_loop(self, fields: Iterable[Field]) -> None:
+        for value in values(fields, b"authorization"):
+            if value[:5].lower() == b"oauth" and self._identity.is_our_token(value):
+                raise RequestRefused(
+                    508,
+                    "This request was signed by the sidecar already: it has come round in a loop.",
+                    "jira.base_url leads back to the sidecar; it must be Jira's own address",
+                    proxy_error="proxy_loop_detected",
+                )
+
+
+def _is_server_info(method: str, target: Target, response: UpstreamResponse) -> bool:
+    return target.path.endswith("/serverInfo") and method == "GET" and response.status == 200
+
+
+def _check_framing(request: Request, head_bytes: int) -> None:
+    """Refuse what two readers of HTTP could read differently (RFC 9112 §6.3)."""
+    message = request.message
+    if message.version not in ((1, 0), (1, 1)):
+        raise RequestRefused(400, "The request's HTTP version is neither 1.0 nor 1.1.")
+    size = len(message.path)
+    for name, value in message.raw_headers:
+        size += len(name) + len(value) + 4
+        if len(name) == 17 and name.lower() == b"transfer-encoding":
+            _check_transfer_encoding(message.version.minor, value)
+        elif len(name) == 6 and name.lower() == b"expect" and value.lower() != b"100-continue":
+            raise RequestRefused(417, "The only expectation that is met here is 100-continue.")
+    if size > head_bytes:
+        raise RequestRefused(
+            431, "The request's head is too large.", "limits.head_bytes sets the limit"
+        )
+
+
+def _check_transfer_encoding(minor: int, value: bytes) -> None:
+    if minor == 0 or value.lower() != b"chunked":
+        raise RequestRefused(
+            400,
+            "The request's Transfer-Encoding is ambiguous.",
+            "only the one coding chunked, in HTTP/1.1, is taken",
+        )
+
+
+def _framing(request: Request, content: bytes | RequestBody, fields: Fields) -> Fields:
+    """The framing field to add: the client's Content-Length passes by itself."""
+    if isinstance(content, RequestBody):
+        return [(b"Transfer-Encoding", b"chunked")] if request.message.chunked else []
+    if first(fields, b"content-length") is not None:
+        return []
+    if content or request.message.method in _BODY_METHODS:
+        return [(b"Content-Length", b"%d" % len(content))]
+    return []
+
+
+def _content_type(fields: Fields) -> str | None:
+    value = first(fields, b"content-type")
+    return None if value is None else value.decode("latin-1")
+
+
+def _shown_path(target: str) -> str:
+    path = target.partition("?")[0]
+    return path.encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,134 @@
+"""What every test starts from: a clean environment, a key, a sandbox Jira, a sidecar."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar import config as configuration
+from sidecar import keys
+from sidecar.config import Config
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.private_files import write_private
+from sidecar.sandbox import Sandbox
+from sidecar.server import Server
+from sidecar.store import TokenFile
+from tests.wire import Client
+
+CONSUMER_KEY = "OauthKey"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No test sees the configuration, token or proxies of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("SIDECAR_", "XDG_", "LISTEN_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    umask = os.umask(0o022)
+    yield
+    os.umask(umask)
+
+
+@pytest.fixture(scope="session")
+def private_key() -> RSAPrivateKey:
+    """One key for the session: making one takes longer than most tests."""
+    return keys.generate_private_key(2048)
+
+
+@dataclass
+class Running(Client):
+    """A running sidecar, and a client that talks to it."""
+
+    server: Server
+    config: Config
+    token_file: TokenFile
+
+    def __init__(self, server: Server, config: Config, url: str) -> None:
+        host, _, port = url.rpartition("//")[2].rpartition(":")
+        super().__init__(host, int(port))
+        self.server = server
+        self.config = config
+        self.token_file = TokenFile(
+            config.token.path, config.jira.base_url, config.jira.consumer_key
+        )
+
+
+@pytest.fixture
+async def make_sandbox(
+    private_key: RSAPrivateKey,
+) -> AsyncIterator[Callable[..., Awaitable[Sandbox]]]:
+    """Start sandbox Jiras with the options given; each knows our key."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**options: Any) -> Sandbox:
+            sandbox = Sandbox(public_key=private_key.public_key(), **options)
+            sandbox.faults.unsigned_tools = False
+            return await stack.enter_async_context(sandbox)
+
+        yield make
+
+
+@pytest.fixture
+async def sandbox(make_sandbox: Callable[..., Awaitable[Sandbox]]) -> Sandbox:
+    """A sandbox Jira below the context path /jira."""
+    return await make_sandbox(context_path="/jira")
+
+
+MakeSidecar = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def make_sidecar(private_key: RSAPrivateKey, tmp_path: Path) -> AsyncIterator[MakeSidecar]:
+    """Start sidecars in front of a base URL.  Options come as `access__read_only=True`.
+
+    With `token`, an access token is stored before the start.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def make(base_url: str, *, token: str | None = None, **options: Any) -> Running:
+            config = make_config(base_url, tmp_path, private_key, **options)
+            if token is not None:
+                store_token(config, token)
+            server = Server(config, {})
+            urls = await server.start()
+            stack.push_async_callback(server.stop, 1.0)
+            return Running(server, config, urls[0])
+
+        yield make
+
+
+@pytest.fixture
+async def sidecar(sandbox: Sandbox, make_sidecar: MakeSidecar) -> Running:
+    """A sidecar with a good token in front of `sandbox`."""
+    return await make_sidecar(sandbox.url, token=sandbox.grant().token)
+
+
+def make_config(base_url: str, folder: Path, private_key: RSAPrivateKey, **options: Any) -> Config:
+    """A configuration with everything in `folder`, listening on a free port."""
+    key_file = folder / "private_key.pem"
+    write_private(key_file, keys.private_key_pem(private_key))
+    values: dict[str, object] = {
+        "jira.base_url": base_url,
+        "jira.consumer_key": CONSUMER_KEY,
+        "jira.private_key": str(key_file),
+        "token.path": str(folder / "state" / "token.json"),
+        "listen.addresses": ["127.0.0.1:0"],
+    }
+    values |= {name.replace("__", "."): value for name, value in options.items()}
+    return configuration.load(None, {"HOME": str(folder)}, values)
+
+
+def store_token(config: Config, token: str, **facts: Any) -> None:
+    """Store an access token as `sidecar auth` would."""
+    file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+    file.save(TokenCredentials(Secret(token), Secret(""), **facts))
