@@ -7,6 +7,7 @@ wrk would have sent in that time count as late too.
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,40 @@ SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 def load(
-    url: str, *, connections: int, seconds: int, process: Process, gzip: bool = False
+    url: str,
+    *,
+    connections: int,
+    seconds: int,
+    process: Process,
+    upstream: Process,
+    gzip: bool = False,
 ) -> dict[str, Any]:
-    """Ask for one URL over so many connections; what came of it, and what it cost the process.
+    """Ask for one URL over so many connections; what came of it, and what it cost.
 
-    Times are microseconds: p50_us, p99_us, mean_us, max_us, and cpu_us for each request.
+    Times are microseconds: p50_us, p99_us, mean_us, max_us, and for each request cpu_us, the
+    process's own, and others_cpu_us, wrk's and the upstream's, who share the machine.
     """
-    cpu_before = process.cpu_seconds()
+    before = process.cpu_seconds(), upstream.cpu_seconds() + _children()
     result = _run(url, connections, seconds, gzip)
-    cpu = process.cpu_seconds() - cpu_before
-    result["connections"] = connections
-    result["requests_per_second"] = result["requests"] / result["seconds"]
-    result["cpu_us"] = cpu / max(result["requests"], 1) * 1e6
-    result["peak_mib"] = process.peak_memory()
-    return result
+    after = process.cpu_seconds(), upstream.cpu_seconds() + _children()
+    own, others = (
+        (end - start) / max(result["requests"], 1) * 1e6
+        for start, end in zip(before, after, strict=True)
+    )
+    return {
+        **result,
+        "connections": connections,
+        "requests_per_second": round(result["requests"] / result["seconds"], 1),
+        "cpu_us": round(own, 1),
+        "others_cpu_us": round(others, 1),
+        "peak_mib": round(process.peak_memory(), 1),
+    }
+
+
+def _children() -> float:
+    """Processor time of children that have ended: wrk's is among them."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def warm_up(url: str) -> None:

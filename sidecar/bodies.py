@@ -9,13 +9,17 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from sidecar.connection import Request
 from sidecar.errors import RequestRefused
+from sidecar.fields import first
 
 REPLAY_BYTES = 64 * 1024
 """As much of a body is kept, so that it can be sent once more."""
 
 
 class RequestBody:
-    """The body of one request, as it arrives.  Iterating streams it; iterating again replays it."""
+    """The body of one request, as it arrives.
+
+    Iterating streams it; what was kept of it comes again when iteration begins again.
+    """
 
     def __init__(self, request: Request, idle_seconds: float, *, expects_continue: bool) -> None:
         self._stream = request.body
@@ -23,6 +27,8 @@ class RequestBody:
         self._idle = idle_seconds
         self._expects_continue = expects_continue
         self._kept: list[bytes] = []
+        self._replayed = 0
+        self._fields = request.message.raw_headers
         self.size = 0
         """Bytes read so far."""
 
@@ -47,23 +53,27 @@ class RequestBody:
     async def read_all(self, limit: int) -> bytes:
         """The whole body in memory; RequestRefused (413) if it is larger than `limit` bytes."""
         pieces = []
+        if int(first(self._fields, b"content-length") or b"0") > limit:
+            raise _too_large(limit)
         async for piece in self:
             pieces.append(piece)
             if self.size > limit:
-                raise RequestRefused(
-                    413,
-                    f"The form is larger than {limit} bytes, and Jira reads no larger one.",
-                    "send JSON, or multipart for files",
-                )
+                raise _too_large(limit)
         return b"".join(pieces)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in tuple(self._kept):
-            yield piece
-        while not self._stream.at_eof():
-            if piece := await self._next():
-                self._keep(piece)
-                yield piece
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._replayed = 0
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._replayed < len(self._kept):
+            piece = self._kept[self._replayed]
+        elif self._stream.at_eof() or not (piece := await self._next()):
+            raise StopAsyncIteration
+        else:
+            self._keep(piece)
+        self._replayed += 1
+        return piece
 
     def _keep(self, piece: bytes) -> None:
         self.size += len(piece)
@@ -73,12 +83,8 @@ class RequestBody:
             self._kept.clear()
 
     async def _next(self) -> bytes:
-        if self._expects_continue:
-            # RFC 9110 §10.1.1: only when the body is wanted, and not when it is here already.
-            self._expects_continue = False
-            if not self._stream.total_bytes:
-                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
+            self._continue()
             async with asyncio.timeout(self._idle):
                 return await self._stream.readany()
         except TimeoutError:
@@ -91,3 +97,25 @@ class RequestBody:
             raise RequestRefused(
                 400, f"The request's body cannot be understood: {error}."
             ) from None
+        except ConnectionError:
+            # The client's, and not to be mistaken for Jira's: what was sent of the body there
+            # must not pass for the whole.
+            raise RequestRefused(400, "The client left before its body was complete.") from None
+
+    def _continue(self) -> None:
+        """Ask for the body, if the client waits for that (RFC 9110 §10.1.1).
+
+        Only when it is wanted, and not when it is on its way already.
+        """
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self._stream.total_bytes:
+                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(
+        413,
+        f"The form is larger than {limit} bytes, and Jira reads no larger one.",
+        "send JSON, or multipart for files",
+    )

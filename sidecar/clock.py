@@ -10,6 +10,8 @@ from sidecar.problems import Problem, acceptable_timestamps, http_date
 
 TOLERANCE = 30.0
 """Seconds that `Date` may differ from our idea of Jira's clock: a tenth of what Jira accepts."""
+ACCEPTED = 300.0
+"""Seconds that Jira accepts either way: what it took was never further from its clock."""
 
 
 class JiraClock:
@@ -18,34 +20,53 @@ class JiraClock:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._date_lag = 0.0  # what `Date` lacks: it may come from a proxy with a clock of its own
+        self.correction = 0.0
+        """Seconds that are added to our clock for a timestamp."""
         self.difference: float | None = None
         """Jira's clock minus ours, in seconds; None until an answer told it."""
 
     def now(self) -> float:
         """Unix time by Jira's clock."""
-        return self._clock() + (self.difference or 0.0)
+        return self._clock() + self.correction
 
-    def watch(self, fields: list[Field]) -> None:
-        """Look at an answer's `Date`, so that a drifting clock is corrected before Jira minds."""
-        date = first(fields, b"date")
-        seconds = http_date(date) if date is not None else None
-        if seconds is None or first(fields, b"age") is not None:  # a cache's answer is old
+    def watch(self, fields: list[Field], correction: float, waited: float = 0.0) -> None:
+        """Look at the `Date` of an answer, so that a drift is corrected before Jira minds.
+
+        The request was signed with this `correction` and not refused; its answer took `waited`
+        seconds.  Who signed with an older correction has nothing new to say.
+        """
+        shown = _date(fields)
+        if shown is None or correction != self.correction or waited > TOLERANCE:
             return
         # `Date` has whole seconds, cut off: half a second is added on average.
-        difference = seconds + 0.5 + self._date_lag - self._clock()
-        if self.difference is None or abs(difference - self.difference) > TOLERANCE:
-            self.difference = difference if abs(difference) > TOLERANCE else 0.0
+        difference = shown + 0.5 + self._date_lag - self._clock()
+        away = abs(difference - correction)
+        if away > ACCEPTED:
+            # Jira took our timestamp, so this Date was set by a cache's or a gateway's clock.
+            self._date_lag += correction - difference
+            return
+        self.difference = difference
+        if away > TOLERANCE:
+            self.correction = difference if abs(difference) > TOLERANCE else 0.0
 
     def correct(self, problem: Problem, fields: list[Field]) -> bool:
         """Learn from `timestamp_refused`; False where the answer tells no time at all."""
-        date = first(fields, b"date")
-        shown = http_date(date) if date is not None else None
+        shown = _date(fields)
         if accepted := acceptable_timestamps(problem):
             told = sum(accepted) / 2
             self._date_lag = told - shown if shown is not None else 0.0
         elif shown is not None:
             told = float(shown)
+            self._date_lag = 0.0
         else:
             return False
-        self.difference = told - self._clock()
+        self.correction = self.difference = told - self._clock()
         return True
+
+
+def _date(fields: list[Field]) -> int | None:
+    """The `Date` of an answer, unless a cache says that it is old (RFC 9111 §5.1)."""
+    date = first(fields, b"date")
+    if date is None or first(fields, b"age") is not None:
+        return None
+    return http_date(date)

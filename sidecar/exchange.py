@@ -55,6 +55,7 @@ class UpstreamResponse:
         self._upload_error: Exception | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._stream: StreamReader = EMPTY_PAYLOAD
+        self._ahead = b""
         self._released = False
         self.connect_seconds = connect_seconds
         self.first_byte_seconds = 0.0
@@ -135,8 +136,16 @@ class UpstreamResponse:
         if message.code == 407 and self._terms.asks_proxy:
             raise proxy_refused(where, message.code)
 
+    async def peek(self, limit: int) -> bytes:
+        """The body's first bytes, about `limit` of them; they are still there to be read."""
+        while len(self._ahead) < limit and not self._stream.at_eof():
+            self._ahead += await self._read()
+        return self._ahead
+
     def read_nowait(self) -> bytes:
         """What has arrived of the body, perhaps nothing; raises an UpstreamError."""
+        if self._ahead:
+            return self._take_ahead()
         try:
             return self._stream.read_nowait()
         except (*FOREIGN, SidecarError) as error:
@@ -144,14 +153,21 @@ class UpstreamResponse:
 
     async def read(self) -> bytes:
         """The next piece of the body, b"" at its end; raises an UpstreamError."""
+        return self._take_ahead() if self._ahead else await self._read()
+
+    async def _read(self) -> bytes:
         try:
             return await self._stream.readany()
         except (*FOREIGN, SidecarError) as error:
             raise self._failed(error) from error
 
+    def _take_ahead(self) -> bytes:
+        ahead, self._ahead = self._ahead, b""
+        return ahead
+
     def at_end(self) -> bool:
         """Whether the whole body was read."""
-        return self._stream.at_eof() and self._stream.exception() is None
+        return not self._ahead and self._stream.at_eof() and self._stream.exception() is None
 
     def close(self) -> None:
         """Give the connection back where both messages are complete, else end it."""
@@ -160,7 +176,7 @@ class UpstreamResponse:
         uploaded = self._upload is None or (
             self._upload.done() and not self._upload.cancelled() and self._upload_error is None
         )
-        if uploaded and self.at_end():
+        if uploaded and self._stream.at_eof() and self._stream.exception() is None:
             self._released = True
             self._protocol.rest()
             self._connection.release()

@@ -40,7 +40,8 @@ class SandboxClient(Client):
             "oauth_timestamp": str(int(time.time())),
             "oauth_nonce": generate_nonce(),
             "oauth_version": "1.0",
-        } | changes
+        }
+        parameters |= changes
         return [(name, value) for name, value in parameters.items() if value is not None]
 
     def sign(

@@ -41,7 +41,7 @@ async def attach(client: SandboxClient, name: str, data: bytes) -> Response:
 async def path(client: SandboxClient) -> str:
     """The path of an attachment that holds DATA, below the context path."""
     [about] = (await attach(client, "x.bin", DATA)).json()
-    return urlsplit(about["content"]).path.removeprefix(client.context)
+    return str(urlsplit(about["content"]).path.removeprefix(client.context))
 
 
 async def test_five_megabytes_go_up_and_come_down(client: SandboxClient) -> None:

@@ -36,7 +36,8 @@ class World:
             "oauth_signature_method": "RSA-SHA1",
             "oauth_timestamp": str(int(self.time)),
             "oauth_nonce": f"n{next(self.nonces)}",
-        } | changes
+        }
+        parameters |= changes
         pairs = [*((name, value) for name, value in parameters.items() if value is not None), *more]
         base = Message("POST", URI, pairs).signature_base_string()
         signature = self.key.sign(base.encode(), PKCS1v15(), hashes.SHA1())
@@ -74,11 +75,11 @@ def world(private_key: RSAPrivateKey) -> World:
     faults = Faults()
 
     def now() -> float:
-        return world.time + faults.clock_offset
+        return this.time
 
     validator = Validator(private_key.public_key(), faults, now)
-    world = World(Provider("OauthKey", validator, faults, now), private_key)
-    return world
+    this = World(Provider("OauthKey", validator, faults, now), private_key)
+    return this
 
 
 # ── request-token ───────────────────────────────────────────────────────────────────────────

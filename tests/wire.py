@@ -44,6 +44,8 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.interim: list[int] = []
+        """The 1xx statuses that came before final ones."""
 
     @classmethod
     async def open(cls, host: str, port: int, **options: Any) -> Wire:
@@ -97,6 +99,7 @@ class Wire:
         async with asyncio.timeout(20):
             status, reason, fields = await self.head()
             while status < 200:
+                self.interim.append(status)
                 status, reason, fields = await self.head()
             return Response(status, reason, fields, await self._body(method, status, fields))
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from html import escape
 
 from sidecar.sandbox import tomcat
 from sidecar.sandbox.answers import (
@@ -76,7 +77,9 @@ class Jira:
         except Refused as refusal:
             answer = tomcat_error(refusal.status, refusal.message)
         except JavaException as error:
-            answer = answer_page("Oops, you've found a dead link. - Jira", f"<p>{error}</p>", 500)
+            answer = answer_page(
+                "Oops - an error has occurred", f"<p>{escape(str(error))}</p>", 500
+            )
         return self._decorate(answer, wire.record)
 
     def is_control(self, record: Request) -> bool:

@@ -18,7 +18,7 @@ from sidecar.sandbox.message import JavaException, Message, OAuthProblem
 
 TIMESTAMP_WINDOW = 300
 """Seconds that a timestamp may be off, either way."""
-MOST_NONCES = 500_000
+MOST_NONCES = 200_000
 
 
 @dataclass(slots=True)

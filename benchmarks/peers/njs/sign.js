@@ -1,11 +1,6 @@
 // RFC 5849 for nginx: signs with crypto.subtle, then goes on to the location that forwards.
-import fs from 'fs';
-
-const consumer = process.env.CONSUMER_KEY;
-const token = process.env.TOKEN;
-const origin = process.env.UPSTREAM;
-const pem = fs.readFileSync(process.env.PRIVATE_KEY).toString();
-const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+// `setting` is read once, by js_preload_object; this file's code runs for every request anew.
+const der = Buffer.from(setting.private_key, 'base64');
 const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-1' };
 
 function encode(text) {
@@ -31,18 +26,17 @@ async function forward(r) {
     const target = r.variables.request_uri;
     const nonce = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex');
     const oauth = [
-        ['oauth_consumer_key', encode(consumer)],
+        ['oauth_consumer_key', encode(setting.consumer_key)],
         ['oauth_nonce', nonce],
         ['oauth_signature_method', 'RSA-SHA1'],
         ['oauth_timestamp', String(Math.floor(Date.now() / 1000))],
-        ['oauth_token', encode(token)],
+        ['oauth_token', encode(setting.token)],
         ['oauth_version', '1.0'],
     ];
     const normalized = query(target).concat(oauth).map((pair) => pair.join('='));
     normalized.sort();
-    const base = [r.method, origin + target.split('?')[0], normalized.join('&')]
+    const base = [r.method, setting.upstream + target.split('?')[0], normalized.join('&')]
         .map(encode).join('&');
-    // nginx gives every request a fresh copy of the script: the key cannot be kept.
     const key = await crypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']);
     const signature = await crypto.subtle.sign(algorithm, key, base);
     oauth.push(['oauth_signature', encode(Buffer.from(signature).toString('base64'))]);

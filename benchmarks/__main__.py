@@ -1,0 +1,110 @@
+"""Run the benchmark, or write its report anew."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from benchmarks import bodies, machine, report, startup, targets, throughput
+from benchmarks.lab import Lab
+from benchmarks.session import Session, say
+
+HERE = Path(__file__).parent
+SCENARIOS: dict[str, Callable[[Session], None]] = {
+    "start-up": startup.startup,
+    "throughput": throughput.throughput,
+    "key-sizes": throughput.key_sizes,
+    "health": throughput.health,
+    "searches": bodies.searches,
+    "bulk": bodies.bulk,
+    "drip": bodies.drip,
+}
+
+
+def main() -> None:
+    """Measure, and write results.json, results.md and results.svg."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _ended)
+    path = options.into / "results.json"
+    if options.report:
+        results = json.loads(path.read_text())
+    else:
+        results = _measured(options)
+        options.into.mkdir(parents=True, exist_ok=True)
+        path.write_text(_json(results))
+    (options.into / "results.md").write_text(report.render(results))
+    _plot(results, options.into / "results.svg")
+    say(f"written: {options.into}/results.md")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, help="these scenarios alone")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=[t.name for t in targets.PEERS], help="peers"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved (5)")
+    parser.add_argument("--seconds", type=int, default=2, help="of each load, whole ones (2)")
+    parser.add_argument("--into", type=Path, default=HERE, help="folder of the results")
+    parser.add_argument("--report", action="store_true", help="only write the report anew")
+    return parser.parse_args()
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    for command in ("wrk", "/usr/sbin/nginx"):
+        if not shutil.which(command):
+            sys.exit(f"benchmark: error: {command} is not there\nhint: benchmarks/install-peers")
+    began = time.time()
+    with Lab() as lab:
+        session = Session(lab, options.rounds, options.seconds)
+        session.left_out = dict.fromkeys(options.without, "not asked for")
+        session.take_in(session.usable(*targets.ALL))
+        if targets.SIDECAR.name in session.left_out:
+            sys.exit("benchmark: error: the sidecar itself does not work")
+        for name in options.only or SCENARIOS:
+            SCENARIOS[name](session)
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime(began)),
+        "minutes": round((time.time() - began) / 60, 1),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "cores": os.cpu_count(),
+        "machine": machine.facts(),
+        "titles": {target.name: target.title for target in targets.ALL},
+        "left_out": session.left_out,
+        "samples": session.samples,
+    }
+
+
+def _json(results: dict[str, Any]) -> str:
+    """One sample a line, so that a difference can be read."""
+    lines = ",\n".join("  " + json.dumps(sample) for sample in results["samples"])
+    head = json.dumps(results | {"samples": []}, indent=1, ensure_ascii=False)
+    return head.replace('"samples": []', f'"samples": [\n{lines}\n ]') + "\n"
+
+
+def _plot(results: dict[str, Any], path: Path) -> None:
+    try:
+        from benchmarks import plot
+    except ImportError as error:
+        say(f"no plot: {error}")
+        return
+    plot.draw(results, path)
+
+
+def _ended(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave by an exception, so that everything that was started is ended."""
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Small GETs: how many a second, how long they take, what they cost; and with other key sizes."""
+
+from __future__ import annotations
+
+import threading
+
+from benchmarks import signatures, targets, wrk
+from benchmarks.answers import SMALL
+from benchmarks.client import Client
+from benchmarks.lab import Running
+from benchmarks.session import Session
+
+CONNECTIONS = (1, 8, 32, 128)
+COMPARED = (targets.DIRECT, targets.UNSIGNED, targets.SIDECAR, targets.LOGGING, *targets.PEERS)
+BITS = (1024, 2048, 3072, 4096)
+FASTEST = (targets.GO, targets.NJS)
+"""The peers whose throughput with other key sizes is worth a look."""
+BUSY = 32
+"""Connections under which things other than throughput are looked at."""
+_PROBE_PAUSE = 0.005
+
+
+def throughput(session: Session) -> None:
+    """Requests a second, latency, CPU and memory at 1 to 128 connections."""
+    running = session.start(*COMPARED)
+    for each in running:
+        wrk.warm_up(each.url + SMALL)
+        each.settle()
+    for connections in CONNECTIONS:
+        for number, each in session.interleaved(f"throughput at {connections}", running):
+            if each is running[0]:
+                _sign(session, number, 2048)
+            _load(session, "throughput", each, number, connections)
+    session.stop(running)
+
+
+def key_sizes(session: Session) -> None:
+    """What longer keys do to the throughput."""
+    running = {
+        bits: [session.lab.start(each, bits) for each in session.usable(targets.SIDECAR, *FASTEST)]
+        for bits in BITS
+    }
+    for bits, those in running.items():
+        for each in those:
+            wrk.warm_up(each.url + SMALL)
+            each.settle()
+        for number, each in session.interleaved(f"{bits} bits", those):
+            if each is those[0]:
+                _sign(session, number, bits)
+            _load(session, "key sizes", each, number, BUSY, bits=bits)
+        session.stop(those)
+
+
+def health(session: Session) -> None:
+    """How long an unrelated /_sidecar/health takes while 4096-bit signatures are made."""
+    for target, bits in (
+        (targets.UNSIGNED, 2048),
+        (targets.SIDECAR, 2048),
+        (targets.SIDECAR, 4096),
+    ):
+        with session.lab.running(target, bits) as running:
+            wrk.warm_up(running.url + SMALL)
+            for number, each in session.interleaved(f"health, {target.name} {bits}", [running]):
+                done = threading.Event()
+                waits: list[float] = []
+                prober = threading.Thread(target=_probe, args=(each, done, waits))
+                prober.start()
+                try:
+                    wrk.load(
+                        each.url + SMALL,
+                        connections=BUSY,
+                        seconds=session.seconds,
+                        process=each.process,
+                        upstream=session.lab.upstream,
+                    )
+                finally:
+                    done.set()
+                    prober.join()
+                session.note("health", target.name, number, bits=bits, waits_us=waits)
+
+
+def _probe(running: Running, done: threading.Event, waits: list[float]) -> None:
+    with Client(running.url) as client:
+        while not done.wait(_PROBE_PAUSE):
+            waits.append(round(client.get("/_sidecar/health").seconds * 1e6, 1))
+
+
+def _sign(session: Session, number: int, bits: int) -> None:
+    cost = signatures.bare(session.lab.key(bits)[0])
+    session.note("signature", "bare", number, bits=bits, cpu_us=cost)
+
+
+def _load(
+    session: Session, scenario: str, each: Running, number: int, connections: int, bits: int = 2048
+) -> None:
+    result = wrk.load(
+        each.url + SMALL,
+        connections=connections,
+        seconds=session.seconds,
+        process=each.process,
+        upstream=session.lab.upstream,
+    )
+    session.note(scenario, each.target.name, number, bits=bits, **result)

@@ -1,0 +1,185 @@
+"""The steps that need no Jira: configuration, key, file modes, token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar import keys, tls
+from sidecar.access import Access
+from sidecar.check.step import Passed
+from sidecar.config import Config
+from sidecar.credentials import TokenCredentials
+from sidecar.errors import ConfigError, NotAuthorized, SidecarError
+from sidecar.private_files import refuse_unless_private
+from sidecar.refusals import printable
+from sidecar.store import TokenFile
+
+WARNED_BEFORE = 30 * 24 * 3600.0
+"""Seconds before a token's end from which on `check` and the log warn."""
+
+_CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
+_NEVER = 253402300800.0  # the year 10000, which no calendar of Python's reaches
+
+
+def configuration(config: Config) -> Passed:
+    """Judge a configuration that could be read; ConfigError where `run` would refuse it."""
+    base = config.jira.base_url
+    if base.host.rstrip(".").endswith(_CLOUD):
+        raise is_cloud(base.host)
+    Access(
+        base_url=base,
+        hosts=config.access.hosts,
+        origins=config.access.origins,
+        allow=config.access.allow,
+        deny=config.access.deny,
+    )
+    if config.listen.tls_certificate is not None:
+        tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
+    where = config.path or "the environment"
+    return Passed(
+        f"The configuration of {where} makes sense, for {base}.{notes(config.warnings())}"
+    )
+
+
+def is_cloud(host: str) -> ConfigError:
+    """The error for a Jira that is not one of ours."""
+    return ConfigError(
+        f"{host} is Jira Cloud, which has given up OAuth 1.0a: the sidecar is for Jira Data Center"
+        " and Server.",
+        "use an API token of your Atlassian account with Jira Cloud; it needs no sidecar",
+    )
+
+
+def private_key(config: Config) -> tuple[RSAPrivateKey, Passed]:
+    """Read the key and sign with it; ConfigError says what is wrong with it, or with OpenSSL."""
+    jira = config.jira
+    key = keys.load_private_key(jira.private_key, jira.private_key_passphrase_file)
+    keys.verify_signing(key)
+    message = (
+        f"The private key signs: RSA of {key.key_size} bits, SHA-256 of its public half"
+        f" {keys.fingerprint(key)}.{notes(keys.key_warnings(key))}"
+    )
+    return key, Passed(message)
+
+
+def file_modes(config: Config) -> Passed:
+    """Look at the permissions of every file that holds a secret; ConfigError names all at fault."""
+    found = [(path, what) for path, what in _secret_files(config) if os.path.lexists(path)]
+    errors: list[SidecarError] = []
+    for path, what in found:
+        try:
+            refuse_unless_private(os.stat(path), path, what)
+        except ConfigError as error:
+            errors.append(error)
+        except OSError as error:
+            message = f"{path}: the {what} cannot be looked at: {error.strerror}"
+            errors.append(ConfigError(message, f"run `ls -lL {path}` to see where it leads"))
+    key_file = config.access.key_file
+    if key_file is not None and not os.path.lexists(key_file):
+        message = f"{key_file}: the access key file does not exist"
+        errors.append(ConfigError(message, "put a long random text into it, mode 0600"))
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors)
+        raise ConfigError("; ".join(error.message for error in errors), "; ".join(hints))
+    if not found:
+        return Passed("There is no file with a secret in it yet.")
+    names = ", ".join(dict.fromkeys(what for _, what in found))
+    return Passed(f"Nobody else can read the secrets here: {names}.{notes(_unwritable(config))}")
+
+
+def _secret_files(config: Config) -> Iterator[tuple[Path, str]]:
+    jira, listen = config.jira, config.listen
+    yield jira.private_key, "private key"
+    yield config.token.path, "token"
+    optional = (
+        (jira.private_key_passphrase_file, "passphrase"),
+        (config.access.key_file, "access key"),
+        (jira.client_certificate and (jira.client_key or jira.client_certificate), "TLS key"),
+        (listen.tls_certificate and (listen.tls_key or listen.tls_certificate), "TLS key"),
+    )
+    yield from ((path, what) for path, what in optional if path is not None)
+
+
+def _unwritable(config: Config) -> list[str]:
+    folder = config.token.path.parent
+    if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
+        return []
+    return [f"{folder} cannot be written to: no renewed token could be stored there"]
+
+
+def load_token(config: Config) -> TokenCredentials:
+    """Read the token, whether its life lasts or not; NotAuthorized or ConfigError if none is ours."""
+    file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+    found = file.load()
+    if found is None:
+        message = f"There is no access token for Jira yet: {file.path} does not exist."
+        raise NotAuthorized(message, "run `sidecar auth`")
+    return found
+
+
+def has_ended(token: TokenCredentials, now: float) -> bool:
+    """Whether the token's life is over."""
+    return token.expires_at is not None and token.expires_at <= now
+
+
+def ended(token: TokenCredentials, now: float) -> NotAuthorized:
+    """The error for a token whose life is over: a living session renews it."""
+    when = f" on {day(token.expires_at)}" if token.expires_at else ""
+    message = f"The access token came to its end{when}."
+    if not can_renew(token, now):
+        return NotAuthorized(message, "run `sidecar auth`")
+    until = f", until {day(token.session_expires_at)}" if token.session_expires_at else ""
+    return NotAuthorized(
+        message,
+        f"`sidecar run` renews it by itself with its next request{until};"
+        " or run `sidecar auth` for a new one",
+    )
+
+
+def token_passed(token: TokenCredentials, now: float) -> Passed:
+    """Say whose token it is and how long it lives."""
+    owner = f" of {who(token.user, token.display_name)}" if token.user else ""
+    if token.expires_at is None:
+        return Passed(f"There is an access token{owner}; Jira named no end of it.")
+    message = f"There is an access token{owner}, until {day(token.expires_at)}."
+    left = token.expires_at - now
+    if left > WARNED_BEFORE:
+        return Passed(message)
+    days = int(left // 86400)
+    message = f"{message} That is {'in ' + count(days, 'day') if days else 'within a day'}."
+    if can_renew(token, token.expires_at):
+        return Passed(message, "`sidecar run` renews it by itself; elsewhere run `sidecar auth`")
+    return Passed(message, "run `sidecar auth` before then")
+
+
+def can_renew(token: TokenCredentials, now: float) -> bool:
+    """Whether the token's session lives, as far as we know."""
+    alive = token.session_expires_at is None or token.session_expires_at > now
+    return token.session_handle is not None and alive
+
+
+def who(user: str | None, display_name: str | None) -> str:
+    """`Alana Example (alana)`."""
+    if user and display_name and display_name != user:
+        return f"{printable(display_name)} ({printable(user)})"
+    return printable(user or "somebody")
+
+
+def day(when: float | None) -> str:
+    """A date by the calendar of this machine."""
+    return f"{datetime.fromtimestamp(when):%Y-%m-%d}" if when and when < _NEVER else "forever"
+
+
+def count(number: int, thing: str) -> str:
+    """`1 day`, `20 days`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def notes(warnings: list[str]) -> str:
+    """What is allowed but unwise, to stand behind a sentence."""
+    return "".join(f" But note: {warning.rstrip('.')}." for warning in warnings)

@@ -1,0 +1,58 @@
+"""What a step of `sidecar check` comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sidecar.errors import SidecarError
+
+Status = Literal["pass", "fail", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the result; what it says holds no secret."""
+
+    name: str
+    status: Status
+    message: str
+    hint: str = ""
+    exit_code: int = 0
+    """What `check` exits with if this is the first step that failed."""
+
+    def as_json(self) -> dict[str, str]:
+        """The step as `--json` shows it."""
+        return {
+            "name": self.name,
+            "status": self.status,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class Passed(NamedTuple):
+    """A step found nothing wrong; a hint says what would still be wise."""
+
+    message: str
+    hint: str = ""
+
+
+class NotTried(Exception):
+    """A step cannot be tried; the text says for want of what."""
+
+
+def failed(name: str, error: SidecarError) -> Step:
+    """The step that came to an error."""
+    return Step(name, "fail", error.message, error.hint, error.exit_code)
+
+
+def exit_code(steps: Sequence[Step]) -> int:
+    """0 if all is well, else the code of the first step that failed."""
+    return next((step.exit_code for step in steps if step.status == "fail"), 0)
+
+
+def as_json(steps: Sequence[Step]) -> dict[str, object]:
+    """The whole result as `--json` shows it."""
+    return {"ok": exit_code(steps) == 0, "steps": [step.as_json() for step in steps]}

@@ -1,0 +1,183 @@
+"""A server that answers with bytes as its script says, for what no sound server would send."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+SECONDS = 20.0
+"""How long anything here may take before a test is taken for hung."""
+
+
+class Peer:
+    """One connection as the server sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def head(self) -> bytes:
+        """Read a request's head."""
+        async with asyncio.timeout(SECONDS):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def request(self) -> bytes:
+        """Read a request with a Content-Length or no body; return all of it."""
+        head = await self.head()
+        length = field(head, "content-length")
+        async with asyncio.timeout(SECONDS):
+            return head + await self.reader.readexactly(int(length or 0))
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send each piece in a segment of its own, as far as that is ours to decide."""
+        async with asyncio.timeout(SECONDS):
+            for piece in pieces:
+                self.writer.write(piece)
+                await self.writer.drain()
+                await asyncio.sleep(0)
+
+    async def answer(self, body: bytes = b"ok", *fields: str) -> None:
+        """Send a 200."""
+        lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(body)}", *fields, "", ""]
+        await self.send("\r\n".join(lines).encode() + body)
+
+    async def gone(self) -> bytes:
+        """Read until the other side ends the connection; return what came before."""
+        pieces = []
+        async with asyncio.timeout(SECONDS):
+            try:
+                while piece := await self.reader.read(1 << 16):
+                    pieces.append(piece)
+            except ConnectionError:
+                pass
+        return b"".join(pieces)
+
+    def finish(self) -> None:
+        """End the connection in order: FIN, in TLS after close_notify."""
+        self.writer.close()
+
+    def cut(self) -> None:
+        """End the connection by FIN, in TLS without a word."""
+        self.writer.transport.abort()
+
+    def reset(self) -> None:
+        """End the connection by RST."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+class RawServer:
+    """Runs a script for each connection; the connection ends with it.
+
+    A script that raises fails the test, but for the connection's end in the middle of it.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        host: str = "127.0.0.1",
+        context: ssl.SSLContext | None = None,
+        receive_buffer: int = 0,
+    ) -> None:
+        self._script = script
+        self._host = host
+        self._context = context
+        self._receive_buffer = receive_buffer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.peers: list[Peer] = []
+        self.ended = asyncio.Event()
+        """Set when a connection's script is over."""
+
+    async def __aenter__(self) -> RawServer:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if self._receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        sock.bind((self._host, 0))
+        self.port = sock.getsockname()[1]
+        self._server = await asyncio.start_server(
+            self._arrived, sock=sock, ssl=self._context, limit=1 << 21
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for peer in self.peers:
+            peer.cut()
+        await asyncio.sleep(0)
+        failures = [result for result in results if isinstance(result, Exception)]
+        if failures and error is None:
+            raise failures[0]
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self._context else "http"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{scheme}://{host}:{self.port}"
+
+    def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = Peer(reader, writer)
+        self.peers.append(peer)
+        self._tasks.add(asyncio.get_running_loop().create_task(self._run(peer)))
+
+    async def _run(self, peer: Peer) -> None:
+        try:
+            await self._script(peer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            peer.finish()
+            self.ended.set()
+
+
+def field(head: bytes, name: str) -> str | None:
+    """The one value of a field in a head, None without."""
+    found = [
+        value.strip()
+        for line in head.decode("latin-1").split("\r\n")[1:]
+        for key, _, value in [line.partition(":")]
+        if key.lower() == name
+    ]
+    assert len(found) <= 1, found
+    return found[0] if found else None
+
+
+async def answers(peer: Peer) -> None:
+    """Answer every request with its own request line."""
+    while True:
+        request = await peer.request()
+        await peer.answer(request.split(b"\r\n")[0])
+
+
+def once(*pieces: bytes, end: Callable[[Peer], None] | None = None) -> Script:
+    """Make a script that sends bytes after the first request's head, and then ends as told.
+
+    Without an `end` the connection stays until the other side ends it.
+    """
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(*pieces)
+        if end is None:
+            await peer.gone()
+        else:
+            end(peer)
+
+    return script

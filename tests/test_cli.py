@@ -1,0 +1,205 @@
+"""The command line as its user meets it: output, errors in two lines, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar import keys
+from sidecar.private_files import read_secret, write_private
+from sidecar.sandbox import Sandbox
+from tests.conftest import CONSUMER_KEY
+from tests.dancing import approve
+from tests.processes import Shell, shell
+from tests.wire import Client
+
+__all__ = ["shell"]
+
+MakeSandbox = Callable[..., Awaitable[Sandbox]]
+
+
+@pytest.fixture
+def write_config(tmp_path: Path, private_key: RSAPrivateKey) -> Callable[..., None]:
+    """Write a configuration where the commands look for it."""
+
+    def write(base_url: str, more: str = "") -> None:
+        folder = tmp_path / ".config" / "sidecar"
+        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
+        text = f'[jira]\nbase_url = "{base_url}"\nconsumer_key = "{CONSUMER_KEY}"\n{more}'
+        (folder / "config.toml").write_text(text)
+
+    return write
+
+
+COMMANDS = ["init", "public-key", "auth", "run", "request", "check", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_every_help_ends_with_an_example(shell: Shell, command: str) -> None:
+    done = await shell.run(command, "--help")
+    assert done.code == 0
+    assert done.out.rstrip().splitlines()[-1].lstrip().startswith(f"sidecar {command}")
+
+
+async def test_version_and_help(shell: Shell) -> None:
+    assert (await shell.run("--version")).out.startswith("sidecar 0.")
+    done = await shell.run("--help")
+    for command in COMMANDS:
+        assert f"\n  {command}" in done.out
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["run", "--nonsense"], ["request"], ["auth", "--begin", "--verifier=x"]]
+)
+async def test_a_senseless_command_line_exits_2(shell: Shell, words: list[str]) -> None:
+    done = await shell.run(*words)
+    assert done.code == 2
+    assert done.error
+    assert done.hint
+
+
+async def test_from_an_empty_folder_to_a_signed_request(
+    shell: Shell, tmp_path: Path, make_sandbox: MakeSandbox
+) -> None:
+    sandbox = await make_sandbox(context_path="/jira")
+    made = await shell.run("init", "--base-url", sandbox.url, "--consumer-key", CONSUMER_KEY)
+    assert made.code == 0
+    assert "Consumer Key:" in made.out
+    assert (tmp_path / ".config/sidecar/private_key.pem").stat().st_mode & 0o777 == 0o600
+    again = await shell.run("init", "--base-url", sandbox.url, "--consumer-key", "x")
+    assert again.code == 73
+    assert "--force" in again.hint
+    public = await shell.run("public-key")
+    assert public.out.startswith("-----BEGIN PUBLIC KEY-----\n")
+    key_file = tmp_path / ".config/sidecar/private_key.pem"
+    sandbox.public_key = keys.load_private_key(key_file).public_key()
+
+    early = await shell.run("request", "/rest/api/2/myself")
+    assert (early.code, early.hint) == (77, "run `sidecar auth`")
+    url = (await shell.run("auth", "--begin")).out.strip()
+    wrong = await shell.run("auth", "--verifier", "XXXXXX")
+    assert wrong.code == 77
+    code = await approve(url)
+    finished = await shell.run("auth", "--verifier", "-", stdin=code.encode() + b"\n")
+    assert (finished.code, finished.err) == (0, "")
+    assert finished.out.startswith("Signed in as Alana Example (alana) until 20")
+
+    one = await shell.run("request", "-i", "/rest/api/2/myself")
+    assert one.code == 0
+    assert one.out.startswith("HTTP/1.1 200")
+    missing = await shell.run("request", "/rest/api/2/issue/NO-1")
+    assert (missing.code, missing.error) == (22, "Jira answered 404")
+    async with shell.running("run", "--listen", "127.0.0.1:0", until="listening on") as process:
+        port = int(process.said[0].rpartition(":")[2])
+        answer = await Client("127.0.0.1", port).get("/rest/api/2/issue/JJ-2")
+        assert answer.json()["key"] == "JJ-2"
+        process.signal(signal.SIGTERM)
+        assert await process.ends() == 0
+    assert all(request.verdict != "signature_invalid" for request in sandbox.log)
+
+
+async def test_request_sends_what_it_is_told(
+    shell: Shell, make_sandbox: MakeSandbox, write_config: Callable[..., None], tmp_path: Path
+) -> None:
+    sandbox = await make_sandbox()
+    write_config(sandbox.url)
+    url = (await shell.run("auth", "--begin")).out.strip()
+    await shell.run("auth", "--verifier", await approve(url))
+    write_private(tmp_path / "data", b'{"from": "a file"}')
+    sandbox.log.clear()
+    await shell.run("request", "-d", "@data", "-H", "X-One: 1", "/_sandbox/echo?a=b")
+    await shell.run("request", "-X", "PUT", "-d", "@-", f"{sandbox.url}/_sandbox/echo", stdin=b"x")
+    await shell.run(
+        "request", "-H", "Content-Type: application/x-www-form-urlencoded", "-d", "a=1",
+        "/_sandbox/echo",
+    )  # fmt: skip
+    post, put, form = sandbox.log
+    assert (post.method, post.body_length, post.fields.get("x-one")) == ("POST", 18, "1")
+    assert post.fields.get("content-type") == "application/json"
+    assert (put.method, put.body_length) == ("PUT", 1)
+    assert {request.verdict for request in (post, put, form)} == {"ok"}
+    foreign = await shell.run("request", "https://elsewhere.example/rest")
+    assert foreign.code == 2
+    assert "not on the configured Jira" in foreign.error
+    assert (await shell.run("request", "-d", "@nowhere", "/x")).code == 2
+
+
+async def test_an_address_in_use_exits_75(shell: Shell, write_config: Callable[..., None]) -> None:
+    write_config("http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = await shell.run("run", "--listen", f"127.0.0.1:{port}")
+    assert done.code == 75
+    assert f"127.0.0.1:{port} is in use" in done.error
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        ("[jira2]\nx = 1\n", 78, "unknown"),
+        ("[listen]\naddresses = ['0.0.0.0:8088']\n", 78, "access.key_file"),
+        ("[limits]\nconnections = 0\n", 78, "limits.connections"),
+        ("= nonsense", 78, "TOML"),
+    ],
+)
+async def test_a_wrong_configuration_exits_78_with_file_and_line(
+    shell: Shell, write_config: Callable[..., None], more: str, code: int, said: str
+) -> None:
+    write_config("http://127.0.0.1:1", more)
+    done = await shell.run("run")
+    assert done.code == code
+    assert "config.toml:" in done.error
+    assert said in done.error
+    assert done.hint
+
+
+async def test_a_key_that_cannot_be_used_exits_78(
+    shell: Shell, write_config: Callable[..., None], tmp_path: Path
+) -> None:
+    write_config("http://127.0.0.1:1")
+    key = tmp_path / ".config/sidecar/private_key.pem"
+    whole = read_secret(key, "private key")
+    for content in (
+        b"",
+        whole[:200],
+        b"-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----",
+    ):
+        key.write_bytes(content)
+        done = await shell.run("run")
+        assert done.code == 78
+        assert str(key) in done.error
+        assert done.hint
+    write_private(key, whole)
+    key.chmod(0o644)
+    done = await shell.run("run")
+    assert done.code == 78
+    assert "chmod" in done.hint
+
+
+async def test_an_unreachable_jira_exits_69(
+    shell: Shell, write_config: Callable[..., None]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    write_config(f"http://127.0.0.1:{port}")
+    done = await shell.run("auth", "--begin")
+    assert done.code == 69
+    assert "connection refused" in done.error
+
+
+async def test_the_demo_serves_and_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
+    shell.environ["TMPDIR"] = str(tmp_path)
+    async with shell.running("demo", "--port", "0", until="Ctrl-C") as process:
+        curl = await process.says("curl http://127.0.0.1:")
+        port = int(curl.rpartition("127.0.0.1:")[2].partition("/")[0])
+        answer = await Client("127.0.0.1", port).get("/rest/api/2/issue/JJ-2")
+        assert answer.json()["key"] == "JJ-2"
+        assert list(tmp_path.glob("sidecar-demo-*"))
+        process.signal(signal.SIGINT)
+        assert await process.ends() == 0
+    assert not list(tmp_path.glob("sidecar-demo-*"))
