@@ -1,23 +1,35 @@
 # The same few commands for people and for CI.  Nothing is needed but Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
+ROUNDS := 5
+SECONDS := 2
 BIN := $(VENV)/bin
 COVERAGE := 95
 
-.PHONY: help demo test check format bench clean
+# What the lock files do not name by its hash, or would have to be built, is not installed.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes --only-binary :all:
+
+.PHONY: help demo test check fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
-$(VENV)/.run: pyproject.toml
+$(VENV)/.run: pyproject.toml requirements/run.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) $(LOCKED) --requirement requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(BIN)/pip install --quiet --group dev --editable ".[fast]"
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(INSTALL) $(LOCKED) --requirement requirements/dev.txt
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.run requirements/tools.txt
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/pip install --quiet --disable-pip-version-check $(LOCKED) \
+		--requirement requirements/tools.txt
 	@touch $@
 
 demo: $(VENV)/.run ## a sandbox Jira, the dance and the sidecar, ready for curl
@@ -31,9 +43,39 @@ check: $(VENV)/.dev ## formatting, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+fuzz: $(VENV)/.dev ## the property tests, for about as many hours as they take seconds in a test run
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=long --timeout=0
+
 format: $(VENV)/.dev ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Every file of a release is named: one lock for all platforms and Python versions.
+LOCK := $(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+
+lock: $(VENV)/.tools ## pin what pyproject.toml asks for, by hash; with UPGRADE=--upgrade anew
+	$(LOCK) --extra fast --group build --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --extra fast --group build --group dev --constraint requirements/run.txt \
+		--output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --group bench --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt pyproject.toml
+	$(LOCK) --group pyproject.toml:tools --output-file requirements/tools.txt
+
+audit: $(VENV)/.tools ## look for known vulnerabilities of what is pinned
+	$(VENV)/tools/bin/pip-audit --strict --require-hashes --disable-pip \
+		--requirement requirements/run.txt --requirement requirements/dev.txt
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	$(INSTALL) $(LOCKED) --requirement requirements/bench.txt
+	@touch $@
+
+benchmarks/.peers/.installed: benchmarks/install-peers
+	benchmarks/install-peers
+	@touch $@
+
+bench: $(VENV)/.bench benchmarks/.peers/.installed ## measure speed, beside peers that it installs (root, apt-get)
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS) --seconds $(SECONDS)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist

@@ -81,6 +81,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine.facts(),
         "titles": {target.name: target.title for target in targets.ALL},
         "left_out": session.left_out,
+        "failures": session.failures,
         "samples": session.samples,
     }
 

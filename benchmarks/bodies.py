@@ -43,12 +43,12 @@ def bulk(session: Session) -> None:
         with Client(each.url) as client:
             client.get(SEARCHES["50 kB"])
         idle[each.target.name] = each.process.memory()
-    for number, each in session.interleaved("bulk", running):
+
+    def measure(number: int, each: Running) -> None:
         for direction in ("down", "up", "both"):
             each.process.forget_peak()
             cpu = each.process.cpu_seconds()
             transfers = _transfer(each, direction, file)
-            wrong = [t for t in transfers if t.status != 200]
             session.note(
                 "bulk",
                 each.target.name,
@@ -58,8 +58,9 @@ def bulk(session: Session) -> None:
                 first_byte_us=transfers[0].first_byte * 1e6,
                 cpu_seconds=each.process.cpu_seconds() - cpu,
                 above_idle_mib=each.process.peak_memory() - idle[each.target.name],
-                errors=len(wrong),
             )
+
+    session.interleaved("bulk", running, measure)
     session.stop(running)
 
 
@@ -81,44 +82,52 @@ def _transfer(each: Running, direction: str, file: Path) -> list[Transfer]:
         thread.start()
     for thread in threads:
         thread.join()
-    if len(transfers) < len(works):
-        raise RuntimeError(f"{each.target.name}: a transfer failed: {each.process.last_words()}")
+    if [transfer.status for transfer in transfers] != [200] * len(works):
+        raise RuntimeError("a transfer failed")
     return transfers
 
 
 def searches(session: Session) -> None:
     """Searches of 50 kB and 5 MB, with links to be rewritten; plain and gzipped."""
     running = session.start(*SEARCHED)
-    for number, each in session.interleaved("searches", running):
-        for name, target in SEARCHES.items():
+
+    def measure(number: int, each: Running) -> None:
+        for size in SEARCHES:
             for gzip in (False, True):
-                result = wrk.load(
-                    each.url + target,
-                    connections=_SEARCH_CONNECTIONS,
-                    seconds=session.seconds,
-                    process=each.process,
-                    upstream=session.lab.upstream,
-                    gzip=gzip,
-                )
-                each.settle()
-                with Client(each.url) as client:
-                    first_byte = min(client.get(target).first_byte for _ in range(5))
-                session.note(
-                    "searches",
-                    each.target.name,
-                    number,
-                    size=name,
-                    gzip=gzip,
-                    first_byte_us=first_byte * 1e6,
-                    **result,
-                )
+                _search(session, number, each, size, gzip)
+
+    session.interleaved("searches", running, measure)
     session.stop(running)
+
+
+def _search(session: Session, number: int, each: Running, size: str, gzip: bool) -> None:
+    result = wrk.load(
+        each.url + SEARCHES[size],
+        connections=_SEARCH_CONNECTIONS,
+        seconds=session.seconds,
+        process=each.process,
+        upstream=session.lab.upstream,
+        gzip=gzip,
+    )
+    each.settle()
+    with Client(each.url) as client:
+        first_byte = min(client.get(SEARCHES[size]).first_byte for _ in range(5))
+    session.note(
+        "searches",
+        each.target.name,
+        number,
+        size=size,
+        gzip=gzip,
+        first_byte_us=first_byte * 1e6,
+        **result,
+    )
 
 
 def drip(session: Session) -> None:
     """Server-sent events: the first byte, and how late each event is."""
     running = session.start(*DRIPPING)
-    for number, each in session.interleaved("drip", running):
+
+    def measure(number: int, each: Running) -> None:
         with Client(each.url) as client:
             first_byte, delays = client.events(DRIP)
         session.note(
@@ -128,4 +137,6 @@ def drip(session: Session) -> None:
             first_byte_us=first_byte * 1e6,
             delays_us=[round(delay * 1e6, 1) for delay in delays],
         )
+
+    session.interleaved("drip", running, measure)
     session.stop(running)

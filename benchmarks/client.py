@@ -73,6 +73,8 @@ class Client:
             if not piece:
                 raise ConnectionError(f"{target} ended early: {data[-200:]!r}")
             data += piece
+            if not data.startswith(b"HTTP/1.1 200"):
+                raise ConnectionError(f"{target}: {data[:200]!r}")
             stamps = re.findall(rb"data: (\d{19})\n\n", data)
             if stamps and not first_byte:
                 first_byte = time.perf_counter() - started

@@ -155,7 +155,7 @@ class Lab:
                 ORIGIN_PORT=str(origin),
             )
         )
-        command = ["/usr/sbin/nginx", "-p", folder, "-c", config]
+        command: list[str | Path] = ["/usr/sbin/nginx", "-p", folder, "-c", config]
         self.upstream = Process("upstream", command, {}, folder / "log")
         self._stack.callback(self.upstream.stop)
         self.upstream.wait_for(plain)

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.targets import BUILT
 from sidecar import __version__
 
-_COMMANDS = {
+_COMMANDS: dict[str, list[str | Path]] = {
     "nginx": ["/usr/sbin/nginx", "-v"],
     "wrk": ["wrk", "-v"],
     "Go": ["go", "version"],

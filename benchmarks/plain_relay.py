@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import uvloop
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 UPSTREAM = os.environ["UPSTREAM"]
@@ -19,7 +19,7 @@ HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding"}
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
-def passed(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+def passed(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """What is not hop-by-hop."""
     return CIMultiDict((n, v) for n, v in headers.items() if n.lower() not in HOP_BY_HOP)
 

@@ -50,8 +50,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
 
 def _by_connections(results: Results, axes: Axes) -> None:
     for name in ("sidecar", *(n for n in NAMES if n not in ("sidecar", "unsigned"))):
-        rates = [middle(results.throughput(name, c)) for c in CONNECTIONS]
-        if None not in rates:
+        rates = [middle(results.throughput(name, c)) or 0.0 for c in CONNECTIONS]
+        if all(rates):
             width = 2.5 if name == "sidecar" else 1.5
             axes.plot(
                 CONNECTIONS, rates, "o-", color=COLOURS[name], label=NAMES[name], linewidth=width

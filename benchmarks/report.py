@@ -9,6 +9,8 @@ from benchmarks.held import promises
 from benchmarks.results import BUSY, Results, middle, percentile, ratio
 
 CONNECTIONS = (1, 8, 32, 128)
+QUIET = 0.03
+"""As much of the cores may be used by others before the report says so."""
 
 
 def render(document: dict[str, Any]) -> str:
@@ -39,12 +41,19 @@ def _introduction(results: Results) -> str:
         f"\n\nNot measured: {results.title(name)} ({reason})."
         for name, reason in document["left_out"].items()
     )
+    foreign = results.foreign()
+    disturbed = (
+        f"\n\n**Disturbed:** other processes used {foreign:.0%} of the cores meanwhile."
+        if foreign > QUIET
+        else ""
+    )
+    failures = "".join(f"\n\nFailed: {failure}." for failure in document["failures"])
     return (
         "# How fast the sidecar is\n\n"
         f"Written by `make bench` on {document['date']}: {document['rounds']} interleaved rounds, "
         f"{document['seconds']} s for each load, medians over the rounds. Load generator, upstream "
         f"and what is measured share {results.cores} cores. [README.md](README.md) says what is "
-        f"measured and how.{left_out}"
+        f"measured and how.{disturbed}{left_out}{failures}"
     )
 
 
@@ -117,9 +126,9 @@ def _key_sizes(results: Results) -> Iterator[str]:
     names = results.targets("key sizes")
     rows = []
     for bits in (1024, 2048, 3072, 4096):
-        facts = {"scenario": "key sizes", "bits": bits}
         rates = {
-            name: results.by_round("requests_per_second", target=name, **facts) for name in names
+            name: results.by_round("requests_per_second", "key sizes", name, bits=bits)
+            for name in names
         }
         relay = results.median("cpu_us", "throughput", "unsigned", connections=BUSY)
         sign = middle(results.signature(bits))
@@ -127,7 +136,8 @@ def _key_sizes(results: Results) -> Iterator[str]:
         own = middle(rates.get("sidecar", {}))
         share = own / limit * 100 if own and limit else None
         rows.append(
-            [f"{bits} bits", number(sign), *[number(middle(rates[name])) for name in names]]
+            [f"{bits} bits", number(sign)]
+            + [number(middle(rates[name])) for name in names]
             + [number(limit), number(share, unit=" %")]
         )
     heads = ["", "signature, µs", *map(results.title, names), "the limit", "of it"]

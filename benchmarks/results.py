@@ -52,6 +52,11 @@ class Results:
         """A field's median over the rounds."""
         return middle(self.by_round(field, scenario, target, **facts))
 
+    def foreign(self) -> float:
+        """The part of all cores that other processes have used while something was loaded."""
+        shares = [sample["foreign"] for sample in self.samples if "foreign" in sample]
+        return median(shares) if shares else 0.0
+
     # What follows from it
 
     def signature(self, bits: int = 2048) -> dict[int, float]:

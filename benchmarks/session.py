@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ from benchmarks.lab import Lab, Running
 from benchmarks.targets import Target
 
 Sample = dict[str, Any]
+Measure = Callable[[int, Running], None]
+"""Measures a target in a round, and notes what it finds."""
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Session:
     left_out: dict[str, str] = field(default_factory=dict)
     """Targets that cannot run, or whose signature isn't accepted, with the reason."""
     samples: list[Sample] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def take_in(self, targets: Sequence[Target]) -> None:
         """Let the sandbox Jira check each; those that fail are left out from then on."""
@@ -38,7 +42,13 @@ class Session:
 
     def start(self, *targets: Target) -> list[Running]:
         """Start those that were not left out; they run until `stop`, or until the lab is left."""
-        return [self.lab.start(target) for target in self.usable(*targets)]
+        running = []
+        for target in self.usable(*targets):
+            try:
+                running.append(self.lab.start(target))
+            except RuntimeError as error:
+                self._failed(f"{target.name} did not start", error)
+        return running
 
     def stop(self, running: list[Running]) -> None:
         """Stop targets; the upstream stays."""
@@ -46,14 +56,24 @@ class Session:
             if each.process is not self.lab.upstream:
                 each.process.stop()
 
-    def interleaved(self, scenario: str, running: list[Running]) -> Iterator[tuple[int, Running]]:
-        """Every target once a round, each round beginning with another one."""
+    def interleaved(self, scenario: str, running: list[Running], measure: Measure) -> None:
+        """Measure every target once a round, each round beginning with another one.
+
+        What fails is told and left out of the results; the rest goes on.
+        """
         for number in range(self.rounds):
             say(f"{scenario}: round {number + 1} of {self.rounds}")
             first = number % max(len(running), 1)
             for each in running[first:] + running[:first]:
-                yield number, each
+                try:
+                    measure(number, each)
+                except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+                    self._failed(f"{scenario}, {each.target.name}", error)
                 each.settle()
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.failures.append(f"{what}: {error}")
+        say(f"failed: {self.failures[-1]}")
 
     def note(self, scenario: str, target: str, number: int, **facts: Any) -> None:
         """Keep what was measured in a round."""

@@ -23,32 +23,33 @@ _PROBE_PAUSE = 0.005
 def throughput(session: Session) -> None:
     """Requests a second, latency, CPU and memory at 1 to 128 connections."""
     running = session.start(*COMPARED)
-    for each in running:
-        wrk.warm_up(each.url + SMALL)
-        each.settle()
+    _warm_up(running)
     for connections in CONNECTIONS:
-        for number, each in session.interleaved(f"throughput at {connections}", running):
+
+        def measure(number: int, each: Running, connections: int = connections) -> None:
             if each is running[0]:
                 _sign(session, number, 2048)
             _load(session, "throughput", each, number, connections)
+
+        session.interleaved(f"throughput at {connections}", running, measure)
     session.stop(running)
 
 
 def key_sizes(session: Session) -> None:
     """What longer keys do to the throughput."""
-    running = {
-        bits: [session.lab.start(each, bits) for each in session.usable(targets.SIDECAR, *FASTEST)]
-        for bits in BITS
-    }
-    for bits, those in running.items():
-        for each in those:
-            wrk.warm_up(each.url + SMALL)
-            each.settle()
-        for number, each in session.interleaved(f"{bits} bits", those):
-            if each is those[0]:
+    for bits in BITS:
+        running = [session.lab.start(t, bits) for t in session.usable(targets.SIDECAR, *FASTEST)]
+        _warm_up(running)
+
+        def measure(
+            number: int, each: Running, first: Running = running[0], bits: int = bits
+        ) -> None:
+            if each is first:
                 _sign(session, number, bits)
             _load(session, "key sizes", each, number, BUSY, bits=bits)
-        session.stop(those)
+
+        session.interleaved(f"{bits} bits", running, measure)
+        session.stop(running)
 
 
 def health(session: Session) -> None:
@@ -58,31 +59,45 @@ def health(session: Session) -> None:
         (targets.SIDECAR, 2048),
         (targets.SIDECAR, 4096),
     ):
+
+        def measure(number: int, each: Running, bits: int = bits) -> None:
+            waits = _waits_under_load(session, each)
+            session.note("health", each.target.name, number, bits=bits, waits_us=waits)
+
         with session.lab.running(target, bits) as running:
-            wrk.warm_up(running.url + SMALL)
-            for number, each in session.interleaved(f"health, {target.name} {bits}", [running]):
-                done = threading.Event()
-                waits: list[float] = []
-                prober = threading.Thread(target=_probe, args=(each, done, waits))
-                prober.start()
-                try:
-                    wrk.load(
-                        each.url + SMALL,
-                        connections=BUSY,
-                        seconds=session.seconds,
-                        process=each.process,
-                        upstream=session.lab.upstream,
-                    )
-                finally:
-                    done.set()
-                    prober.join()
-                session.note("health", target.name, number, bits=bits, waits_us=waits)
+            _warm_up([running])
+            session.interleaved(f"health, {target.name} {bits}", [running], measure)
+
+
+def _waits_under_load(session: Session, each: Running) -> list[float]:
+    done = threading.Event()
+    waits: list[float] = []
+    prober = threading.Thread(target=_probe, args=(each, done, waits))
+    prober.start()
+    try:
+        wrk.load(
+            each.url + SMALL,
+            connections=BUSY,
+            seconds=session.seconds,
+            process=each.process,
+            upstream=session.lab.upstream,
+        )
+    finally:
+        done.set()
+        prober.join()
+    return waits
 
 
 def _probe(running: Running, done: threading.Event, waits: list[float]) -> None:
     with Client(running.url) as client:
         while not done.wait(_PROBE_PAUSE):
             waits.append(round(client.get("/_sidecar/health").seconds * 1e6, 1))
+
+
+def _warm_up(running: list[Running]) -> None:
+    for each in running:
+        wrk.warm_up(each.url + SMALL)
+        each.settle()
 
 
 def _sign(session: Session, number: int, bits: int) -> None:

@@ -16,5 +16,5 @@ def constant(signer: Signer, base_string: bytes) -> bytes:
     return SIGNATURE
 
 
-Signer.signature = constant  # type: ignore[method-assign]
+Signer.signature = constant  # type: ignore[assignment, method-assign]
 main()

@@ -181,7 +181,7 @@ class Authorizer:
         """Send a signed request; once more if only clock or nonce was wrong.  Returns a 200."""
         answer, base_string = await self._send(method, path, token, extra)
         problem = _problem(step, answer)
-        if problem is not None and self._heal(problem, answer):
+        if problem is not None and self._heal(step, problem, answer, base_string):
             answer, base_string = await self._send(method, path, token, extra)
             problem = _problem(step, answer)
         if problem is not None:
@@ -212,11 +212,21 @@ class Authorizer:
         answer = await self._upstream.fetch(UpstreamRequest(method, target, fields))
         return answer, unsigned.base_string.decode("ascii")
 
-    def _heal(self, problem: Problem, answer: Answer) -> bool:
-        """Whether a second try may succeed; learns Jira's clock if that was it."""
+    def _heal(self, step: Step, problem: Problem, answer: Answer, base_string: str) -> bool:
+        """Whether a second try may succeed; learns Jira's clock if that was it.
+
+        A renewal is nobody's chance to mend the configuration, as a sign-in is: it also takes
+        the URL that Jira believes in.
+        """
         remedy = explain(problem).remedy
         if remedy is Remedy.CLOCK:
             return self._identity.clock.correct(problem, answer.fields)
+        if remedy is Remedy.COMPARE and step is Step.RENEWAL:
+            signing = self._identity.signing
+            url = signing.perceived(problem, base_string.encode("ascii"), signing.url)
+            if url is not None:
+                signing.believe(url)
+            return url is not None
         return remedy is Remedy.AGAIN
 
     def _refused(self, step: Step, problem: Problem, base_string: str) -> SidecarError:

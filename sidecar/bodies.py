@@ -43,7 +43,12 @@ class RequestBody:
         return self.size <= REPLAY_BYTES
 
     def at_hand(self) -> bytes | None:
-        """The whole body, if all of it has arrived and it is small; else None."""
+        """The whole body, if all of it has arrived and it is small; else None.
+
+        RequestRefused where it has failed already: then nothing of it should be sent.
+        """
+        if error := self._stream.exception():
+            raise _broken(error)
         if not self._stream.is_eof() or self._stream.total_bytes > REPLAY_BYTES:
             return None
         while not self._stream.at_eof():
@@ -93,14 +98,10 @@ class RequestBody:
                 f"The request's body paused for more than {self._idle:g} s.",
                 "timeouts.idle sets the limit",
             ) from None
-        except RequestPayloadError as error:
-            raise RequestRefused(
-                400, f"The request's body cannot be understood: {error}."
-            ) from None
-        except ConnectionError:
-            # The client's, and not to be mistaken for Jira's: what was sent of the body there
-            # must not pass for the whole.
-            raise RequestRefused(400, "The client left before its body was complete.") from None
+        except (RequestPayloadError, ConnectionError) as error:
+            # The client's ConnectionError, not to be mistaken for Jira's: what was sent of the
+            # body there must not pass for the whole.
+            raise _broken(error) from None
 
     def _continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 §10.1.1).
@@ -111,6 +112,12 @@ class RequestBody:
             self._expects_continue = False
             if not self._stream.total_bytes:
                 self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _broken(error: BaseException) -> RequestRefused:
+    if isinstance(error, RequestPayloadError):
+        return RequestRefused(400, f"The request's body cannot be understood: {error}.")
+    return RequestRefused(400, "The client left before its request's body was complete.")
 
 
 def _too_large(limit: int) -> RequestRefused:

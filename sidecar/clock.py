@@ -39,11 +39,13 @@ class JiraClock:
         if shown is None or correction != self.correction or waited > TOLERANCE:
             return
         # `Date` has whole seconds, cut off: half a second is added on average.
-        difference = shown + 0.5 + self._date_lag - self._clock()
+        by_date = shown + 0.5 - self._clock()
+        difference = by_date + self._date_lag
         away = abs(difference - correction)
         if away > ACCEPTED:
             # Jira took our timestamp, so this Date was set by a cache's or a gateway's clock.
-            self._date_lag += correction - difference
+            is_plausible = abs(by_date - correction) <= ACCEPTED
+            self._date_lag = 0.0 if is_plausible else correction - by_date
             return
         self.difference = difference
         if away > TOLERANCE:

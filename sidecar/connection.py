@@ -1,9 +1,7 @@
-"""One client's connection: what aiohttp's server does, made strict.
+"""One client's connection: its requests, what is sent, and how it ends.
 
-aiohttp's RequestHandler parses, queues and paces requests.  Added here: limits on the whole head
-and on chunk framing, a deadline for the head, bodies that fail at once when they turn out
-malformed or end early, closing so that the last answer is still read, and answers written as
-bytes.
+Answers are written as bytes.  A connection closes so that the last answer is still read, and an
+answer that is cut short ends so that nobody takes it for whole.
 """
 
 from __future__ import annotations
@@ -13,29 +11,30 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_exceptions import BadHttpMethod, BadStatusLine, InvalidURLError, LineTooLong
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
 
 from sidecar.errors import RequestRefused
+from sidecar.malformed import refusal
+from sidecar.receiving import Receiver
 
 if TYPE_CHECKING:
     from sidecar.replies import Reply
 
-HEAD_SECONDS = 30.0
 IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
 """How long we wait after a last answer for the client to read, send or end."""
 LINGER_TOTAL_SECONDS = 30.0
+FIRST_REQUEST_SECONDS = 1.0
+"""How long a new connection has for its request where no other connection is taken."""
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
 MAX_FIELDS = 128
-CHUNK_OVERHEAD = 16
-"""Bytes of framing that each byte of a chunked body makes good: one-byte chunks need 5."""
 
 
 class Request:
@@ -90,185 +89,70 @@ class Listener(web.Server):
         self.refuse = refuse
         self.head_bytes = head_bytes
         self.scheme = scheme
+        self.is_cutting = False
+        """Whether connections are ended from here, whatever is under way."""
+        self._is_draining = False
+        self._arriving: WeakSet[RequestHandler] = WeakSet()  # accepted, perhaps in a TLS handshake
 
     def __call__(self) -> ClientConnection:
-        return ClientConnection(self, self._loop, self._kwargs)
+        connection = ClientConnection(self, self._loop, self._kwargs)
+        self._arriving.add(connection)
+        return connection
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._arriving.discard(handler)
+        if self._is_draining:
+            cast(ClientConnection, handler).retire()
+
+    async def drain(self, seconds: float) -> None:
+        """End every connection once its request is answered; after `seconds` cut off the rest."""
+        self._is_draining = True
+        deadline = self._loop.time() + seconds
+        give_up_arriving = self._loop.time() + FIRST_REQUEST_SECONDS
+        for connection in self.connections:
+            cast(ClientConnection, connection).retire()
+        try:
+            while (now := self._loop.time()) < deadline:
+                if busy := self._busy():
+                    await asyncio.wait(busy, timeout=deadline - now)
+                elif self._arriving and now < give_up_arriving:
+                    await asyncio.sleep(0.01)
+                else:
+                    return
+        finally:
+            self.is_cutting = True
+        for connection in self.connections:
+            cast(ClientConnection, connection).reset()
+        if busy := self._busy():
+            await asyncio.wait(busy, timeout=LINGER_SECONDS)
+
+    def _busy(self) -> list[asyncio.Task[None]]:
+        tasks = [connection._task_handler for connection in self.connections]
+        return [task for task in tasks if task is not None and not task.done()]
 
 
-class ClientConnection(RequestHandler):
+class ClientConnection(Receiver):
     """One client's connection."""
 
     __slots__ = (
-        "_discarded",
+        "__weakref__",
         "_ended",
-        "_framing_left",
-        "_framing_limit",
         "_give_up_timer",
         "_half_closed",
-        "_head_size",
-        "_head_timer",
-        "_held",
-        "_is_last",
         "_listener",
-        "_receiving",
         "_retiring",
-        "_stopped",
     )
 
     def __init__(
         self, listener: Listener, loop: asyncio.AbstractEventLoop, options: dict[str, Any]
     ) -> None:
-        super().__init__(listener, loop=loop, **options)
-        # aiohttp parses 32 requests ahead and loses all that stand before a malformed one.  Here
-        # the parser stops after each, and one waits while another is answered.
-        self._max_msg_queue_size, self._msg_queue_resume_size = 1, 0
-        self._parser = HttpRequestParser(
-            self,
-            loop,
-            self._read_bufsize,
-            max_line_size=self.max_line_size,
-            max_headers=self.max_headers,
-            max_field_size=self.max_field_size,
-            payload_exception=RequestPayloadError,
-            auto_decompress=False,
-            max_msg_queue_size=1,
-        )
+        super().__init__(listener, listener.head_bytes, loop, options)
         self._listener = listener
-        self._held = b""  # what arrived behind the request that waits
-        self._receiving: StreamReader | None = None  # the body that is not yet complete
-        self._framing_left = self._framing_limit = 0  # bytes that may yet come around that body
-        self._is_last = False  # nothing is looked at behind the request last parsed
-        self._head_size = 0  # bytes received of a head that is not yet complete
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._stopped = False  # what arrives is no longer looked at
-        self._discarded = 0  # bytes of it
         self._retiring = False  # no request is taken after the present one
         self._half_closed = False  # the client ended its side
         self._give_up_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
-
-    # What arrives
-
-    def data_received(self, data: bytes) -> None:
-        if self._stopped or self._force_close:
-            self._discarded += len(data)
-        elif self._messages:
-            if data:
-                self._held += data
-                self._pause_transport_reading()
-        else:
-            if self._held:
-                data, self._held = self._held + data, b""
-            self._parse(data)
-
-    def _pause_reading_for_buffer(self) -> None:
-        """Called when a request waits.  The transport is only paused once more arrives."""
-        self._buffer_paused = True
-
-    def _parse(self, data: bytes) -> None:
-        """Have aiohttp parse up to the end of one message, and see what it found."""
-        body = self._receiving
-        size = body.total_bytes if body is not None else 0
-        super().data_received(data)
-        if self._messages:
-            self._message_arrived(data, body)
-        elif body is None:
-            self._part_of_head(data)
-        elif body.is_eof():
-            self._body_complete()
-        else:
-            self._count_framing(body, len(data), body.total_bytes - size)
-
-    def _message_arrived(self, data: bytes, unfinished: StreamReader | None) -> None:
-        alone = self._head_size == 0 and _is_one_head(data)
-        self._head_size = 0
-        self._cancel_head_timer()
-        message, body = self._messages[-1]
-        if isinstance(message, _ErrInfo):
-            if unfinished is None:
-                self._stop()
-            else:
-                # aiohttp would queue the error behind a request that waits for its body forever.
-                self._messages.pop()
-                self._body_failed(unfinished, "its chunks are malformed")
-            return
-        self._is_last = message.should_close
-        if message.upgrade and not (alone and self._parsed_past_upgrade(message)):
-            self._is_last = True
-        if not body.is_eof():
-            self._receiving = body
-            left = self._listener.head_bytes - head_size(message)
-            self._framing_left = self._framing_limit = left
-        elif self._is_last:
-            self._stop()
-
-    def _parsed_past_upgrade(self, message: RawRequestMessage) -> bool:
-        """Bring the parser back to HTTP behind an offer to upgrade, which is ignored.
-
-        It drops what came with the request, or takes it for another protocol: only where nothing
-        did can another request follow.
-        """
-        if message.method == "CONNECT" or "websocket" in message.headers.get("Upgrade", "").lower():
-            return False
-        assert self._parser is not None
-        self._parser.feed_data(b"")
-        return True
-
-    def _body_complete(self) -> None:
-        self._receiving = None
-        if self._is_last:
-            self._stop()
-            return
-        # The parser counts a request that was begun before its end as one that waits.
-        assert self._parser is not None
-        self._parser.message_consumed()
-        self._parse(b"")
-
-    def _count_framing(self, body: StreamReader, size: int, grown: int) -> None:
-        """Limit chunk framing, extensions and trailers by the body that comes with them."""
-        left = self._framing_left + (CHUNK_OVERHEAD + 1) * grown - size
-        self._framing_left = min(left, self._framing_limit)
-        if self._framing_left < 0 and not self._reading_paused:
-            self._body_failed(body, "chunk framing or trailers are too long")
-
-    def _part_of_head(self, data: bytes) -> None:
-        if not self._head_size and not data.strip(b"\r\n"):
-            return  # RFC 9112 §2.2: an empty line before a request is ignored
-        self._head_size += len(data)
-        if self._head_size > self._listener.head_bytes:
-            self._refuse_head(LineTooLong(b"", self._listener.head_bytes), 431)
-        elif self._head_timer is None:
-            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        self._refuse_head(TimeoutError(), 408)
-
-    def _refuse_head(self, error: Exception, status: int) -> None:
-        self._stop()
-        self._messages.append((_ErrInfo(status=status, exc=error, message=""), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _body_failed(self, body: StreamReader, why: str) -> None:
-        self._stop()
-        self._receiving = None
-        body.set_exception(RequestPayloadError(why))
-
-    def _stop(self) -> None:
-        """Look at nothing that arrives from now on."""
-        self._stopped = True
-        self._held = b""
-        self._cancel_head_timer()
-
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    @property
-    def _idle(self) -> bool:
-        """Whether no request is being answered and none waits."""
-        return not self._messages and (self._waiter is not None or not self._request_count)
 
     # How it ends
 
@@ -277,7 +161,7 @@ class ClientConnection(RequestHandler):
         self._half_closed = True
         self._client_ended()
         body, encrypted = self._receiving, self.ssl_context is not None
-        if self._idle or encrypted:
+        if self.is_idle or encrypted:
             return None
         if body is not None:
             self._body_failed(body, "it ended early")
@@ -300,16 +184,16 @@ class ClientConnection(RequestHandler):
             self._ended.set_result(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop()
         self._cancel_give_up_timer()
         self._client_ended()
+        self.transport = None
         super().connection_lost(exc)
 
     def force_close(self) -> None:
         """Close; what the client does not read in time is given up."""
         transport = self.transport
         super().force_close()
-        if transport is not None and transport.get_write_buffer_size():
+        if transport is not None and _unsent(transport):
             self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def reset(self) -> None:
@@ -327,21 +211,23 @@ class ClientConnection(RequestHandler):
         self._force_close = True
 
     def retire(self) -> None:
-        """Take no further request; close now if none is being answered."""
-        self._retiring = True
-        if self._idle:
-            self.force_close()
+        """Take no further request; close now if none is being answered or on its way.
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Let the request being answered go on for `timeout` seconds, its body too, then end."""
-        task = self._task_handler
-        self.retire()
-        if task is None:
-            return
-        _, pending = await asyncio.wait([task], timeout=timeout)
-        if pending:
-            self.reset()
-            await asyncio.wait([task], timeout=LINGER_SECONDS)
+        A new connection, and one whose request has begun to arrive, have a moment for it.
+        """
+        self._retiring = True
+        if self.is_idle:
+            if self._request_count and not self._head:
+                self.force_close()
+            else:
+                self._loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
+        elif not self._messages and self._receiving is None:
+            self._close = True  # seen by aiohttp, which would go on waiting after the answer
+            self._stop()
+
+    def _close_unused(self) -> None:
+        if self.is_idle:
+            self.force_close()
 
     # What is sent
 
@@ -392,11 +278,7 @@ class ClientConnection(RequestHandler):
         self._stop()
         if transport is None or transport.is_closing():
             return
-        if transport.can_write_eof():
-            transport.write_eof()
-        elif is_complete:
-            self._half_closed = True
-        if not self._half_closed:
+        if not self._half_closed and _ended_our_side(transport, is_complete):
             self._resume_transport_reading()
             self._ended = self._loop.create_future()
             await self._until_ended(transport, self._ended)
@@ -409,7 +291,7 @@ class ClientConnection(RequestHandler):
         latest = self._loop.time() + LINGER_TOTAL_SECONDS
         before = None
         while not ended.done() and self._loop.time() < latest:
-            moved = self._discarded, transport.get_write_buffer_size()
+            moved = self.discarded, _unsent(transport)
             if moved == before:
                 return
             before = moved
@@ -428,54 +310,23 @@ class ClientConnection(RequestHandler):
         if exc is not None and status >= 500:
             raise exc  # not the parser's: the client is gone, or that is a bug
         self._stop()
-        return self._listener.refuse(_refusal(exc, status))
+        return self._listener.refuse(refusal(exc, status))
 
 
-def head_size(message: RawRequestMessage) -> int:
-    """The bytes that a request's target and fields took, spaces around values aside."""
-    fields = message.raw_headers
-    return len(message.path) + sum(len(name) + len(value) + 4 for name, value in fields)
+def _unsent(transport: asyncio.WriteTransport) -> int:
+    """The bytes that were not yet taken by the system."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # what asyncio's TLS transport raises once its connection is lost
+        return 0
 
 
-def _is_one_head(data: bytes) -> bool:
-    """Whether this is one whole head, and nothing else."""
-    return data[:1].isalpha() and data.find(b"\r\n\r\n") == len(data) - 4
-
-
-def _refusal(error: BaseException | None, status: int) -> RequestRefused:
-    text = str(getattr(error, "message", ""))
-    match error:
-        case TimeoutError():
-            return RequestRefused(
-                408, f"The request's head was not complete within {HEAD_SECONDS:g} s."
-            )
-        case LineTooLong():
-            return RequestRefused(
-                431,
-                "The request's head is too large.",
-                "limits.head_bytes sets the limit; long JQL can go into the body of a POST to"
-                " /rest/api/2/search",
-            )
-        case BadHttpMethod() if "HTTPS" in text:
-            return RequestRefused(
-                400,
-                "This port speaks plain http, and the request came in TLS.",
-                "use http://, or set listen.tls_certificate and listen.tls_key",
-            )
-        case BadHttpMethod():
-            return RequestRefused(400, "The request's method is not one that HTTP knows.")
-        case BadStatusLine():
-            return RequestRefused(400, "The request line is malformed.", "HTTP/1.0 and 1.1 only")
-        case InvalidURLError():
-            return RequestRefused(
-                400, "The request target is malformed.", "percent-encode spaces and the like"
-            )
-    if "Too many headers" in text:
-        return RequestRefused(431, f"The request has more than {MAX_FIELDS} header fields.")
-    if "Host" in text:
-        return RequestRefused(400, "The request needs exactly one Host field.")
-    if status == 431:
-        return RequestRefused(431, "The request's head is too large.")
-    return RequestRefused(
-        400, "The request is malformed.", "its header fields, lengths or chunks break HTTP's rules"
-    )
+def _ended_our_side(transport: asyncio.WriteTransport, is_complete: bool) -> bool:
+    """End our side where that can be done alone; whether it is worth waiting for the client's."""
+    if not transport.can_write_eof():
+        return not is_complete
+    try:
+        transport.write_eof()
+    except OSError:  # it was reset, and nobody has told us yet
+        return False
+    return True

@@ -35,6 +35,11 @@ FOREIGN = (
 )
 """What a request to Jira may raise that isn't ours; anything else is a bug and stays one."""
 
+_TLS_HINT = (
+    "does that port speak TLS 1.2 or newer, and does Jira ask for a client certificate"
+    " (jira.client_certificate)? `sidecar check` looks closer"
+)
+
 
 def connecting_failed(error: Exception, where: str, seconds: float) -> UpstreamError:
     """Why there is no connection to `where` (a host, or host:port) within `seconds`."""
@@ -47,7 +52,7 @@ def connecting_failed(error: Exception, where: str, seconds: float) -> UpstreamE
                 f"The name of {_host(error) or where} cannot be resolved: {reason}.",
                 "check jira.base_url, jira.proxy and this machine's DNS",
             )
-        case aiohttp.ClientConnectorCertificateError():
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             return CertificateError(
                 f"The TLS certificate of {where} is not to be trusted: {_distrust(error)}.",
                 _trust_hint(error),
@@ -72,7 +77,7 @@ def connecting_failed(error: Exception, where: str, seconds: float) -> UpstreamE
         case aiohttp.ClientConnectorError() if _lost(error):
             return TLSError(
                 f"{where} closed the connection while TLS was being agreed on.",
-                "does that port speak TLS 1.2 or newer? `sidecar check` looks closer",
+                _TLS_HINT,
             )
         case aiohttp.ClientConnectorError():
             return ConnectionRefused(
@@ -100,7 +105,8 @@ def exchange_failed(error: Exception, where: str, idle: float) -> UpstreamError:
         case aiohttp.ServerDisconnectedError():
             return ConnectionLost(
                 f"{where} closed the connection without an answer.",
-                "plain http to an https port? jira.base_url says which it is",
+                "is it http or https in jira.base_url, and does Jira ask for a client certificate"
+                " (jira.client_certificate)?",
             )
         case http_exceptions.HttpProcessingError() | aiohttp.ClientResponseError():
             return ProtocolError(
@@ -127,9 +133,9 @@ def head_too_large(where: str) -> UpstreamError:
 
 def _tls_failed(error: BaseException, where: str) -> UpstreamError:
     reason = _reason(error)
-    hint = "does that port speak TLS 1.2 or newer? `sidecar check` looks closer"
-    if "certificate required" in reason or "handshake failure" in reason:
-        hint = "Jira may ask for a client certificate: jira.client_certificate names it"
+    hint = _TLS_HINT
+    if "certificate required" in reason:
+        hint = "jira.client_certificate and jira.client_key name the certificate to show"
     return TLSError(f"TLS with {where} failed: {reason}.", hint)
 
 
@@ -165,7 +171,8 @@ def _reason(error: BaseException) -> str:
     number = _errno(error)
     inner = getattr(error, "os_error", error)
     if isinstance(inner, ssl.SSLError):
-        return (inner.reason or "handshake failed").replace("_", " ").lower()
+        # OpenSSL's errors have a reason; those made in Python lack even the attribute.
+        return (getattr(inner, "reason", None) or "handshake failed").replace("_", " ").lower()
     if number is not None and number > 0:
         return os.strerror(number).lower()
     text = getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

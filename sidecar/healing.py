@@ -6,131 +6,80 @@ requests that follow.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Callable
-
 from sidecar.authorize import Authorizer
-from sidecar.credentials import TokenCredentials
-from sidecar.errors import SidecarError
 from sidecar.fields import Field
 from sidecar.identity import Identity, Signed
-from sidecar.problems import Difference, Problem, Remedy, compare_base_strings, explain
+from sidecar.problems import Problem, Remedy, explain
+from sidecar.renewal import Renewal
 from sidecar.target import BaseURL
 from sidecar.troubles import Troubles
 
-log = logging.getLogger("sidecar.oauth")
-
-NEAR_SECONDS = 24 * 3600.0
-NEAR_PART = 0.1
-"""A token's end is near in its last day, or in the last tenth of what we knew of its life."""
-RENEWAL_PAUSE = 60.0
-"""Seconds after a failed renewal in which no other is tried."""
+SEND_AGAIN = "the sidecar has put it right: send the request again"
 
 
 class Healer:
-    """Heals what can be healed, and says what cannot."""
+    """Heals what can be healed, and explains what cannot."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        authorizer: Authorizer,
-        troubles: Troubles,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, identity: Identity, authorizer: Authorizer, troubles: Troubles) -> None:
         self._identity = identity
-        self._authorizer = authorizer
         self._troubles = troubles
-        self._clock = clock
-        self._renewing = asyncio.Lock()
-        self._renewal_failed_at: float | None = None
-        self._early_renewal: asyncio.Task[bool] | None = None
+        self.renewal = Renewal(identity, authorizer)
 
-    async def heal(self, problem: Problem, signed: Signed, fields: list[Field]) -> bool:
-        """Whether the request may be sent again now; `fields` are those of Jira's answer."""
+    async def heal(self, problem: Problem, signed: Signed, fields: list[Field]) -> BaseURL | None:
+        """Learn from a problem; `fields` are those of Jira's answer.
+
+        Returns the URL to sign for when the request is sent again, None where that won't help.
+        """
+        identity = self._identity
         match explain(problem).remedy:
             case Remedy.CLOCK:
-                return self._identity.clock.correct(problem, fields)
+                healed = identity.clock.correct(problem, fields)
             case Remedy.AGAIN:
-                return True
+                healed = True
             case Remedy.RELOAD:
-                return self._has_other_token(signed.token)
+                healed = await self.renewal.replaced(signed.token)
             case Remedy.RENEW:
-                return await self.renew(signed.token)
+                healed = await self.renewal.replace(signed.token)
             case Remedy.COMPARE:
-                return self._believe(self.difference(problem, signed))
-        return False
+                return identity.signing.perceived(problem, signed.base_string, signed.url)
+            case _:
+                healed = False
+        return identity.signing_url if healed else None
 
-    def difference(self, problem: Problem, signed: Signed) -> Difference | None:
-        """How Jira's base string differs from ours, where Jira names its own."""
-        theirs = problem.parameters.get("oauth_signature_base_string")
-        if not theirs:
-            return None
-        return compare_base_strings(
-            theirs, signed.base_string.decode(), self._identity.signing_url.path
-        )
+    def tried(self, first: Problem, signed: Signed, second: Problem | None) -> None:
+        """Note how the second try went, signed as given, after a `first` problem."""
+        renewed = explain(first).remedy is Remedy.RENEW
+        if second is None or second.name != first.name:
+            self.believe(signed.url)
+            if renewed:
+                self.renewal.proved()
+        elif renewed:
+            self.renewal.was_in_vain(signed.token)
+        if second is None:
+            self._troubles.healed(first)
 
-    async def renew(self, used: TokenCredentials) -> bool:
-        """Make sure that the token is another than `used`: renewed by us, or by another process.
+    def believe(self, url: BaseURL) -> None:
+        """Sign for this URL from now on: Jira has shown that it is its own."""
+        self._identity.signing.believe(url)
 
-        However many requests ask at once, one renewal is made; the new token is on disk before
-        anybody uses it.
-        """
-        async with self._renewing:
-            if self._has_other_token(used):
-                return True
-            if used.session_handle is None or self._failed_lately():
-                return False
-            try:
-                async with self._identity.token_file.locked():
-                    if self._has_other_token(used):
-                        return True
-                    renewed = await self._authorizer.renew(used)
-                    self._identity.token_file.save(renewed)
-            except SidecarError as error:
-                self._renewal_failed_at = self._clock()
-                log.error("the access token cannot be renewed: %s (%s)", error.message, error.hint)
-                return False
-            self._identity.use(renewed)
-            log.info("the access token was renewed")
-            return True
-
-    def renew_early(self) -> None:
-        """Start a renewal in the background if the token's end is near."""
-        lifetime = self._identity.lifetime()
-        token = self._identity.known_token()
-        if lifetime is None or token is None or token.session_handle is None:
-            return
-        left, whole = lifetime
-        if left > min(NEAR_SECONDS, whole * NEAR_PART) or self._failed_lately():
-            return
-        if self._early_renewal is None or self._early_renewal.done():
-            self._early_renewal = asyncio.create_task(self.renew(token))
+    def explanation(self, problem: Problem, signed: Signed) -> tuple[str, str]:
+        """A sentence and a hint that say more than the problem's name; empty if there's no more."""
+        remedy = explain(problem).remedy
+        if remedy is Remedy.COMPARE:
+            signing = self._identity.signing
+            difference = signing.difference(problem, signed.base_string, signed.url)
+            return (difference.sentence, difference.hint) if difference else ("", "")
+        if remedy is Remedy.RENEW and (error := self.renewal.error):
+            sentence = f"Our token has come to its end and cannot be renewed. {error.message}"
+            return sentence, error.hint
+        if remedy is Remedy.RELOAD and self._identity.renewal_mark.is_about(signed.token):
+            sentence = (
+                "Jira does not know our token any more: its renewal was cut short after Jira had"
+                " dropped it and before the new one was stored."
+            )
+            return sentence, explain(problem).hint
+        return "", ""
 
     async def close(self) -> None:
-        """Let a renewal under way come to its end: half of one could cost the token."""
-        if self._early_renewal is not None:
-            await asyncio.wait([self._early_renewal])
-
-    def _failed_lately(self) -> bool:
-        failed_at = self._renewal_failed_at
-        return failed_at is not None and self._clock() - failed_at < RENEWAL_PAUSE
-
-    def _has_other_token(self, used: TokenCredentials) -> bool:
-        try:
-            return self._identity.token().token != used.token
-        except SidecarError:
-            return False
-
-    def _believe(self, difference: Difference | None) -> bool:
-        """Sign for the URL that Jira believes in from now on, and say how to make that last."""
-        if difference is None or difference.perceived is None:
-            return False
-        perceived = BaseURL.parse(difference.perceived)
-        if perceived != self._identity.signing_url:
-            self._identity.signing_url = perceived
-            if perceived != self._identity.base_url:
-                log.warning("%s %s", difference.sentence, difference.hint)
-        return True
+        """Let a renewal under way come to its end."""
+        await self.renewal.close()

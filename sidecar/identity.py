@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -18,13 +19,18 @@ from sidecar.clock import JiraClock
 from sidecar.config import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
+from sidecar.private_files import FileWatch
+from sidecar.renewal_mark import RenewalMark
 from sidecar.signature import EncodedPair
 from sidecar.signer import Signer
+from sidecar.signing_url import SigningURL
 from sidecar.store import TokenFile
 from sidecar.target import BaseURL, signing_uri
-from sidecar.watch import FileWatch
 
 log = logging.getLogger("sidecar.identity")
+
+WARNING_SECONDS = 30 * 24 * 3600.0
+"""A token's end that nobody can put off is warned of in its last 30 days."""
 
 
 class Signed(NamedTuple):
@@ -34,6 +40,10 @@ class Signed(NamedTuple):
     base_string: bytes
     """For a comparison with Jira's; it holds the token."""
     token: TokenCredentials
+    url: BaseURL
+    """What Jira was believed to call itself."""
+    clock_correction: float
+    """Seconds between our clock and the timestamp."""
 
 
 class Identity:
@@ -44,16 +54,17 @@ class Identity:
         self._jira = config.jira
         self._clock = clock
         self.clock = JiraClock(clock)
-        self.signing_url = config.jira.signing_url
-        """What Jira believes its own URL is."""
+        self.signing = SigningURL(config.jira.base_url, config.jira.signing_url)
         self.token_file = TokenFile(
             config.token.path, config.jira.base_url, config.jira.consumer_key
         )
+        self.renewal_mark = RenewalMark(config.token.path)
         self._token_watch = FileWatch(config.token.path)
         self._token: TokenCredentials | None = None
         self._token_error: SidecarError | None = None
         self._taken_at = 0.0
-        self._key_files = FileWatch(
+        self._outlived: TokenCredentials | None = None
+        self._key_watch = FileWatch(
             config.jira.private_key, config.jira.private_key_passphrase_file
         )
         self._private_key = self._load_key()
@@ -74,9 +85,10 @@ class Identity:
         """Jira's clock minus ours, in seconds; None until it is known."""
         return self.clock.difference
 
-    @clock_difference.setter
-    def clock_difference(self, seconds: float | None) -> None:
-        self.clock.difference = seconds
+    @property
+    def signing_url(self) -> BaseURL:
+        """What Jira believes its own URL is."""
+        return self.signing.url
 
     def token(self) -> TokenCredentials:
         """The token as it is on disk now; NotAuthorized or ConfigError where none is usable."""
@@ -92,9 +104,18 @@ class Identity:
         """The token last read, without a look at the disk."""
         return self._token
 
-    def use(self, token: TokenCredentials) -> None:
-        """Go on with a token that was just stored."""
+    def use(self, token: TokenCredentials, *, instead_of: TokenCredentials | None = None) -> None:
+        """Go on with a token that was just stored.
+
+        One that could not be stored is used `instead_of` the one on disk, which is dead.
+        """
+        self._outlived = instead_of
         self._take(token)
+
+    def unsaved_token(self) -> TokenCredentials | None:
+        """The token in use, if it is in memory only, and none that counts more is on disk."""
+        token = self.token()
+        return None if self._outlived is None else token
 
     def lifetime(self) -> tuple[float, float] | None:
         """What is left of the token's life, and what was left when we got it, in seconds."""
@@ -105,19 +126,33 @@ class Identity:
             self._token.expires_at - self._taken_at,
         )
 
-    def sign(self, method: str, path: str, parameters: Iterable[EncodedPair]) -> Signed:
+    def reload(self) -> None:
+        """Read key and token again, changed or not; what is broken is reported and refused."""
+        self._reload_key()
+        self._load_token()
+
+    def sign(
+        self,
+        method: str,
+        path: str,
+        parameters: Iterable[EncodedPair],
+        url: BaseURL | None = None,
+    ) -> Signed:
         """Sign a request with our token.
 
         `path` is the target's, context path included; it is signed below the URL that Jira
-        believes to be its own.
+        believes to be its own, or below `url`.
         """
-        if self._key_files.changed():
+        if self._key_watch.changed():
             self._reload_key()
         token = self.token()
-        uri = signing_uri(self._jira.base_url, self.signing_url, path)
+        url = url or self.signing.url
+        correction = self.clock.correction
+        uri = signing_uri(self._jira.base_url, url, path)
         unsigned = self.signer.prepare(method, uri, parameters, token.token.reveal())
         signature = self.signer.signature(unsigned.base_string)
-        return Signed(unsigned.authorization(signature), unsigned.base_string, token)
+        authorization = unsigned.authorization(signature)
+        return Signed(authorization, unsigned.base_string, token, url, correction)
 
     def is_our_token(self, authorization: bytes) -> bool:
         """Whether an Authorization field carries our own access token."""
@@ -128,12 +163,35 @@ class Identity:
         """What `run` should say about the key and the token at its start."""
         found = keys.key_warnings(self._private_key)
         try:
-            self.token()
+            token = self.token()
         except SidecarError as error:
+            reason = error.message.rstrip(".")
+            found.append(f"{reason}: requests are answered with 503. What to do: {error.hint}.")
+            return found
+        if self.renewal_mark.is_about(token):
             found.append(
-                f"{error.message} Every request is answered with 503 until then: {error.hint}"
+                "The renewal of the access token was cut short when the sidecar last ran. Jira may"
+                " have dropped the one that is stored: if it answers token_rejected, run"
+                " `sidecar auth`."
             )
+        if warning := self.expiry_warning():
+            found.append(warning)
         return found
+
+    def expiry_warning(self) -> str | None:
+        """What to say of a token that ends within 30 days and cannot be renewed."""
+        token, lifetime = self._token, self.lifetime()
+        if token is None or lifetime is None or lifetime[0] > WARNING_SECONDS:
+            return None
+        if token.session_handle is not None:
+            return None
+        assert token.expires_at is not None
+        end = datetime.fromtimestamp(token.expires_at)
+        verb, when = ("ends", "before that") if lifetime[0] > 0 else ("ended", "now")
+        return (
+            f"The access token {verb} on {end:%Y-%m-%d at %H:%M}, and Jira gave nothing to renew"
+            f" it with: run `sidecar auth` {when}."
+        )
 
     def _take(self, token: TokenCredentials | None) -> None:
         self._token = token
@@ -143,14 +201,27 @@ class Identity:
     def _load_token(self) -> None:
         self._token_watch.seen()
         try:
-            self._take(self.token_file.load())
+            found = self.token_file.load()
         except SidecarError as error:
             self._token_error = error
             if self._token is not None:
                 log.error("%s; going on with the token from before (%s)", error.message, error.hint)
+            return
+        outlived = self._outlived
+        if outlived is not None and (found is None or found.token == outlived.token):
+            return  # its successor could not be stored yet
+        if self._token is not None and found is None:
+            log.error(
+                "%s is gone: every request is answered with 503 until you run `sidecar auth`",
+                self.token_file.path,
+            )
+        elif self._token is not None and found != self._token:
+            log.info("another access token was found in %s and is used now", self.token_file.path)
+        self._outlived = None
+        self._take(found)
 
     def _load_key(self) -> RSAPrivateKey:
-        self._key_files.seen()
+        self._key_watch.seen()
         key = keys.load_private_key(self._jira.private_key, self._jira.private_key_passphrase_file)
         keys.verify_signing(key)
         return key
@@ -159,10 +230,13 @@ class Identity:
         return Signer(self._private_key, self._jira.consumer_key, clock=self.clock.now)
 
     def _reload_key(self) -> None:
+        before = self.fingerprint
         try:
             self._private_key = self._load_key()
         except SidecarError as error:
             log.error("%s; going on with the key from before (%s)", error.message, error.hint)
+            return
+        if self.fingerprint == before:
             return
         self.signer = self._new_signer()
         log.info("the private key has changed: its fingerprint is %s now", self.fingerprint)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import stat
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.config import Address, TCPAddress, UnixAddress
+from sidecar.config import Address, Config, TCPAddress, UnixAddress
 from sidecar.errors import AddressInUse, ConfigError
 
 BACKLOG = 1024
+ADMIN_NAME = "admin"
 _FIRST_PASSED_FD = 3  # SD_LISTEN_FDS_START
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
 class Listening(NamedTuple):
@@ -24,8 +27,10 @@ class Listening(NamedTuple):
     socket: socket.socket
     unix_path: str = ""
     """Set where it is a unix socket: its own name is not the path that it was renamed to."""
-    is_ours: bool = False
-    """Whether we made the unix socket's file, and so remove it."""
+    is_ours: bool = True
+    """Whether we opened it, and so remove a unix socket's file; else systemd did."""
+    is_admin: bool = False
+    """Whether it serves /_sidecar/* alone."""
 
     def url(self, scheme: str) -> str:
         """`http://127.0.0.1:8088`, or `unix:/path`."""
@@ -34,65 +39,136 @@ class Listening(NamedTuple):
         host, port = self.socket.getsockname()[:2]
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.socket.family == socket.AF_UNIX:
+            return True
+        address = ipaddress.ip_address(self.socket.getsockname()[0].partition("%")[0])
+        return address.is_loopback
+
     def remove(self) -> None:
         """Remove the file of a unix socket that we made."""
-        if self.is_ours:
+        if self.unix_path and self.is_ours:
             Path(self.unix_path).unlink(missing_ok=True)
 
 
-def open_sockets(
-    addresses: Sequence[Address], unix_mode: int, environ: MutableMapping[str, str]
-) -> list[Listening]:
-    """Listening sockets: those that systemd passed, else one for each address.
+def open_sockets(config: Config, environ: MutableMapping[str, str]) -> list[Listening]:
+    """Listening sockets: those that systemd passed, else one for each address; admin's last.
 
     `::1` is skipped where the machine has no IPv6.  Raises AddressInUse or ConfigError, with
     what was opened so far closed again.
     """
-    if passed := passed_sockets(environ):
-        return passed
+    opened = passed_sockets(environ)
+    mode = config.listen.unix_mode
+    try:
+        if all(listening.is_admin for listening in opened):
+            opened += _open("listen.addresses", config.listen.addresses, mode)
+        admin = config.admin.address
+        if admin is not None and not any(listening.is_admin for listening in opened):
+            opened += [one._replace(is_admin=True) for one in _open("admin.address", [admin], mode)]
+        refuse_strangers(opened, config)
+    except BaseException:
+        for listening in opened:
+            listening.remove()
+            listening.socket.close()
+        raise
+    return sorted(opened, key=lambda listening: listening.is_admin)
+
+
+def warnings(opened: Sequence[Listening], config: Config) -> Iterator[str]:
+    """What is unwise about the sockets that systemd passed; Config.warnings() knows our own."""
+    passed = [one for one in opened if not one.is_ours and not one.is_admin]
+    for listening in passed:
+        where = listening.url("https" if config.listen.tls_certificate else "http")
+        if not listening.is_local:
+            yield f"{where} can be reached from elsewhere; only access.key_file guards it"
+            if not config.listen.tls_certificate:
+                yield f"{where} is plain http: the access key can be read on the way"
+        elif _others_may_connect(listening.unix_path) and not config.access.key_file:
+            yield (
+                f"others can use {where}, and so act as you: SocketMode=0600 in the socket unit"
+                " keeps them out"
+            )
+
+
+def passed_sockets(environ: MutableMapping[str, str]) -> list[Listening]:
+    """The sockets of socket activation (sd_listen_fds(3)), taken out of the environment.
+
+    One named `admin` (FileDescriptorName=admin) is the admin listener.
+    """
+    count, owner = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
+    environ.pop("LISTEN_PIDFDID", None)
+    if not (count.isascii() and count.isdecimal()) or owner != str(os.getpid()):
+        return []
+    passed = []
+    for index in range(int(count)):
+        is_admin = index < len(names) and names[index] == ADMIN_NAME
+        passed.append(_passed_socket(_FIRST_PASSED_FD + index)._replace(is_admin=is_admin))
+    return passed
+
+
+def _passed_socket(fd: int) -> Listening:
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise ConfigError(
+            f"file descriptor {fd}, passed by systemd, is no socket: {error.strerror}",
+            "LISTEN_FDS is for systemd's socket units",
+        ) from None
+    if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:
+        raise ConfigError(
+            "a socket that systemd passed is no TCP or unix stream socket", "use ListenStream="
+        )
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ConfigError(
+            "a socket that systemd passed does not listen", "set Accept=no in the socket unit"
+        )
+    sock.setblocking(False)
+    os.set_inheritable(fd, False)
+    path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    if isinstance(path, bytes):  # in the abstract namespace
+        path = "@" + path[1:].decode("utf-8", "backslashreplace")
+    return Listening(sock, path, is_ours=False)
+
+
+def _open(name: str, addresses: Sequence[Address], unix_mode: int) -> list[Listening]:
     opened: list[Listening] = []
     try:
         for address in addresses:
             if isinstance(address, UnixAddress):
-                sock = _unix_socket(address, unix_mode)
-                opened.append(Listening(sock, str(address.path), is_ours=True))
+                opened.append(Listening(_unix_socket(address, unix_mode), str(address.path)))
             elif (tcp := _tcp_socket(address)) is not None:
                 opened.append(Listening(tcp))
     except BaseException:
         for listening in opened:
+            listening.remove()
             listening.socket.close()
         raise
     if not opened:
-        raise ConfigError(
-            "none of listen.addresses exists on this machine", "127.0.0.1:8088 always does"
-        )
+        raise ConfigError(f"{name}: there is no IPv6 on this machine", "127.0.0.1 is always there")
     return opened
 
 
-def passed_sockets(environ: MutableMapping[str, str]) -> list[Listening]:
-    """The sockets of socket activation (sd_listen_fds(3)), taken out of the environment."""
-    count, owner = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
-    environ.pop("LISTEN_FDNAMES", None)
-    if not count.isdecimal() or owner != str(os.getpid()):
-        return []
-    sockets = []
-    for fd in range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count)):
-        try:
-            sock = socket.socket(fileno=fd)
-        except OSError as error:
+def refuse_strangers(opened: Sequence[Listening], config: Config) -> None:
+    """Whatever names and units say: what is reached from elsewhere needs an access key."""
+    for listening in opened:
+        if not (listening.is_local or listening.is_admin or config.access.key_file):
             raise ConfigError(
-                f"file descriptor {fd}, passed by systemd, is no socket: {error.strerror}",
-                "LISTEN_FDS is for systemd's socket units",
-            ) from None
-        if sock.type != socket.SOCK_STREAM:
-            raise ConfigError(
-                "a socket that systemd passed is not a stream socket", "use ListenStream="
+                f"{listening.url('http')} can be reached from elsewhere, and there is no"
+                " access.key_file",
+                "whoever reaches it acts as you: listen on 127.0.0.1, or set access.key_file",
             )
-        sock.setblocking(False)
-        os.set_inheritable(fd, False)
-        name = sock.getsockname()
-        sockets.append(Listening(sock, name if sock.family == socket.AF_UNIX else ""))
-    return sockets
+
+
+def _others_may_connect(path: str) -> bool:
+    if not path.startswith("/"):
+        return bool(path)  # names in the abstract namespace have no permissions
+    try:
+        return Path(path).stat().st_mode & 0o077 != 0
+    except OSError:
+        return False
 
 
 def _tcp_socket(address: TCPAddress) -> socket.socket | None:
@@ -131,9 +207,12 @@ def _refused(where: str, error: OSError) -> AddressInUse | ConfigError:
             f"{where} is in use already",
             "is another sidecar running? --listen takes another address",
         )
-    return ConfigError(
-        f"cannot listen on {where}: {error.strerror}", "see listen.addresses, or --listen"
-    )
+    hint = "see listen.addresses, or --listen"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint += (
+            "; ports below 1024 are root's, and our systemd unit listens only by its socket unit"
+        )
+    return ConfigError(f"cannot listen on {where}: {error.strerror}", hint)
 
 
 def _unix_socket(address: UnixAddress, mode: int) -> socket.socket:

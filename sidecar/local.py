@@ -1,47 +1,47 @@
-"""What lies below /_sidecar/: health, readiness, status.  Never forwarded, never secret."""
+"""What lies below /_sidecar/: health, ready, status, metrics.  Never forwarded, never secret."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from time import perf_counter
 
 from sidecar import __version__
+from sidecar.access import check_admin
+from sidecar.connection import Request
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.identity import Identity
-from sidecar.replies import Reply, json_reply
+from sidecar.metrics import CONTENT_TYPE, Metrics
+from sidecar.record import RESERVED, Record, shown_path
+from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.troubles import Troubles
-
-PREFIX = "/_sidecar/"
 
 
 class LocalPages:
     """Answers requests for the sidecar itself, from cached state: upstream is not asked."""
 
     def __init__(
-        self,
-        base_url: str,
-        identity: Identity,
-        troubles: Troubles,
-        counters: Callable[[], Any],
+        self, identity: Callable[[], Identity], troubles: Troubles, metrics: Metrics
     ) -> None:
-        self._base_url = base_url
+        """`identity` tells who we are now: a reload may change that."""
         self._identity = identity
         self._troubles = troubles
-        self._counters = counters
+        self._metrics = metrics
         self._started = time.monotonic()
         self.stopping = False
         self._pages: Mapping[str, Callable[[], Reply]] = {
             "health": self._health,
             "ready": self._ready,
             "status": self._status,
+            "metrics": self._exposition,
         }
 
     def answer(self, method: str, path: str) -> Reply:
         """Answer GET and HEAD for a known page; RequestRefused (404, 405) else."""
-        page = self._pages.get(path.removeprefix(PREFIX))
-        if page is None:
+        page = self._pages.get(path.removeprefix(RESERVED))
+        if page is None or not path.startswith(RESERVED):
             raise RequestRefused(
                 404, "There is no such page here.", proxy_error="http_request_denied"
             )
@@ -63,23 +63,53 @@ class LocalPages:
         if self.stopping:
             return json_reply(503, {"ready": False, "reason": "shutting down"})
         try:
-            self._identity.token()
+            self._identity().token()
         except SidecarError as error:
             return json_reply(503, {"ready": False, "reason": error.message, "hint": error.hint})
         return json_reply(200, {"ready": True})
 
     def _status(self) -> Reply:
-        token = self._identity.known_token()
+        identity = self._identity()
+        token = identity.known_token()
         return json_reply(
             200,
             {
                 "version": __version__,
                 "uptime_seconds": round(time.monotonic() - self._started, 3),
-                "base_url": self._base_url,
+                "base_url": str(identity.base_url),
                 "user": token.user if token else None,
                 "token_expires_at": token.expires_at if token else None,
-                "clock_difference_seconds": self._identity.clock_difference,
+                "clock_difference_seconds": identity.clock_difference,
                 "last_problem": asdict(last) if (last := self._troubles.last) else None,
-                "counters": self._counters(),
+                "counters": self._metrics.counters(),
             },
         )
+
+    def _exposition(self) -> Reply:
+        fields = [(b"Content-Type", CONTENT_TYPE), (b"Cache-Control", b"no-store")]
+        return Reply(200, fields, self._metrics.exposition())
+
+
+class AdminPages:
+    """The handler of the admin listener: the pages, for whoever is no web page."""
+
+    def __init__(self, pages: LocalPages, finished: Callable[[Record], None]) -> None:
+        self._pages = pages
+        self._finished = finished
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request; called by the connection for each."""
+        message = request.message
+        record = Record(
+            message.method, shown_path(message.path), secrets.token_hex(8), perf_counter()
+        )
+        try:
+            check_admin(message.raw_headers)
+            reply = self._pages.answer(message.method, message.path.partition("?")[0])
+        except RequestRefused as error:
+            record.error = error.proxy_error
+            reply = error_reply(error, head_only=message.method == "HEAD")
+        record.note(reply)
+        record.total = perf_counter() - record.started
+        self._finished(record)
+        return reply

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any, TextIO
 
 from sidecar.record import Record
 
 requests = logging.getLogger("sidecar.request")
+
+LEVELS = {
+    "error": "what the sidecar cannot put right, and bugs",
+    "warning": "what is unwise at the start; OAuth problems and an unreachable Jira with what to"
+    " do, each kind at most once a minute",
+    "info": "a line for each request; start, stop, reload, renewed and replaced tokens and keys",
+    "debug": "requests to /_sidecar/*, and why connections ended",
+}
+"""Each level shows what the ones above it show, and this."""
 
 _PRIORITIES = {  # sd-daemon(3)
     logging.DEBUG: "<7>",
@@ -29,11 +40,11 @@ class TextFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = _one_line(record.getMessage())
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if self._journal:
-            priority = _PRIORITIES.get(record.levelno, "<6>")
+            priority = _priority(record)
             return "\n".join(priority + line for line in text.splitlines())
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
@@ -43,25 +54,74 @@ class TextFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object a line; a request's facts are fields of it."""
 
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": _iso(record.created),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        facts = getattr(record, "facts", None)
-        if isinstance(facts, dict):
-            entry |= facts
+        entry: dict[str, Any] = {} if self._journal else {"time": _iso(record.created)}
+        entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
+        if isinstance(record.msg, RequestLine):
+            entry |= record.msg.facts()
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        line = json.dumps(entry, ensure_ascii=False)
+        return _priority(record) + line if self._journal else line
+
+
+class RequestLine:
+    """What is said of one request; put together when a line is written, not before."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __str__(self) -> str:
+        record = self._record
+        text = (
+            f"{record.method} {record.path} {record.status or '-'}"
+            f" in={record.received} out={record.sent} total={record.total * 1000:.1f}ms"
+            f" upstream={record.first_byte * 1000:.1f}ms signing={record.signing * 1000:.2f}ms"
+            f" retries={record.retries} id={record.request_id}"
+        )
+        for name, value in self._remarks():
+            text += f" {name}={value}"
+        return text
+
+    def facts(self) -> dict[str, Any]:
+        """The same, field by field; there is no status where the client left before one."""
+        record = self._record
+        return {
+            "method": record.method,
+            "path": record.path,
+            "status": record.status or None,
+            "answered_by": record.answered_by,
+            "received_bytes": record.received,
+            "sent_bytes": record.sent,
+            "total_ms": round(record.total * 1000, 1),
+            "upstream_ms": round(record.first_byte * 1000, 1),
+            "signing_ms": round(record.signing * 1000, 2),
+            "retries": record.retries,
+            "request_id": record.request_id,
+            **dict(self._remarks()),
+        }
+
+    def _remarks(self) -> list[tuple[str, str]]:
+        record = self._record
+        remarks = (
+            ("problem", record.problem),
+            ("resent_for", record.resent_for),
+            ("error", record.error),
+            ("closed_early", record.closed_early),
+        )
+        return [remark for remark in remarks if remark[1]]
 
 
 def set_up(form: str, level: str, environ: Mapping[str, str], *, verbose: bool) -> None:
-    """Send the sidecar's log to stderr in the given form, `text` or `json`."""
+    """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug."""
+    journal = is_journal(sys.stderr, environ)
     handler = logging.StreamHandler(sys.stderr)
-    journal = "JOURNAL_STREAM" in environ and not sys.stderr.isatty()
-    handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter(journal=journal))
+    formatter = JSONFormatter if form == "json" else TextFormatter
+    handler.setFormatter(formatter(journal=journal))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
@@ -70,33 +130,32 @@ def set_up(form: str, level: str, environ: Mapping[str, str], *, verbose: bool) 
     )
 
 
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether a stream goes to systemd's journal, by device and inode (systemd.exec(5))."""
+    try:
+        device, inode = map(int, environ.get("JOURNAL_STREAM", "").split(":"))
+        found = os.fstat(stream.fileno())
+    except (ValueError, OSError):  # not under systemd; or the stream has no descriptor
+        return False
+    return (found.st_dev, found.st_ino) == (device, inode)
+
+
 def log_request(record: Record) -> None:
-    """The one line for each request; nothing is put together unless somebody reads it."""
-    if not requests.isEnabledFor(logging.INFO):
-        return
-    facts = {
-        "method": record.method,
-        "path": record.path,
-        "status": record.status or None,
-        "received_bytes": record.received,
-        "sent_bytes": record.sent,
-        "total_ms": round(record.total * 1000, 1),
-        "upstream_ms": round(record.first_byte * 1000, 1),
-        "signing_ms": round(record.signing * 1000, 2),
-        "retries": record.retries,
-        "request_id": record.request_id,
-    }
-    text = (
-        f"{record.method} {record.path} {record.status or '-'}"
-        f" in={record.received} out={record.sent} total={record.total * 1000:.1f}ms"
-        f" upstream={record.first_byte * 1000:.1f}ms signing={record.signing * 1000:.2f}ms"
-        f" retries={record.retries} id={record.request_id}"
-    )
-    for name in ("problem", "closed_early"):
-        if value := getattr(record, name):
-            facts[name] = value
-            text += f" {name}={value}"
-    requests.info("%s", text, extra={"facts": facts})
+    """The one line for each request; requests for the sidecar's own pages are debug's."""
+    level = logging.DEBUG if record.is_local else logging.INFO
+    if requests.isEnabledFor(level):
+        requests.log(level, RequestLine(record))
+
+
+def _priority(record: logging.LogRecord) -> str:
+    return _PRIORITIES.get(record.levelno, "<6>")
+
+
+def _one_line(text: str) -> str:
+    """Escape what could begin a line of its own, or speak to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _iso(created: float) -> str:

@@ -6,12 +6,14 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sidecar import signature
 from sidecar.config import Config
 from sidecar.errors import UsageError
 from sidecar.fields import Fields, first, request_fields
-from sidecar.identity import Identity
+from sidecar.identity import Identity, Signed
+from sidecar.problems import compare_base_strings, explain, parse_problem
 from sidecar.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
 
@@ -30,26 +32,60 @@ class Wanted:
     data: bytes | None = None
 
 
+class Trouble(NamedTuple):
+    """What an OAuth problem means; neither text holds a secret."""
+
+    name: str
+    sentence: str
+    hint: str
+
+
+class Sent:
+    """A signed request with its response, which is there to be read."""
+
+    def __init__(self, signed: Signed, context_path: str, response: UpstreamResponse) -> None:
+        self._signed = signed
+        self._context_path = context_path
+        self.response = response
+
+    def trouble(self, body: bytes) -> Trouble | None:
+        """What OAuth has to do with the answer, if anything; `body` is its first 64 KiB."""
+        status = self.response.status
+        problem = parse_problem(status, self.response.fields, body if status >= 400 else None)
+        if problem is None:
+            return None
+        theirs = problem.parameters.get("oauth_signature_base_string")
+        if theirs:
+            ours = self._signed.base_string.decode("ascii")
+            difference = compare_base_strings(theirs, ours, self._context_path)
+            return Trouble(problem.name, difference.sentence, difference.hint)
+        explanation = explain(problem)
+        hint = explanation.hint
+        if problem.name == "token_expired" and self._signed.token.session_handle is not None:
+            hint = "sidecar run renews it by itself with its next request; or " + hint
+        return Trouble(problem.name, explanation.sentence, hint)
+
+
 @asynccontextmanager
-async def send(config: Config, wanted: Wanted) -> AsyncIterator[UpstreamResponse]:
+async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
     """Sign and send; the response is there to be read inside the context.
 
     Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.
     """
     identity = Identity(config)
-    request = _request(config, identity, wanted)
+    request, signed = _request(config, identity, wanted)
     upstream = Upstream(config)
     try:
         response = await upstream.send(request)
         try:
-            yield response
+            yield Sent(signed, config.jira.signing_url.path, response)
         finally:
             response.close()
     finally:
         await upstream.close()
 
 
-def _request(config: Config, identity: Identity, wanted: Wanted) -> UpstreamRequest:
+def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[UpstreamRequest, Signed]:
     target = _target(config, wanted.where)
     method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
     fields = _fields(config, wanted)
@@ -62,8 +98,9 @@ def _request(config: Config, identity: Identity, wanted: Wanted) -> UpstreamRequ
         parameters += form
     if body or method in _BODY_METHODS:
         fields.append((b"Content-Length", b"%d" % len(body)))
-    fields.append((b"Authorization", identity.sign(method, target.path, parameters).authorization))
-    return UpstreamRequest(method, str(target), fields, body)
+    signed = identity.sign(method, target.path, parameters)
+    fields.append((b"Authorization", signed.authorization))
+    return UpstreamRequest(method, str(target), fields, body), signed
 
 
 def _target(config: Config, where: str) -> Target:

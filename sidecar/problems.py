@@ -35,6 +35,8 @@ _PARAMETER = re.compile(
 _FORM = re.compile(rb"[A-Za-z0-9%._~+*&=:/-]+")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,50}")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\s*([0-9]{1,11})\s*-\s*([0-9]{1,11})\s*")
 
 # RFC 9110 §5.6.7: IMF-fixdate, RFC 850's and asctime's form.
@@ -234,6 +236,16 @@ _EXPLANATIONS = {
         "let an administrator check that the user is active and has application access; else let "
         "the reverse proxy pass Authorization on unchanged",
     ),
+    "not_jira": Explanation(
+        "What answers is not Jira but something in front of it.",
+        (
+            "a single sign-on gateway wants a login of its own",
+            "jira.base_url has the wrong scheme, name or port",
+            "a captive portal of this network",
+        ),
+        "let the gateway pass requests below /rest/ on to Jira, or make jira.base_url an address"
+        " that reaches Jira itself; sidecar check looks closer",
+    ),
     "unreadable": Explanation(
         "Jira refuses the request with an OAuth problem whose name makes no sense.",
         ("a gateway in front of Jira garbles the answer",),
@@ -254,12 +266,38 @@ def parse_problem(status: int, fields: Fields, body: bytes | None = None) -> Pro
     """
     if status >= 400 and (problem := oauth_problem(fields, body)):
         return problem
-    user = next((value for name, value in fields if name.lower() == b"x-ausername"), None)
-    # 429 and 5xx may come from a filter in front of the one that looks at signatures.
+    user = _value(fields, b"x-ausername")
+    # Whom Jira knows and doesn't let in gets an empty 401; whom it doesn't know reads so in one.
+    is_empty = body == b"" or _value(fields, b"content-length") == b"0"
+    if status == 401 and (not user or (user == b"anonymous" and is_empty)):
+        return Problem("user_may_not_log_in")
+    # 429 and 5xx may come from a filter in front of the one that looks at signatures; a 401 that
+    # names a user is Jira's "you lack the permission".
     if user == b"anonymous" and status < 500 and status != 429:
         return Problem("anonymous")
-    # A 401 that names a user is Jira's "you lack the permission".
-    return Problem("user_may_not_log_in") if status == 401 and not user else None
+    return None
+
+
+def not_jira(path: str, status: int, fields: Fields, origins: Iterable[str]) -> Problem | None:
+    """See whether a login page or gateway answered: with HTML for REST, or by leading elsewhere.
+
+    Jira names itself in X-AREQUESTID; `path` is without the context path, `origins` are Jira's.
+    """
+    if status in _REDIRECTS:
+        origin = _ORIGIN.match(_value(fields, b"location").decode("latin-1"))
+        is_odd = origin is not None and origin[0].lower() not in origins
+    elif status == 200 and path.startswith("/rest/"):
+        is_odd = _value(fields, b"content-type").lower().startswith(b"text/html")
+    else:
+        return None
+    if is_odd and not (_value(fields, b"x-arequestid") or _value(fields, b"x-ausername")):
+        return Problem("not_jira")
+    return None
+
+
+def _value(fields: Fields, name: bytes) -> bytes:
+    """The first value of a field, b"" if there is none."""
+    return next((value for this, value in fields if this.lower() == name), b"")
 
 
 def oauth_problem(fields: Fields, body: bytes | None = None) -> Problem | None:

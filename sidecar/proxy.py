@@ -9,51 +9,41 @@ import asyncio
 import json
 import logging
 import secrets
-import zlib
 from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import NamedTuple
 
-from sidecar import signature
 from sidecar.access import METHODS, Access, Caller
 from sidecar.bodies import RequestBody
 from sidecar.config import Config
 from sidecar.connection import Request
-from sidecar.errors import ConnectionLost, RequestRefused, SidecarError, UpstreamError
+from sidecar.errors import (
+    ConfigError,
+    NotAuthorized,
+    RequestRefused,
+    SidecarError,
+    UpstreamError,
+)
 from sidecar.fields import Field, Fields, first, request_fields, values
-from sidecar.healing import Healer
-from sidecar.identity import Identity, Signed
-from sidecar.problems import Problem, parse_problem, problem_field
-from sidecar.record import Record
+from sidecar.healing import SEND_AGAIN, Healer
+from sidecar.identity import Identity
+from sidecar.problems import problem_field
+from sidecar.record import RESERVED, Record, shown_id, shown_path
 from sidecar.relay import Relay
 from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.rewriting import JiraLinks
-from sidecar.signature import EncodedPair
+from sidecar.sending import Exchanged, Sender, first_bytes
 from sidecar.slots import Slots
-from sidecar.target import BaseURL, Target, absolute_form, clean, refuse_reserved
+from sidecar.target import BaseURL, Target, absolute_form, clean
 from sidecar.troubles import Troubles
-from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
+from sidecar.upstream import Upstream, UpstreamResponse
 
 log = logging.getLogger("sidecar.proxy")
 
-RESERVED = "/_sidecar/"
 _SERVER_INFO_BYTES = 64 * 1024
-_PROBLEM_BYTES = 64 * 1024
-_PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
 _SESSION = "/rest/auth/1/session"
-_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_RETRIED_METHODS = frozenset({"GET", "HEAD"})
 
 Local = Callable[[str, str], Reply]
 """Answers what lies below /_sidecar/: method and path in, a reply out."""
-
-
-class Exchanged(NamedTuple):
-    """What came of sending a request."""
-
-    response: UpstreamResponse
-    problem: Problem | None
-    signed: Signed
 
 
 class Proxy:
@@ -76,7 +66,7 @@ class Proxy:
         self._form_bytes = config.limits.form_bytes
         self._head_bytes = config.limits.head_bytes
         self._identity = identity
-        self._upstream = upstream
+        self._sender = Sender(identity, upstream, healer, config.limits.form_bytes)
         self._access = access
         self._healer = healer
         self._troubles = troubles
@@ -91,8 +81,8 @@ class Proxy:
         message = request.message
         record = Record(
             message.method,
-            _shown_path(message.path),
-            secrets.token_hex(8),
+            shown_path(message.path),
+            _request_id(message.raw_headers),
             perf_counter(),
         )
         caller: Caller | None = None
@@ -101,8 +91,9 @@ class Proxy:
                 caller = self._admit(request)
                 reply = await self._answer(request, caller, record)
             except SidecarError as error:
-                if isinstance(error, UpstreamError):
-                    log.warning("%s", error.message)
+                if isinstance(error, (UpstreamError, NotAuthorized, ConfigError)):
+                    self._troubles.failed(error)
+                record.error = error.proxy_error
                 reply = self._error(error, message.method, caller)
             except ConnectionResetError:
                 record.closed_early = "client"
@@ -113,8 +104,10 @@ class Proxy:
             except Exception:
                 log.exception("a bug while answering %s", message.method)
                 bug = SidecarError("The sidecar met a bug; its log says more.")
+                record.error = bug.proxy_error
                 reply = self._error(bug, message.method, caller)
-            record.status = record.status or reply.status
+            if record.answered_by == "sidecar":
+                record.note(reply)
             return reply
         finally:
             record.total = perf_counter() - record.started
@@ -122,8 +115,11 @@ class Proxy:
 
     def refuse(self, error: RequestRefused) -> Reply:
         """Answer what never became a request."""
-        log.info("refused with %d: %s", error.status, error.message)
-        return error_reply(error, head_only=False)
+        request_id = secrets.token_hex(8)
+        log.info("refused with %d: %s id=%s", error.status, error.message, request_id)
+        reply = error_reply(error, head_only=False)
+        reply.fields.append((b"X-Request-Id", request_id.encode()))
+        return reply
 
     def _error(self, error: SidecarError, method: str, caller: Caller | None) -> Reply:
         extra = self._access.cors_fields(caller) if caller is not None else None
@@ -193,12 +189,12 @@ class Proxy:
         self._refuse_loop(message.raw_headers)
         token = self._identity.token()  # no slot is taken, and no body read, for a 503
         self._links.learn_first(token.server_url)
-        self._healer.renew_early()
+        self._healer.renewal.early()
         fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
         body = self._body(request)
         async with self.slots:
             try:
-                exchanged = await self._send(request, target, fields, body, record)
+                exchanged = await self._sender.send(request, target, fields, body, record)
                 response = exchanged.response
                 try:
                     if _is_server_info(method, target, response):
@@ -212,101 +208,26 @@ class Proxy:
             finally:
                 record.received = body.size
 
-    async def _send(
-        self, request: Request, target: Target, fields: Fields, body: RequestBody, record: Record
-    ) -> Exchanged:
-        """Sign and send, at most twice more: after a lost connection, and after healing.
-
-        A lost connection is retried for GET and HEAD without a body.  What Jira refused before
-        acting on it is sent again, whatever it is, if its body is still in memory.
-        """
-        method = request.message.method
-        parameters, content = await self._signed_parameters(method, target, fields, body)
-        fields = fields + _framing(request, content, fields)
-        record.forwarded = True
-        reconnected = healed = False
-        while True:
-            signed = self._sign(method, target, parameters, record)
-            outgoing = UpstreamRequest(
-                method,
-                str(target),
-                [*fields, (b"Authorization", signed.authorization)],
-                content if isinstance(content, bytes) else aiter(content),
-                chunked=request.message.chunked and content is body,
-            )
-            try:
-                response = await self._upstream.send(outgoing)
-            except ConnectionLost:
-                if reconnected or method not in _RETRIED_METHODS or not body.empty:
-                    raise
-                reconnected = True
-                record.retries += 1
-                continue
-            problem = await self._problem(response)
-            if problem is None or healed or not body.replayable:
-                break
-            if not await self._healer.heal(problem, signed, response.fields):
-                break
-            response.abort()
-            self._troubles.healed(problem)
-            healed = True
-            record.retries += 1
-        record.connecting = response.connect_seconds
-        record.first_byte = response.first_byte_seconds
-        return Exchanged(response, problem, signed)
-
-    async def _signed_parameters(
-        self, method: str, target: Target, fields: Fields, body: RequestBody
-    ) -> tuple[list[EncodedPair], bytes | RequestBody]:
-        """The parameters that are signed, and the body as it will be sent."""
-        parameters = signature.encode_query(target.query) if target.query else []
-        if signature.is_form(method, _content_type(fields)):
-            form = await body.read_all(self._form_bytes)
-            form_parameters = signature.encode_form(form)
-            refuse_reserved(form_parameters, "form")
-            return parameters + form_parameters, form
-        whole = body.at_hand()
-        return parameters, body if whole is None else whole
-
-    async def _problem(self, response: UpstreamResponse) -> Problem | None:
-        """What is wrong with the answer as far as OAuth goes; its body stays readable."""
-        self._identity.clock.watch(response.fields)
-        body = None
-        if response.status in _PROBLEM_STATUSES:
-            body = await response.peek(_PROBLEM_BYTES)
-        return parse_problem(response.status, response.fields, body)
-
     def _explained(self, exchanged: Exchanged, record: Record) -> Fields:
         """Tell the log and the client what a problem means; the field to add to the answer."""
         problem = exchanged.problem
         if problem is None:
             return []
         record.problem = problem.label
-        difference = self._healer.difference(problem, exchanged.signed)
-        if difference is None:
-            hint = self._troubles.seen(problem)
+        if exchanged.is_put_right:
+            sentence, hint = "", SEND_AGAIN
         else:
-            hint = self._troubles.seen(problem, difference.sentence, difference.hint)
+            sentence, hint = self._healer.explanation(problem, exchanged.signed)
+        hint = self._troubles.seen(problem, sentence, hint)
         return [(b"Sidecar-Problem", problem_field(problem, hint))]
 
     async def _learn_server_url(self, response: UpstreamResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
         try:
-            data = await response.peek(_SERVER_INFO_BYTES)
-            if (first(response.fields, b"content-encoding") or b"").lower() == b"gzip":
-                data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _SERVER_INFO_BYTES)
-            info = json.loads(data)
+            info = json.loads(await first_bytes(response, _SERVER_INFO_BYTES))
             self._links.learn(str(BaseURL.parse(info["baseUrl"])))
-        except (ValueError, KeyError, TypeError, zlib.error):
+        except (ValueError, KeyError, TypeError):
             log.debug("a serverInfo answer names no usable baseUrl")
-
-    def _sign(
-        self, method: str, target: Target, parameters: list[EncodedPair], record: Record
-    ) -> Signed:
-        started = perf_counter()
-        signed = self._identity.sign(method, target.path, parameters)
-        record.signing += perf_counter() - started
-        return signed
 
     def _body(self, request: Request) -> RequestBody:
         return RequestBody(
@@ -358,22 +279,9 @@ def _check_transfer_encoding(minor: int, value: bytes) -> None:
         )
 
 
-def _framing(request: Request, content: bytes | RequestBody, fields: Fields) -> Fields:
-    """The framing field to add: the client's Content-Length passes by itself."""
-    if isinstance(content, RequestBody):
-        return [(b"Transfer-Encoding", b"chunked")] if request.message.chunked else []
-    if first(fields, b"content-length") is not None:
-        return []
-    if content or request.message.method in _BODY_METHODS:
-        return [(b"Content-Length", b"%d" % len(content))]
-    return []
-
-
-def _content_type(fields: Fields) -> str | None:
-    value = first(fields, b"content-type")
-    return None if value is None else value.decode("latin-1")
-
-
-def _shown_path(target: str) -> str:
-    path = target.partition("?")[0]
-    return path.encode("ascii", "backslashreplace").decode()
+def _request_id(fields: Iterable[Field]) -> str:
+    """The client's X-Request-Id as far as it can be shown, else one of our own."""
+    for name, value in fields:
+        if len(name) == 12 and name.lower() == b"x-request-id" and value:
+            return shown_id(value)
+    return secrets.token_hex(8)

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.replies import Reply
+
+RESERVED = "/_sidecar/"
+"""What lies below is the sidecar's own; it is neither forwarded nor counted."""
+
+_SHOWN_PATH = 1000
+_SHOWN_ID = 128
+_INVISIBLE = re.compile(rb"[^!-~]")
 
 
 @dataclass(slots=True)
@@ -15,6 +27,9 @@ class Record:
     request_id: str
     started: float
     status: int = 0
+    """0 where the client left before an answer began."""
+    answered_by: str = "sidecar"
+    """Whose answer it was: "jira" or "sidecar"."""
     received: int = 0
     sent: int = 0
     connecting: float = 0.0
@@ -22,7 +37,40 @@ class Record:
     signing: float = 0.0
     total: float = 0.0
     retries: int = 0
+    resent_for: str = ""
+    """The OAuth problem for which the request was sent again."""
     forwarded: bool = False
     problem: str = ""
+    """The OAuth problem that reached the client."""
+    error: str = ""
+    """The Proxy-Status error of an answer of our own."""
     closed_early: str = ""
-    """Who ended the exchange before it was complete: "client", "jira", or nobody."""
+    """Who ended the exchange before it was complete: "client", "jira", "sidecar", or nobody."""
+
+    def note(self, reply: Reply) -> None:
+        """Note an answer of our own, and give it the request's id."""
+        reply.fields.append((b"X-Request-Id", self.request_id.encode()))
+        self.status = reply.status
+        self.sent = 0 if reply.head_only else len(reply.body)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it asked for one of the sidecar's own pages."""
+        return self.path.startswith(RESERVED)
+
+
+def shown_path(target: str) -> str:
+    """A request target fit for a log: no query, no userinfo, no control character, not endless."""
+    path = target.partition("?")[0]
+    if "@" in path and not path.startswith("/"):  # http://user:password@host/path
+        path = path.rpartition("@")[2]
+    if len(path) > _SHOWN_PATH:
+        path = path[:_SHOWN_PATH] + "..."
+    if path.isascii() and path.isprintable():
+        return path
+    return "".join(c if " " <= c <= "~" else repr(c)[1:-1] for c in path)
+
+
+def shown_id(value: bytes) -> str:
+    """A client's X-Request-Id fit for a log and for our answer: visible ASCII, at most 128."""
+    return _INVISIBLE.sub(b"?", value[:_SHOWN_ID]).decode("ascii")

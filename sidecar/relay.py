@@ -62,8 +62,11 @@ class Relay:
             fields.append((b"Connection", b"close"))
         elif self._request.message.version.minor == 0:
             fields.append((b"Connection", b"keep-alive"))
+        if not any(len(name) == 12 and name.lower() == b"x-request-id" for name, _ in fields):
+            fields.append((b"X-Request-Id", self._record.request_id.encode()))
         head = serialize(_status_line(response), fields + extra)
         self._record.status = response.status
+        self._record.answered_by = "jira"
         if has_body:
             await self._stream(head)
         else:

@@ -1,136 +1,240 @@
-"""The running sidecar: listeners, start-up checks, signals, draining."""
+"""The running sidecar: listeners, what answers their requests, reloading, draining."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 import socket
 import ssl
-from collections.abc import Callable, MutableMapping
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
 
 from aiohttp import http_parser
 
-from sidecar import tls
-from sidecar.access import Access
-from sidecar.authorize import Authorizer
+from sidecar import listeners, tls
 from sidecar.config import Config
-from sidecar.connection import ClientConnection, Listener
-from sidecar.errors import ConfigError, SidecarError
-from sidecar.healing import Healer
+from sidecar.connection import Listener, Request
+from sidecar.errors import ConfigError, RequestRefused, SidecarError
+from sidecar.generation import Generation, access_rules, merged
 from sidecar.identity import Identity
 from sidecar.listeners import BACKLOG, Listening, open_sockets
-from sidecar.local import LocalPages
+from sidecar.local import AdminPages, LocalPages
 from sidecar.logs import log_request
-from sidecar.private_files import read_secret
-from sidecar.proxy import Proxy
+from sidecar.metrics import Gauges, Metrics
+from sidecar.record import Record
+from sidecar.replies import Reply
 from sidecar.troubles import Troubles
-from sidecar.upstream import Upstream
-
-log = logging.getLogger("sidecar.server")
 
 
 class Server:
-    """Listens, and hands every request to the proxy."""
+    """Listens, and hands every request to the generation of the day."""
 
     def __init__(self, config: Config, environ: MutableMapping[str, str]) -> None:
         """Check what can be checked before listening; raises ConfigError."""
         require_c_parser()
-        self._config = config
         self._environ = environ
-        self.identity = Identity(config)
-        self._tls = _tls_context(config)
-        self._access = _access(config)
+        self._config = config
+        self._identity = Identity(config)
+        self._access = access_rules(config)
+        self._certificate = _Certificate(config) if config.listen.tls_certificate else None
+        self.troubles = Troubles()
+        self.metrics = Metrics(self.troubles, self._gauges)
+        self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
+        self._generations: list[Generation] = []
+        self._retiring: set[asyncio.Task[None]] = set()
         self._listening: list[Listening] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[tuple[Listening, asyncio.Server]] = []
         self._listener: Listener
-        self._upstream: Upstream
-        self._healer: Healer
-        self._pages: LocalPages
+        self._admin: Listener
+
+    @property
+    def identity(self) -> Identity:
+        """Who we are to Jira now."""
+        return self._identity
 
     async def start(self) -> list[str]:
         """Listen; return the URL of each listener.  Raises AddressInUse or ConfigError."""
         config = self._config
-        self._listening = open_sockets(
-            config.listen.addresses, config.listen.unix_mode, self._environ
-        )
-        self._upstream = Upstream(config)
-        troubles = Troubles()
-        authorizer = Authorizer(
-            config.jira, self.identity, self._upstream, fingerprint=self.identity.fingerprint
-        )
-        self._healer = Healer(self.identity, authorizer, troubles)
-        self._pages = LocalPages(str(config.jira.base_url), self.identity, troubles, dict)
-        proxy = Proxy(
-            config,
-            identity=self.identity,
-            upstream=self._upstream,
-            access=self._access,
-            healer=self._healer,
-            troubles=troubles,
-            local=self._pages.answer,
-            finished=log_request,
-        )
-        scheme = "https" if self._tls else "http"
+        pages = AdminPages(self._pages, log_request)
         self._listener = Listener(
-            proxy.handle, proxy.refuse, head_bytes=config.limits.head_bytes, scheme=scheme
+            self._handle,
+            self._refuse,
+            head_bytes=config.limits.head_bytes,
+            scheme="https" if self._certificate else "http",
         )
-        for listening in self._listening:
-            self._servers.append(await self._serve(listening.socket))
-        return [listening.url(scheme) for listening in self._listening]
+        self._admin = Listener(pages.handle, self._refuse, head_bytes=config.limits.head_bytes)
+        try:
+            self._generations.append(self._generation(config, self._identity, self._access))
+            self._listening = open_sockets(config, self._environ)
+            for listening in self._listening:
+                self._servers.append((listening, await self._serve(listening)))
+        except BaseException:
+            await self.stop(0)
+            raise
+        return [self._url(listening) for listening in self._listening]
+
+    def reload(self, config: Config) -> list[str]:
+        """Answer new requests by another configuration; return the keys that need a restart.
+
+        Requests in flight go on by the old one.  Raises SidecarError, and nothing has changed.
+        """
+        config, waiting = merged(self._config, config)
+        listeners.refuse_strangers(self._listening, config)
+        access = access_rules(config)
+        certificate = _Certificate.load(config) if self._certificate else None
+        stays = (config.jira, config.token) == (self._config.jira, self._config.token)
+        identity = self._identity if stays else Identity(config)
+        generation = self._generation(config, identity, access)
+        if self._certificate and certificate:
+            self._certificate.current = certificate
+        if stays:
+            identity.reload()
+        self._config, self._identity = config, identity
+        self._generations.append(generation)
+        self._retire(self._generations[-2])
+        return waiting
 
     async def stop(self, seconds: float) -> None:
-        """Take no more connections, let requests in flight finish for `seconds`, then close."""
+        """Take no more connections, let requests in flight finish for `seconds`, then close.
+
+        The admin listener goes on until then: it tells whoever asks that we are not ready.
+        """
         self._pages.stopping = True
-        for server in self._servers:
-            server.close()
-        for listening in self._listening:
-            listening.remove()
-        connections = [c for c in self._listener.connections if isinstance(c, ClientConnection)]
-        for connection in connections:
-            connection.retire()
-        await self._listener.shutdown(seconds)
-        await self._healer.close()
-        await self._upstream.close()
+        await self._stop_accepting(is_admin=False)
+        await self._listener.drain(seconds)
+        await self._stop_accepting(is_admin=True)
+        await self._admin.drain(0)
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for generation in self._generations:
+            await generation.close()
 
-    async def _serve(self, sock: socket.socket) -> asyncio.Server:
+    def warnings(self) -> Iterator[str]:
+        """What `run` says at its start and after a reload."""
+        yield from self._config.warnings()
+        yield from listeners.warnings(self._listening, self._config)
+        yield from tls.environment_warnings(self._environ)
+        yield from self._identity.warnings()
+
+    def look_after_token(self) -> None:
+        """Take a changed token, renew one whose end is near; without a request, too."""
+        try:
+            self._identity.token()
+        except SidecarError:
+            return  # /_sidecar/ready says so
+        self._generations[-1].look_after_token()
+
+    def summary(self) -> str:
+        """What is served, as whom and until when, in one line."""
+        base_url = self._identity.base_url
+        try:
+            token = self._identity.token()
+        except SidecarError as error:
+            return f"{base_url}: no usable access token: {error.hint or error.message}"
+        name = token.user or "somebody"
+        if token.expires_at is None:
+            return f"{base_url} as {name}"
+        return (
+            f"{base_url} as {name} until {datetime.fromtimestamp(token.expires_at, UTC):%Y-%m-%d}"
+        )
+
+    async def _handle(self, request: Request) -> Reply:
+        return await self._generations[-1].handle(request)
+
+    def _refuse(self, error: RequestRefused) -> Reply:
+        self.metrics.refused(error.status, error.proxy_error)
+        return self._generations[-1].refuse(error)
+
+    def _finished(self, record: Record) -> None:
+        if record.closed_early == "client" and self._listener.is_cutting:
+            record.closed_early = "sidecar"
+        self.metrics.finished(record)
+        log_request(record)
+
+    def _gauges(self) -> Gauges:
+        token = self._identity.known_token()
+        return Gauges(
+            in_flight=sum(generation.in_flight for generation in self._generations),
+            waiting=sum(generation.waiting for generation in self._generations),
+            connections=len(self._listener.connections),
+            token_expires_at=token.expires_at if token else None,
+            clock_difference=self._identity.clock_difference,
+        )
+
+    def _generation(self, config: Config, identity: Identity, access: Any) -> Generation:
+        return Generation(
+            config,
+            identity,
+            access,
+            troubles=self.troubles,
+            local=self._pages.answer,
+            finished=self._finished,
+        )
+
+    def _retire(self, generation: Generation) -> None:
+        async def retire() -> None:
+            await generation.retire()
+            self._generations.remove(generation)
+
+        task = asyncio.create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _url(self, listening: Listening) -> str:
+        if listening.is_admin:
+            return f"{listening.url('http')} for /_sidecar/ alone"
+        return listening.url(self._listener.scheme)
+
+    async def _serve(self, listening: Listening) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        if sock.family == socket.AF_UNIX:
-            return await loop.create_unix_server(
-                self._listener, sock=sock, ssl=self._tls, backlog=BACKLOG
-            )
-        return await loop.create_server(self._listener, sock=sock, ssl=self._tls, backlog=BACKLOG)
+        listener = self._admin if listening.is_admin else self._listener
+        options: dict[str, Any] = {"sock": listening.socket, "backlog": BACKLOG}
+        if self._certificate and not listening.is_admin:
+            options["ssl"] = self._certificate.context
+        if listening.socket.family != socket.AF_UNIX:
+            return await loop.create_server(listener, **options)
+        if sys.version_info >= (3, 13):
+            options["cleanup_socket"] = False  # the file is systemd's, or has another name
+        return await loop.create_unix_server(listener, **options)
+
+    async def _stop_accepting(self, *, is_admin: bool) -> None:
+        """Close listening sockets; whatever was accepted from them gets its connection.
+
+        asyncio makes a connection one turn of its loop after it has accepted, and drops it if
+        the server was closed in between.
+        """
+        loop = asyncio.get_running_loop()
+        closing = [pair for pair in self._servers if pair[0].is_admin == is_admin]
+        for listening, _ in closing:
+            loop.remove_reader(listening.socket.fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for listening, server in closing:
+            server.close()
+            listening.remove()
+            self._servers.remove((listening, server))
 
 
-async def serve(
-    config: Config, environ: MutableMapping[str, str], announce: Callable[[str], None]
-) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once."""
-    server = Server(config, environ)
-    stop = asyncio.Event()
-    at_once = asyncio.Event()
+class _Certificate:
+    """The listener's TLS certificate, which a reload exchanges for new connections."""
 
-    def on_signal() -> None:
-        (at_once if stop.is_set() else stop).set()
+    def __init__(self, config: Config) -> None:
+        self.current = self.load(config)
+        self.context = self.current
+        self.context.sni_callback = self._present  # called for each handshake, with SNI or without
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    for url in await server.start():
-        announce(f"listening on {url}")
-    for warning in (*config.warnings(), *server.identity.warnings()):
-        log.warning("%s", warning)
-    with suppress(SidecarError):
-        server.identity.token()
-    await stop.wait()
-    log.info("stopping: finishing what is in flight, for at most %g s", config.timeouts.shutdown)
-    draining = asyncio.create_task(server.stop(config.timeouts.shutdown))
-    ended = asyncio.create_task(at_once.wait())
-    await asyncio.wait({draining, ended}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (draining, ended):
-        task.cancel()
-    await asyncio.gather(draining, ended, return_exceptions=True)
+    @staticmethod
+    def load(config: Config) -> ssl.SSLContext:
+        """Read certificate and key; raises ConfigError."""
+        certificate = config.listen.tls_certificate
+        assert certificate is not None
+        return tls.server_context(certificate, config.listen.tls_key)
+
+    def _present(self, connection: ssl.SSLObject, _: str, context: ssl.SSLContext) -> None:
+        if self.current is not context:
+            connection.context = self.current
 
 
 def require_c_parser() -> None:
@@ -140,24 +244,3 @@ def require_c_parser() -> None:
             "aiohttp runs without its C parser, which lets malformed requests through",
             "unset AIOHTTP_NO_EXTENSIONS, and install aiohttp from a wheel or with a compiler",
         )
-
-
-def _tls_context(config: Config) -> ssl.SSLContext | None:
-    if config.listen.tls_certificate is None:
-        return None
-    return tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
-
-
-def _access(config: Config) -> Access:
-    key = None
-    if config.access.key_file is not None:
-        key = read_secret(config.access.key_file, "access key").rstrip(b"\r\n")
-    return Access(
-        base_url=config.jira.base_url,
-        hosts=config.access.hosts,
-        origins=config.access.origins,
-        key=key,
-        read_only=config.access.read_only,
-        allow=config.access.allow,
-        deny=config.access.deny,
-    )

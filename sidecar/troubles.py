@@ -1,4 +1,4 @@
-"""OAuth problems as they are seen: told in plain words, but not over and over."""
+"""What goes wrong, as it is seen: told in plain words, but not over and over."""
 
 from __future__ import annotations
 
@@ -8,11 +8,35 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sidecar.errors import SidecarError
 from sidecar.problems import Problem, explain
 
 log = logging.getLogger("sidecar.oauth")
 
 QUIET_SECONDS = 60.0
+
+
+class Quiet:
+    """Lets each kind of message through once in a while, and counts what it holds back."""
+
+    def __init__(
+        self, seconds: float = QUIET_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._said: dict[str, float] = {}
+        self._held_back: Counter[str] = Counter()
+
+    def due(self, kind: str) -> str | None:
+        """None if it was said lately; else what to add to it: how often it was held back."""
+        now = self._clock()
+        said = self._said.get(kind)
+        if said is not None and now - said < self._seconds:
+            self._held_back[kind] += 1
+            return None
+        self._said[kind] = now
+        more = self._held_back.pop(kind, 0)
+        return f" (and {more} more since that was last said)" if more else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,38 +51,40 @@ class Trouble:
 class Troubles:
     """Counts problems, remembers the last, and logs each kind at most once a minute."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
-        self._logged: dict[str, float] = {}
-        self._unlogged: Counter[str] = Counter()
+        self._quiet = Quiet(clock=monotonic)
         self.last: Trouble | None = None
         self.counts: Counter[str] = Counter()
         self.heals: Counter[str] = Counter()
 
     def seen(self, problem: Problem, sentence: str = "", hint: str = "") -> str:
-        """Note a problem that reached a client; returns the hint that goes with it."""
+        """Note a problem that reached a client; returns the hint that goes with it.
+
+        `sentence` and `hint` say more than the name of the problem does, where that is known.
+        """
         explanation = explain(problem)
+        causes = "" if sentence else "; or ".join(explanation.causes)
         sentence, hint = sentence or explanation.sentence, hint or explanation.hint
-        label = problem.label
-        self.counts[label] += 1
+        self.counts[problem.label] += 1
         self.last = Trouble(problem.name, hint, self._clock())
-        since = self._clock() - self._logged.get(label, 0.0)
-        if 0 <= since < QUIET_SECONDS:
-            self._unlogged[label] += 1
-            return hint
-        self._logged[label] = self._clock()
-        more = self._unlogged.pop(label, 0)
-        again = f" (and {more} times since it was last said)" if more else ""
-        causes = "".join(f"; or {cause}" for cause in explanation.causes)[5:]
-        log.warning(
-            "%s%s What to do: %s. Likely causes: %s. (%s)",
-            sentence,
-            again,
-            hint,
-            causes or "unknown",
-            problem.name,
-        )
+        again = self._quiet.due(problem.label)
+        if again is not None:
+            why = f" Likely causes: {causes}." if causes else ""
+            log.warning("%s%s What to do: %s.%s (%s)", sentence, again, hint, why, problem.name)
         return hint
+
+    def failed(self, error: SidecarError) -> None:
+        """Note that a request got no answer of Jira's: it can't be reached, or we can't sign."""
+        self.last = Trouble(error.proxy_error, error.hint, self._clock())
+        again = self._quiet.due(error.proxy_error)
+        if again is not None:
+            todo = f" What to do: {error.hint}." if error.hint else ""
+            log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
 
     def healed(self, problem: Problem) -> None:
         """Note a problem that no client saw."""

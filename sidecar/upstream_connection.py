@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from dataclasses import dataclass
 
 import aiohttp
@@ -47,7 +48,7 @@ class UpstreamConnection(ResponseHandler):
         self._head_due = False  # a request was sent, and the head of its response isn't here yet
         self._body: StreamReader | None = None
         self._until_close = False  # only the connection's end says where the body ends
-        self._ended = False  # the other side ended its side in order: FIN, with TLS close_notify
+        self._ended = False  # it did end, in order
         self._poll: select.poll | None = None
         self.received = 0
         """Bytes that arrived since the request began."""
@@ -123,8 +124,17 @@ class UpstreamConnection(ResponseHandler):
         super().feed_data(data, size)
 
     def eof_received(self) -> None:
-        self._ended = True
+        self._ended = self._until_close and self._ended_in_order()
         super().eof_received()
+
+    def _ended_in_order(self) -> bool:
+        """Whether TLS, if there is any, was ended by close_notify: anybody can send a FIN."""
+        assert self.transport is not None
+        tls = self.transport.get_extra_info("ssl_object")
+        try:
+            return tls is None or tls.read(1) == b""
+        except ssl.SSLError:  # it waits for more
+            return False
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_due = False

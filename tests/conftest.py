@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from hypothesis import HealthCheck, settings
 
 from sidecar import config as configuration
 from sidecar import keys
@@ -20,9 +24,16 @@ from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
 from sidecar.server import Server
 from sidecar.store import TokenFile
+from tests.raw_upstream import RawUpstream
 from tests.wire import Client
 
 CONSUMER_KEY = "OauthKey"
+
+# An example is never too slow: the machine may be busy.  `long` is what `make fuzz` runs.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("short", _PATIENT)
+settings.register_profile("long", _PATIENT, max_examples=100_000)
+settings.load_profile("short")
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +122,34 @@ async def make_sidecar(private_key: RSAPrivateKey, tmp_path: Path) -> AsyncItera
 async def sidecar(sandbox: Sandbox, make_sidecar: MakeSidecar) -> Running:
     """A sidecar with a good token in front of `sandbox`."""
     return await make_sidecar(sandbox.url, token=sandbox.grant().token)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[RawUpstream]:
+    """An upstream in place of Jira that answers what a test says, and records every byte."""
+    async with RawUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def edge(upstream: RawUpstream, make_sidecar: MakeSidecar) -> Running:
+    """A sidecar with a token in front of `upstream`."""
+    return await make_sidecar(upstream.url, token="t" * 32)
+
+
+@pytest.fixture
+async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[pytest.LogCaptureFixture]:
+    """Nobody logs a traceback or an error, and no exception is left that nobody looks at."""
+    trouble: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, "asyncio")  # in debug mode it says much
+    yield caplog
+    gc.collect()
+    assert trouble == []
+    for record in caplog.records:
+        assert record.exc_info is None, record
+        assert record.levelno < logging.ERROR, record.getMessage()
 
 
 def make_config(base_url: str, folder: Path, private_key: RSAPrivateKey, **options: Any) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -61,8 +62,9 @@ class Peer:
         self.writer.close()
 
     def cut(self) -> None:
-        """End the connection by FIN, in TLS without a word."""
-        self.writer.transport.abort()
+        """Send FIN at once, and in TLS without a word."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End the connection by RST."""
@@ -120,7 +122,7 @@ class RawServer:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         for peer in self.peers:
-            peer.cut()
+            peer.writer.transport.abort()
         await asyncio.sleep(0)
         failures = [result for result in results if isinstance(result, Exception)]
         if failures and error is None:

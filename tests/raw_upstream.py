@@ -7,6 +7,8 @@ import re
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
+from tests.wire import reset
+
 Fields = list[tuple[str, str]]
 
 _SIGNED = re.compile(rb"\r\nAuthorization: OAuth [^\r]*oauth_signature=")
@@ -20,7 +22,7 @@ class Exchange:
         self.writer = writer
         self.head = b""
         """As received; without a blank line at its end where it never was complete."""
-        self.body = b""
+        self.body = bytearray()
         """Unframed, as far as it was read."""
         self.complete = False
         """Whether the whole request arrived and was read."""
@@ -35,7 +37,7 @@ class Exchange:
             self.head += error.partial
             raise
 
-    async def read_body(self) -> bytes:
+    async def read_body(self) -> bytearray:
         """Read to the request's end by its framing; the strictest reading there is."""
         length, coding = self.all("content-length"), self.all("transfer-encoding")
         assert len(length) + len(coding) < 2, f"ambiguous framing: {self.head!r}"
@@ -65,6 +67,15 @@ class Exchange:
                 raise asyncio.IncompleteReadError(b"", size)
             self.body += piece
             size -= len(piece)
+
+    async def hang(self) -> None:
+        """Say nothing until the other side ends the connection."""
+        while await self._reader.read(65536):
+            continue
+
+    def reset(self) -> None:
+        """End the connection by RST."""
+        reset(self.writer)
 
     async def answer(self, *pieces: bytes) -> None:
         for piece in pieces:
@@ -164,7 +175,7 @@ class RawUpstream:
                     self._arrived.notify_all()
                 await exchange.read_head(start)
                 await self.handler(exchange)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the exchange shows it: it is not complete
         except Exception as fault:  # noqa: BLE001 — raised at the end of the test
             self._faults.append(fault)
@@ -186,7 +197,7 @@ class Canary:
 
     @property
     def authority(self) -> str:
-        return "127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def __aenter__(self) -> Canary:
         self._server = await asyncio.start_server(self._count, "127.0.0.1", 0)

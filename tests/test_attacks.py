@@ -114,6 +114,7 @@ async def _no_trouble(arena: Arena, caplog: pytest.LogCaptureFixture) -> AsyncIt
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: arena.trouble.append(context))
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO, "asyncio")  # in debug mode it says much
     yield
     gc.collect(0)
     assert arena.trouble == []

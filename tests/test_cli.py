@@ -199,7 +199,11 @@ async def test_the_demo_serves_and_leaves_nothing_behind(shell: Shell, tmp_path:
         port = int(curl.rpartition("127.0.0.1:")[2].partition("/")[0])
         answer = await Client("127.0.0.1", port).get("/rest/api/2/issue/JJ-2")
         assert answer.json()["key"] == "JJ-2"
-        assert list(tmp_path.glob("sidecar-demo-*"))
+        assert _demo_folders(tmp_path)
         process.signal(signal.SIGINT)
         assert await process.ends() == 0
-    assert not list(tmp_path.glob("sidecar-demo-*"))
+    assert not _demo_folders(tmp_path)
+
+
+def _demo_folders(folder: Path) -> list[Path]:
+    return list(folder.glob("sidecar-demo-*"))

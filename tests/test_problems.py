@@ -22,6 +22,7 @@ from sidecar.problems import (
     compare_base_strings,
     explain,
     http_date,
+    not_jira,
     oauth_problem,
     parse_problem,
     problem_field,
@@ -35,7 +36,7 @@ KNOWN = [
     "timestamp_refused", "nonce_used", "signature_invalid", "consumer_key_unknown",
     "consumer_key_rejected", "consumer_key_refused", "token_rejected", "token_expired",
     "token_used", "token_revoked", "permission_unknown", "permission_denied", "user_refused",
-    "additional_authorization_required", "anonymous", "user_may_not_log_in",
+    "additional_authorization_required", "anonymous", "user_may_not_log_in", "not_jira",
 ]  # fmt: skip
 
 
@@ -136,9 +137,72 @@ def test_an_answer_that_only_an_unsigned_request_should_get_is_a_problem_too(
     status: int, user: bytes | None, name: str | None
 ) -> None:
     fields = [challenge(REALM)] + ([(b"x-aUserName", user)] if user is not None else [])
-    problem = parse_problem(status, fields, b"")
+    problem = parse_problem(status, fields, b"You are not authenticated.")
     assert (problem and problem.name) == name
     assert oauth_problem(fields, b"") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [([], b""), ([(b"Content-Length", b"0")], b""), ([(b"content-length", b"0")], None)],
+)
+def test_whom_jira_knows_and_does_not_let_in_gets_an_empty_401(
+    more: list[tuple[bytes, bytes]], body: bytes | None
+) -> None:
+    fields = [challenge(REALM), (b"X-AUSERNAME", b"anonymous"), *more]
+    problem = parse_problem(401, fields, body)
+    assert problem is not None
+    assert problem.name == "user_may_not_log_in"
+
+
+SSO = (b"Location", b"https://sso.example.com/login?to=jira")
+ORIGINS = ("https://jira.example.com", "http://jira.internal:8080")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_is_not_jiras(status: int) -> None:
+    problem = not_jira("/rest/api/2/myself", status, [SSO], ORIGINS)
+    assert problem is not None
+    assert problem.label == "not_jira"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        b"/login.jsp",
+        b"https://JIRA.example.com/secure/x",
+        b"http://jira.internal:8080",
+        b"//sso.example.com",
+        b"",
+        b"\xff",
+    ],
+)
+def test_a_redirect_within_jira_or_to_nowhere_may_be_jiras(location: bytes) -> None:
+    assert not_jira("/rest/x", 302, [(b"Location", location)], ORIGINS) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "content_type", "is_odd"),
+    [
+        ("/rest/api/2/search", 200, b"text/html;charset=UTF-8", True),
+        ("/rest/api/2/search", 200, b"Text/HTML", True),
+        ("/rest/api/2/search", 200, b"application/json", False),
+        ("/rest/api/2/search", 404, b"text/html", False),
+        ("/browse/JJ-2", 200, b"text/html", False),
+    ],
+)
+def test_a_page_in_place_of_rest_is_not_jiras(
+    path: str, status: int, content_type: bytes, is_odd: bool
+) -> None:
+    fields = [(b"Content-Type", content_type)]
+    assert (not_jira(path, status, fields, ORIGINS) is not None) == is_odd
+
+
+@pytest.mark.parametrize("name", [b"X-AREQUESTID", b"x-ausername"])
+def test_what_names_itself_as_jira_does_is_jira(name: bytes) -> None:
+    assert not_jira("/rest/x", 302, [SSO, (name, b"1x2x3")], ORIGINS) is None
+    page = [(b"Content-Type", b"text/html"), (name, b"1x2x3")]
+    assert not_jira("/rest/x", 200, page, ORIGINS) is None
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,12 @@ async def test_an_upload_that_is_none_is_a_400(client: SandboxClient) -> None:
         assert (await client.call("POST", UPLOAD, NO_CHECK, kind, body=body)).status == 400
 
 
+def test_a_file_name_may_stand_without_quotes() -> None:
+    body = b"--b\r\nContent-Disposition: form-data; name=file; filename=a b.bin\r\n\r\nx\r\n--b--"
+    [(name, _, data)] = read_multipart("multipart/form-data; boundary=b", body)
+    assert (name, data) == ("a b.bin", b"x")
+
+
 async def test_attachments_are_bounded(
     client: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

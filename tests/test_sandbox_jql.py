@@ -48,6 +48,8 @@ def found(jql: str) -> list[str]:
         ("reporter = william || creator = nobody", ["SB-1"]),
         (r'summary ~ "\"quote\" é"', ["SB-1"]),
         ('project = "Sandbox" AND summary !~ pink', ["SB-1"]),
+        ("project = SB and created > 2020-01-01 and updated <= '2030/01/01 10:00'", ["SB-1"]),
+        ("project = SB and updated < 2020-01-01", []),
     ],
 )
 def test_a_query_finds(jql: str, keys: list[str]) -> None:
@@ -63,7 +65,15 @@ def test_no_condition_finds_everything(jql: str) -> None:
     "jql",
     [
         *("nonsense", "nope = 1", "project", "project =", "project = JJ nope", "(project = JJ"),
-        *("project < JJ", "key in JJ-1", "key in ()", "project is JJ", "= JJ", 'text ~ "open'),
+        *(
+            "project < JJ",
+            "updated > soon",
+            "key in JJ-1",
+            "key in ()",
+            "project is JJ",
+            "= JJ",
+            'text ~ "open',
+        ),
         *("and", "not", "(" * 1000 + "project = JJ", "not " * 1000, "project = JJ and", "!"),
     ],
 )

@@ -190,6 +190,15 @@ async def test_a_search_can_be_posted(jira: Jira) -> None:
     ]
 
 
+async def test_a_search_is_expanded(jira: Jira) -> None:
+    asked = "search?jql=key=JJ-2&expand=changelog,transitions"
+    [plain] = (await jira.do("GET", "search?jql=key=JJ-2"))["issues"]
+    [issue] = (await jira.do("GET", asked))["issues"]
+    assert issue.keys() - plain.keys() == {"changelog", "transitions"}
+    assert issue["changelog"]["histories"] == []
+    assert {step["name"] for step in issue["transitions"]} >= {"Close Issue"}
+
+
 @pytest.mark.parametrize(
     "path", ["search?jql=nope=1", "search?startAt=x", "search?jql=%22", "search?maxResults=1e5"]
 )

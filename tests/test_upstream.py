@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import re
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
@@ -31,82 +26,32 @@ from sidecar.errors import (
     UpstreamError,
 )
 from sidecar.exchange import PIECE
-from sidecar.fields import Fields
-from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
-from tests.conftest import MakeSidecar, make_config
-from tests.raw_server import Peer, RawServer, Script, answers, field, once
+from tests.conftest import MakeSidecar
+from tests.jira_edge import Connect, Serve, connecting, get, nothing_left, request, serving, whole
+from tests.raw_server import Peer, answers, field, once
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
-MakeUpstream = Callable[..., Awaitable[Upstream]]
-Serve = Callable[..., Awaitable[RawServer]]
 Resolve = Callable[..., list[str]]
 
 
 @pytest.fixture(autouse=True)
 async def _nothing_is_left() -> AsyncIterator[None]:
-    """After each test no task runs, and nothing was left for the garbage collector to close."""
-    loop = asyncio.get_running_loop()
-    complaints: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda loop, context: complaints.append(context))
-    before = asyncio.all_tasks()
-    yield
-    gc.collect()
-    if left := asyncio.all_tasks() - before - {asyncio.current_task()}:
-        _, left = await asyncio.wait(left, timeout=2)
-    assert not left
-    assert not complaints
+    async with nothing_left():
+        yield
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Start raw servers."""
-    async with AsyncExitStack() as stack:
-
-        async def start(script: Script, **options: Any) -> RawServer:
-            return await stack.enter_async_context(RawServer(script, **options))
-
+    async with serving() as start:
         yield start
 
 
 @pytest.fixture
-async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[MakeUpstream]:
-    """Make ways to a Jira; options come as `timeouts__idle=0.2`."""
-    async with AsyncExitStack() as stack:
-
-        async def make(base_url: str, **options: Any) -> Upstream:
-            upstream = Upstream(make_config(base_url, tmp_path, private_key, **options))
-            stack.push_async_callback(upstream.close)
-            return upstream
-
+async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Connect]:
+    async with connecting(tmp_path, private_key) as make:
         yield make
-
-
-def request(method: str = "GET", target: str = "/", **more: Any) -> UpstreamRequest:
-    body = more.get("body", b"")
-    fields: Fields = [(b"Host", b"jira")]
-    if isinstance(body, bytes) and body:
-        fields.append((b"Content-Length", b"%d" % len(body)))
-    if more.get("chunked"):
-        fields.append((b"Transfer-Encoding", b"chunked"))
-    return UpstreamRequest(method, target, fields, **more)
-
-
-async def whole(response: UpstreamResponse) -> bytes:
-    """Read a body to its end, and give the connection back."""
-    pieces = []
-    try:
-        while piece := await response.read():
-            pieces.append(piece)
-        assert response.at_end()
-    finally:
-        response.close()
-    return b"".join(pieces)
-
-
-async def get(upstream: Upstream, target: str = "/") -> bytes:
-    return await whole(await upstream.send(request(target=target)))
 
 
 async def stream(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -118,7 +63,7 @@ async def stream(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 async def test_requests_one_after_another_share_a_connection(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     server = await serve(answers)
     upstream = await connect(server.url)
@@ -128,7 +73,7 @@ async def test_requests_one_after_another_share_a_connection(
 
 
 async def test_requests_at_once_have_connections_of_their_own_that_are_kept(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     server = await serve(answers)
     upstream = await connect(server.url)
@@ -138,7 +83,7 @@ async def test_requests_at_once_have_connections_of_their_own_that_are_kept(
     assert len(server.peers) == 8
 
 
-async def test_every_connection_is_bounded(serve: Serve, connect: MakeUpstream) -> None:
+async def test_every_connection_is_bounded(serve: Serve, connect: Connect) -> None:
     server = await serve(answers)
     upstream = await connect(server.url)
     response = await upstream.send(request())
@@ -146,21 +91,15 @@ async def test_every_connection_is_bounded(serve: Serve, connect: MakeUpstream) 
     await whole(response)
 
 
-def half_close(peer: Peer) -> None:
-    """Send FIN now: asyncio would do so when the loop comes round."""
-    with socket.socket(fileno=os.dup(peer.writer.get_extra_info("socket").fileno())) as sock:
-        sock.shutdown(socket.SHUT_WR)
-
-
-@pytest.mark.parametrize("end", [Peer.finish, Peer.reset, half_close])
+@pytest.mark.parametrize("end", [Peer.finish, Peer.reset, Peer.cut])
 async def test_a_connection_that_ended_while_idle_is_not_used_again(
-    serve: Serve, connect: MakeUpstream, end: Callable[[Peer], None]
+    serve: Serve, connect: Connect, end: Callable[[Peer], None]
 ) -> None:
     server = await serve(answers)
     upstream = await connect(server.url)
     await get(upstream)
     end(server.peers[0])
-    if end is not half_close:  # which the loop has not seen yet, only the kernel
+    if end is not Peer.cut:  # which the loop has not seen yet, only the kernel
         await server.ended.wait()
     # A POST, which is never retried.
     assert await whole(await upstream.send(request("POST"))) == b"POST / HTTP/1.1"
@@ -181,7 +120,7 @@ async def test_a_connection_that_ended_while_idle_is_not_used_again(
     ids=repr,
 )
 async def test_bytes_that_nobody_asked_for_are_not_taken_for_the_next_answer(
-    serve: Serve, connect: MakeUpstream, poison: bytes, seen: bool
+    serve: Serve, connect: Connect, poison: bytes, seen: bool
 ) -> None:
     server = await serve(answers)
     upstream = await connect(server.url)
@@ -195,7 +134,7 @@ async def test_bytes_that_nobody_asked_for_are_not_taken_for_the_next_answer(
 
 
 async def test_an_answer_behind_the_answer_is_discarded_with_its_connection(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -210,7 +149,7 @@ async def test_an_answer_behind_the_answer_is_discarded_with_its_connection(
 
 
 async def test_a_server_that_speaks_first_is_an_error_and_not_a_loop(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.send(b"SSH-2.0-OpenSSH_9.6\r\n")
@@ -226,7 +165,7 @@ async def test_a_server_that_speaks_first_is_an_error_and_not_a_loop(
 @pytest.mark.parametrize("end", [Peer.finish, Peer.reset], ids=["FIN", "RST"])
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 20", OK, OK + b"X-A: "], ids=repr)
 async def test_a_connection_that_ends_before_the_head_is_lost(
-    serve: Serve, connect: MakeUpstream, end: Callable[[Peer], None], part: bytes
+    serve: Serve, connect: Connect, end: Callable[[Peer], None], part: bytes
 ) -> None:
     server = await serve(once(part, end=end))
     upstream = await connect(server.url)
@@ -234,7 +173,7 @@ async def test_a_connection_that_ends_before_the_head_is_lost(
         await upstream.send(request())
 
 
-async def test_no_cookie_is_kept_and_nothing_is_added(serve: Serve, connect: MakeUpstream) -> None:
+async def test_no_cookie_is_kept_and_nothing_is_added(serve: Serve, connect: Connect) -> None:
     seen: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -288,7 +227,7 @@ VALID: dict[str, tuple[list[bytes], bytes]] = {
 @pytest.mark.parametrize("cut", ["whole", "bytes"])
 @pytest.mark.parametrize("name", VALID)
 async def test_a_valid_answer_is_read_and_its_connection_kept(
-    serve: Serve, connect: MakeUpstream, name: str, cut: str
+    serve: Serve, connect: Connect, name: str, cut: str
 ) -> None:
     pieces, body = VALID[name]
     if cut == "bytes":
@@ -308,7 +247,7 @@ async def test_a_valid_answer_is_read_and_its_connection_kept(
     assert len(server.peers) == 1
 
 
-async def test_the_head_is_kept_as_it_came(serve: Serve, connect: MakeUpstream) -> None:
+async def test_the_head_is_kept_as_it_came(serve: Serve, connect: Connect) -> None:
     server = await serve(
         once(
             b"HTTP/1.1 201 Gr\xfc\xdfe\r\nX-B: 2\r\nx-b:  1 \r\nX-Latin: \xe9\r\nX-Empty:\r\n"
@@ -340,7 +279,7 @@ async def test_the_head_is_kept_as_it_came(serve: Serve, connect: MakeUpstream) 
     ids=repr,
 )
 async def test_a_body_that_ends_with_its_connection_is_whole(
-    serve: Serve, connect: MakeUpstream, answer: bytes
+    serve: Serve, connect: Connect, answer: bytes
 ) -> None:
     server = await serve(once(answer, end=Peer.finish))
     upstream = await connect(server.url)
@@ -364,7 +303,7 @@ async def test_a_body_that_ends_with_its_connection_is_whole(
 )
 @pytest.mark.parametrize("seen", [True, False], ids=["waiting", "not yet waiting"])
 async def test_a_body_that_is_cut_short_is_never_taken_for_whole(
-    serve: Serve, connect: MakeUpstream, head: bytes, end: Callable[[Peer], None], seen: bool
+    serve: Serve, connect: Connect, head: bytes, end: Callable[[Peer], None], seen: bool
 ) -> None:
     cut = asyncio.Event()
 
@@ -452,7 +391,7 @@ BROKEN: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("cut", ["whole", "bytes"])
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_answer_is_a_protocol_error_at_once(
-    serve: Serve, connect: MakeUpstream, name: str, cut: str
+    serve: Serve, connect: Connect, name: str, cut: str
 ) -> None:
     pieces = BROKEN[name]
     data = b"".join(pieces)
@@ -480,7 +419,7 @@ BROKEN_LATER: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("name", BROKEN_LATER)
 async def test_a_body_that_turns_out_broken_fails_at_once(
-    serve: Serve, connect: MakeUpstream, name: str
+    serve: Serve, connect: Connect, name: str
 ) -> None:
     good, bad = BROKEN_LATER[name]
     go_on = asyncio.Event()
@@ -508,7 +447,7 @@ async def test_a_body_that_turns_out_broken_fails_at_once(
 
 
 async def test_bytes_beyond_content_length_are_never_seen_by_anybody(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     go_on = asyncio.Event()
 
@@ -536,7 +475,7 @@ async def test_bytes_beyond_content_length_are_never_seen_by_anybody(
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 async def test_a_bodiless_answer_with_a_body_poisons_nothing(
-    serve: Serve, connect: MakeUpstream, method: str
+    serve: Serve, connect: Connect, method: str
 ) -> None:
     status = b"200 OK" if method == "HEAD" else b"304 Not Modified"
     go_on = asyncio.Event()
@@ -561,7 +500,7 @@ async def test_a_bodiless_answer_with_a_body_poisons_nothing(
         server.ended.clear()
 
 
-async def test_a_head_of_almost_the_limit_passes(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_head_of_almost_the_limit_passes(serve: Serve, connect: Connect) -> None:
     fields = b"".join(b"X-%03d: %b\r\n" % (n, b"b" * 300) for n in range(200))
     server = await serve(once(OK + fields + b"Content-Length: 2\r\n\r\nok"))
     upstream = await connect(server.url)
@@ -583,10 +522,10 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_what_has_no_end_is_cut_off_in_little_memory(
-    serve: Serve, connect: MakeUpstream, name: str
+    serve: Serve, connect: Connect, name: str
 ) -> None:
     start, again = ENDLESS[name]
-    again *= 1 + 16384 // len(again)
+    again *= 1 + (1 << 20) // len(again)
     sent = 0
 
     async def script(peer: Peer) -> None:
@@ -601,20 +540,22 @@ async def test_what_has_no_end_is_cut_off_in_little_memory(
     upstream = await connect(server.url)
     tracemalloc.start()
     try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
         with pytest.raises(ProtocolError):
             await get(upstream)
-        peak = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
     await server.ended.wait()
     assert sent < 16 << 20  # what sockets hold is in it
-    assert peak < 16 << 20
+    assert peak < 8 << 20
 
 
 # Timeouts
 
 
-async def test_no_head_within_the_response_timeout(serve: Serve, connect: MakeUpstream) -> None:
+async def test_no_head_within_the_response_timeout(serve: Serve, connect: Connect) -> None:
     server = await serve(once())
     upstream = await connect(server.url, timeouts__response=0.1)
     with pytest.raises(ResponseTimeout, match=r"did not answer within 0.1 s"):
@@ -623,7 +564,7 @@ async def test_no_head_within_the_response_timeout(serve: Serve, connect: MakeUp
 
 
 async def test_interim_answers_do_not_extend_the_response_timeout(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -637,7 +578,7 @@ async def test_interim_answers_do_not_extend_the_response_timeout(
         await upstream.send(request())
 
 
-async def test_a_slow_upload_is_no_slow_response(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_slow_upload_is_no_slow_response(serve: Serve, connect: Connect) -> None:
     async def slowly() -> AsyncIterator[bytes]:
         for _ in range(4):
             await asyncio.sleep(0.1)
@@ -655,9 +596,7 @@ async def test_a_slow_upload_is_no_slow_response(serve: Serve, connect: MakeUpst
     assert await whole(response) == b"thanks"
 
 
-async def test_a_large_body_in_memory_has_time_to_be_sent(
-    serve: Serve, connect: MakeUpstream
-) -> None:
+async def test_a_large_body_in_memory_has_time_to_be_sent(serve: Serve, connect: Connect) -> None:
     body = b"x" * (8 << 20)
 
     async def script(peer: Peer) -> None:
@@ -675,7 +614,7 @@ async def test_a_large_body_in_memory_has_time_to_be_sent(
     assert await whole(response) == b"thanks"
 
 
-async def test_a_pause_inside_the_body(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_pause_inside_the_body(serve: Serve, connect: Connect) -> None:
     server = await serve(once(OK + b"Content-Length: 50\r\n\r\nhello"))
     upstream = await connect(server.url, timeouts__idle=0.1)
     response = await upstream.send(request())
@@ -686,7 +625,7 @@ async def test_a_pause_inside_the_body(serve: Serve, connect: MakeUpstream) -> N
     await server.ended.wait()
 
 
-async def test_a_drip_is_no_pause_and_arrives_at_once(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_drip_is_no_pause_and_arrives_at_once(serve: Serve, connect: Connect) -> None:
     taken = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -709,7 +648,7 @@ async def test_a_drip_is_no_pause_and_arrives_at_once(serve: Serve, connect: Mak
 
 
 async def test_the_idle_timeout_of_one_answer_does_not_end_the_next_request(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -725,9 +664,7 @@ async def test_the_idle_timeout_of_one_answer_does_not_end_the_next_request(
     assert len(server.peers) == 1
 
 
-async def test_a_reader_that_is_slow_is_no_pause_of_jira(
-    serve: Serve, connect: MakeUpstream
-) -> None:
+async def test_a_reader_that_is_slow_is_no_pause_of_jira(serve: Serve, connect: Connect) -> None:
     body = b"x" * (4 << 20)
     server = await serve(once(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body))
     upstream = await connect(server.url, timeouts__idle=0.1)
@@ -736,7 +673,7 @@ async def test_a_reader_that_is_slow_is_no_pause_of_jira(
     assert await whole(response) == body
 
 
-async def test_back_pressure_holds_jira_up(serve: Serve, connect: MakeUpstream) -> None:
+async def test_back_pressure_holds_jira_up(serve: Serve, connect: Connect) -> None:
     sent = 0
 
     async def script(peer: Peer) -> None:
@@ -756,7 +693,7 @@ async def test_back_pressure_holds_jira_up(serve: Serve, connect: MakeUpstream) 
     response.close()
 
 
-async def test_jira_stops_taking_the_upload(serve: Serve, connect: MakeUpstream) -> None:
+async def test_jira_stops_taking_the_upload(serve: Serve, connect: Connect) -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
         await server.ended.wait()
@@ -772,7 +709,7 @@ async def test_jira_stops_taking_the_upload(serve: Serve, connect: MakeUpstream)
 
 
 async def test_pieces_are_framed_as_chunks_and_empty_ones_end_nothing(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
@@ -788,9 +725,7 @@ async def test_pieces_are_framed_as_chunks_and_empty_ones_end_nothing(
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 5 * PIECE + 7])
-async def test_a_body_in_memory_arrives_whole(
-    serve: Serve, connect: MakeUpstream, size: int
-) -> None:
+async def test_a_body_in_memory_arrives_whole(serve: Serve, connect: Connect, size: int) -> None:
     body = bytes(number % 251 for number in range(size))
 
     async def script(peer: Peer) -> None:
@@ -804,9 +739,7 @@ async def test_a_body_in_memory_arrives_whole(
     assert len(server.peers) == 1
 
 
-async def test_an_early_refusal_is_read_and_the_upload_ends(
-    serve: Serve, connect: MakeUpstream
-) -> None:
+async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connect: Connect) -> None:
     closed = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -832,7 +765,7 @@ async def test_an_early_refusal_is_read_and_the_upload_ends(
 
 
 async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     answered = asyncio.Event()
 
@@ -859,7 +792,7 @@ async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
     assert len(server.peers) == 1
 
 
-async def test_a_body_that_fails_is_never_completed(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_body_that_fails_is_never_completed(serve: Serve, connect: Connect) -> None:
     received = asyncio.get_running_loop().create_future()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -879,7 +812,7 @@ async def test_a_body_that_fails_is_never_completed(serve: Serve, connect: MakeU
 
 @pytest.mark.parametrize("error", [ConnectionResetError("gone"), ValueError("a bug")], ids=repr)
 async def test_a_body_s_own_failure_is_not_taken_for_jira_s(
-    serve: Serve, connect: MakeUpstream, error: Exception
+    serve: Serve, connect: Connect, error: Exception
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"first"
@@ -894,7 +827,7 @@ async def test_a_body_s_own_failure_is_not_taken_for_jira_s(
 
 @pytest.mark.parametrize("head", [OK + b"\r\n", OK + b"Content-Length: 50\r\n\r\n"], ids=repr)
 async def test_a_body_that_fails_after_the_answer_began_cuts_the_answer_short(
-    serve: Serve, connect: MakeUpstream, head: bytes
+    serve: Serve, connect: Connect, head: bytes
 ) -> None:
     answered = asyncio.Event()
 
@@ -914,7 +847,7 @@ async def test_a_body_that_fails_after_the_answer_began_cuts_the_answer_short(
     response.close()
 
 
-async def test_jira_closes_during_the_upload(serve: Serve, connect: MakeUpstream) -> None:
+async def test_jira_closes_during_the_upload(serve: Serve, connect: Connect) -> None:
     gone = asyncio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -962,7 +895,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return to
 
 
-async def test_nothing_listens(connect: MakeUpstream) -> None:
+async def test_nothing_listens(connect: Connect) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         upstream = await connect(f"http://127.0.0.1:{sock.getsockname()[1]}")
@@ -970,7 +903,7 @@ async def test_nothing_listens(connect: MakeUpstream) -> None:
             await upstream.send(request())
 
 
-async def test_a_name_without_address(connect: MakeUpstream, resolve: Resolve) -> None:
+async def test_a_name_without_address(connect: Connect, resolve: Resolve) -> None:
     upstream = await connect("http://jira.invalid")
     resolve()
     with pytest.raises(NameNotResolved, match=r"name of jira.invalid .* not known"):
@@ -979,7 +912,7 @@ async def test_a_name_without_address(connect: MakeUpstream, resolve: Resolve) -
 
 @pytest.mark.parametrize("host", ["my_jira", "my_jira.example.com", "xn--bcher-kva.example"])
 async def test_a_host_with_an_underscore(
-    serve: Serve, connect: MakeUpstream, resolve: Resolve, host: str
+    serve: Serve, connect: Connect, resolve: Resolve, host: str
 ) -> None:
     server = await serve(answers)
     upstream = await connect(f"http://{host}:{server.port}")
@@ -988,22 +921,20 @@ async def test_a_host_with_an_underscore(
     assert asked == [host]
 
 
-async def test_an_address_of_version_6(serve: Serve, connect: MakeUpstream) -> None:
+async def test_an_address_of_version_6(serve: Serve, connect: Connect) -> None:
     server = await serve(answers, host="::1")
     upstream = await connect(server.url)
     assert await get(upstream) == b"GET / HTTP/1.1"
 
 
-async def test_the_next_address_is_tried(
-    serve: Serve, connect: MakeUpstream, resolve: Resolve
-) -> None:
+async def test_the_next_address_is_tried(serve: Serve, connect: Connect, resolve: Resolve) -> None:
     server = await serve(answers)
     upstream = await connect(f"http://jira.example.com:{server.port}")
     resolve("::1", "127.0.0.1")
     assert await get(upstream) == b"GET / HTTP/1.1"
 
 
-async def test_all_addresses_refuse(connect: MakeUpstream, resolve: Resolve) -> None:
+async def test_all_addresses_refuse(connect: Connect, resolve: Resolve) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         upstream = await connect(f"http://jira.example.com:{sock.getsockname()[1]}")
@@ -1013,7 +944,7 @@ async def test_all_addresses_refuse(connect: MakeUpstream, resolve: Resolve) -> 
 
 
 async def test_proxy_variables_and_netrc_are_not_looked_at(
-    serve: Serve, connect: MakeUpstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen: list[bytes] = []
 
@@ -1033,7 +964,7 @@ async def test_proxy_variables_and_netrc_are_not_looked_at(
     assert seen == [b"GET / HTTP/1.1\r\nHost: jira\r\n\r\n"]
 
 
-async def test_closed_while_requests_are_under_way(serve: Serve, connect: MakeUpstream) -> None:
+async def test_closed_while_requests_are_under_way(serve: Serve, connect: Connect) -> None:
     server = await serve(once(OK + b"\r\nhello"))
     upstream = await connect(server.url)
     response = await upstream.send(request())
@@ -1051,7 +982,7 @@ async def test_closed_while_requests_are_under_way(serve: Serve, connect: MakeUp
 # Through an HTTP proxy, without TLS
 
 
-async def test_a_proxy_is_asked_in_absolute_form(serve: Serve, connect: MakeUpstream) -> None:
+async def test_a_proxy_is_asked_in_absolute_form(serve: Serve, connect: Connect) -> None:
     seen: list[bytes] = []
 
     async def script(peer: Peer) -> None:
@@ -1081,7 +1012,7 @@ async def test_a_proxy_is_asked_in_absolute_form(serve: Serve, connect: MakeUpst
 
 
 async def test_a_proxy_that_wants_a_password_is_not_taken_for_jira(
-    serve: Serve, connect: MakeUpstream
+    serve: Serve, connect: Connect
 ) -> None:
     server = await serve(
         once(b"HTTP/1.1 407 Login\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
@@ -1094,7 +1025,7 @@ async def test_a_proxy_that_wants_a_password_is_not_taken_for_jira(
     assert "password" in caught.value.hint
 
 
-async def test_a_proxy_that_is_down(connect: MakeUpstream) -> None:
+async def test_a_proxy_that_is_down(connect: Connect) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         upstream = await connect(
@@ -1104,7 +1035,7 @@ async def test_a_proxy_that_is_down(connect: MakeUpstream) -> None:
             await upstream.send(request())
 
 
-async def test_a_proxy_without_address_is_named(connect: MakeUpstream, resolve: Resolve) -> None:
+async def test_a_proxy_without_address_is_named(connect: Connect, resolve: Resolve) -> None:
     upstream = await connect("http://jira.example.com", jira__proxy="http://proxy.invalid:3128")
     resolve()
     with pytest.raises(NameNotResolved, match=r"name of proxy.invalid cannot"):
@@ -1114,7 +1045,7 @@ async def test_a_proxy_without_address_is_named(connect: MakeUpstream, resolve: 
 # The sidecar's own requests
 
 
-async def test_fetch_reads_all_up_to_a_limit(serve: Serve, connect: MakeUpstream) -> None:
+async def test_fetch_reads_all_up_to_a_limit(serve: Serve, connect: Connect) -> None:
     async def script(peer: Peer) -> None:
         while True:
             await peer.request()
@@ -1134,9 +1065,7 @@ async def test_fetch_reads_all_up_to_a_limit(serve: Serve, connect: MakeUpstream
 
 
 @pytest.mark.parametrize("stage", ["waiting", "uploading", "streaming", "stalled upload"])
-async def test_giving_up_ends_the_connection(
-    serve: Serve, connect: MakeUpstream, stage: str
-) -> None:
+async def test_giving_up_ends_the_connection(serve: Serve, connect: Connect, stage: str) -> None:
     reached = asyncio.Event()
     closed = asyncio.Event()
 
@@ -1190,7 +1119,7 @@ async def test_giving_up_ends_the_connection(
 
 
 async def test_giving_up_while_connecting(
-    connect: MakeUpstream, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached = asyncio.Event()
 
@@ -1209,7 +1138,7 @@ async def test_giving_up_while_connecting(
 
 
 async def test_no_connection_within_the_connect_timeout(
-    connect: MakeUpstream, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(*args: object) -> None:
         await asyncio.Event().wait()
@@ -1338,7 +1267,8 @@ async def test_fields_reach_the_client_as_they_came(
     sidecar = await make_sidecar(server.url, token="t")
     answer = await sidecar.get("/x")
     assert answer.status == 200
-    assert [pair for pair in answer.fields if pair[0].lower().startswith(b"x-")] == fields
+    names = {name for name, _ in fields}
+    assert [pair for pair in answer.fields if pair[0] in names] == fields
 
 
 @pytest.mark.parametrize("stage", ["waiting", "uploading", "streaming"])
@@ -1364,6 +1294,4 @@ async def test_a_client_that_leaves_ends_its_request_to_jira(
         await wire.head()
     wire.writer.transport.abort()
     await server.ended.wait()
-    connector: aiohttp.TCPConnector = sidecar.server._upstream._connector
-    assert not connector._acquired
     await wire.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -108,8 +110,8 @@ class Wire:
         self.writer.write_eof()
 
     def leave(self) -> None:
-        """Be gone at once, by RST where anything is unread."""
-        self.writer.transport.abort()
+        """Be gone at once, by RST."""
+        reset(self.writer)
 
     async def end(self) -> tuple[bytes, bool]:
         """Read until the other side ends the connection; what came, and whether it ended by RST."""
@@ -151,6 +153,13 @@ class Wire:
         while await self.reader.readuntil(b"\r\n") != b"\r\n":
             pass
         return b"".join(pieces)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection by RST."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 class Client:

@@ -31,7 +31,7 @@ async def forward(request: web.Request) -> web.Response:
         )
 
 
-async def session(app: web.Application):  # noqa: ANN201
+async def session(app: web.Application):
     """One session for all requests, as aiohttp's documentation wants it."""
     async with aiohttp.ClientSession() as client:
         app[SESSION] = client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from html import unescape
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -31,8 +32,8 @@ _CAPTIVE = re.compile(
     re.IGNORECASE,
 )
 _FILTER = re.compile(
-    r"\bsquid\b|zscaler|blue ?coat|forcepoint|fortiguard|web filter|(?:page|site|access) (?:is |has "
-    r"been )?(?:blocked|denied)",
+    r"\bsquid\b|zscaler|blue ?coat|forcepoint|fortiguard|web filter|"
+    r"(?:page|site|access) (?:is |has been )?(?:blocked|denied)",
     re.IGNORECASE,
 )
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
@@ -77,14 +78,24 @@ def json_object(answer: Answer) -> dict[str, Any] | None:
 
 
 def is_jiras(answer: Answer) -> bool:
-    """Whether an answer, of whatever status, was Jira's own: by what a gateway would not add."""
+    """Whether an answer is Jira's own, by what a gateway would not add.
+
+    A redirect or a 404 is not: Jira, too, gives them to what is not below its context path.
+    """
     if server_info(answer) is not None or oauth_problem(answer.fields, answer.body) is not None:
         return True
+    if answer.status == 404 or 300 <= answer.status < 400:
+        return False
     if first(answer.fields, b"x-arequestid") or first(answer.fields, b"x-ausername"):
         return True
     return any(
         value.lower().startswith(b"oauth") for value in values(answer.fields, b"www-authenticate")
     )
+
+
+def is_token(answer: Answer) -> bool:
+    """Whether a token endpoint gave a token (RFC 5849 §2.1)."""
+    return answer.status == 200 and b"oauth_token=" in answer.body
 
 
 def is_cloud(answer: Answer) -> bool:
@@ -125,6 +136,11 @@ def not_jira(answer: Answer, base: BaseURL) -> SidecarError:
 
 
 def _busy(status: int, base: BaseURL) -> UpstreamError:
+    if status == 429:
+        return UpstreamError(
+            f"{base.authority} lets nothing more of us through for now: its rate limit (429).",
+            "try again in a minute; a Jira administrator can raise the user's limit",
+        )
     return UpstreamError(
         f"{base.authority} answers with status {status}.",
         "Jira may be starting or overloaded: try again in a minute; its log says more",
@@ -161,7 +177,8 @@ def _page(status: int, text: str, base: BaseURL) -> NotJira:
     if "<" in text[:200]:
         return NotJira(
             f"{base} answers with a web page{named}, status {status}, which is not Jira's.",
-            f"is jira.base_url right? A login page or a captive portal may be in between: {_BYPASS}",
+            "is jira.base_url right? A login page or a captive portal may be in between: "
+            + _BYPASS,
         )
     return NotJira(
         f"What {base} answers, with status {status}, is not Jira's.",
@@ -196,7 +213,7 @@ def _guarded(answer: Answer, base: BaseURL) -> SidecarError:
 
 
 def _redirected(answer: Answer, base: BaseURL) -> SidecarError:
-    location = _location(answer, base)
+    location = _location(answer, f"{base}{SERVER_INFO}")
     if (meant := redirected_base(answer, base)) is not None and meant != base:
         return ConfigError(f"{base} redirects to {meant}.", f'set jira.base_url = "{meant}"')
     where = printable(location.partition("?")[0])
@@ -214,11 +231,11 @@ def _redirected(answer: Answer, base: BaseURL) -> SidecarError:
     )
 
 
-def _location(answer: Answer, base: BaseURL) -> str:
-    """The absolute URL that an answer of `base`'s serverInfo redirects to, without user names."""
+def _location(answer: Answer, asked: str) -> str:
+    """The absolute URL that an answer to the URL `asked` redirects to, without user names."""
     location = (first(answer.fields, b"location") or b"").decode("utf-8", "replace")
     try:
-        target = urlsplit(urljoin(str(base) + SERVER_INFO, location))
+        target = urlsplit(urljoin(asked, location))
     except ValueError:
         return "elsewhere"
     return target._replace(netloc=target.netloc.rpartition("@")[2], fragment="").geturl()
@@ -226,7 +243,7 @@ def _location(answer: Answer, base: BaseURL) -> str:
 
 def redirected_base(answer: Answer, base: BaseURL) -> BaseURL | None:
     """The base URL that a redirect of serverInfo means, if it goes to serverInfo elsewhere."""
-    location = _location(answer, base).partition("?")[0]
+    location = _location(answer, f"{base}{SERVER_INFO}").partition("?")[0]
     prefix = location.removesuffix("/").removesuffix(SERVER_INFO)
     if not 300 <= answer.status < 400 or prefix == location:
         return None
@@ -236,29 +253,22 @@ def redirected_base(answer: Answer, base: BaseURL) -> BaseURL | None:
         return None
 
 
-def redirected_elsewhere(answer: Answer, base: BaseURL) -> bool:
-    """Whether an answer is a redirect to another host, scheme or port."""
-    return 300 <= answer.status < 400 and redirected_path(answer, base) is None
-
-
-def redirected_path(answer: Answer, base: BaseURL) -> str | None:
-    """The context path that a redirect on the same host leads to, if any."""
+def redirected_path(answer: Answer, origin: str, target: str) -> str | None:
+    """The context path that an answer to `target` redirects to, if it does so on the same host."""
     if not 300 <= answer.status < 400:
         return None
     try:
-        target = BaseURL.parse(_location(answer, base).partition("?")[0])
+        led_to = BaseURL.parse(_location(answer, origin + target).partition("?")[0])
     except ValueError:
         return None
-    return _PAGES.sub("", target.path + "/") if target.origin == base.origin else None
+    return _PAGES.sub("", led_to.path + "/") if led_to.origin == origin else None
 
 
 def paths_to_try(base: BaseURL, known: str | None) -> Iterator[str]:
     """Context paths that Jira may be below instead: `known` is what it called itself once."""
     if known:
-        try:
+        with suppress(ValueError):
             yield BaseURL.parse(known).path
-        except ValueError:
-            pass
     path = base.path
     while path:
         path = path.rpartition("/")[0]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar import keys
-from sidecar.clock import JiraClock
 from sidecar.config import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
@@ -18,13 +17,14 @@ from sidecar.problems import (
     Difference,
     Problem,
     Remedy,
+    acceptable_timestamps,
     compare_base_strings,
     explain,
     http_date,
     oauth_problem,
     parse_problem,
 )
-from sidecar.refusals import Consumer, refused
+from sidecar.refusals import Consumer, printable, refused
 from sidecar.refusals import Step as DanceStep
 from sidecar.signature import encode_query
 from sidecar.signer import Signer
@@ -38,16 +38,19 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A signed request's answer, with what is wrong with it."""
+    """An answer, with what is wrong with it if its request was signed."""
 
     answer: Answer
-    problem: Problem | None
-    base_string: str
+    clock_difference: float | None
+    """Jira's clock minus ours, in seconds; None where the answer tells no time."""
+    problem: Problem | None = None
+    base_string: str = ""
 
     @property
     def user(self) -> str:
-        """The user that Jira took us for; "" where it does not say."""
-        return (first(self.answer.fields, b"x-ausername") or b"").decode("utf-8", "replace")
+        """The user that Jira took us for; "" where it does not say, or means nobody."""
+        user = (first(self.answer.fields, b"x-ausername") or b"").decode("utf-8", "replace")
+        return "" if user == "anonymous" else printable(user)
 
 
 class Asker:
@@ -65,14 +68,15 @@ class Asker:
         """Between the URL that Jira believes in and ours, where that alone was wrong."""
         self.refused_time = False
         """Whether Jira refused a time that its own `Date` had told."""
-        self.clock = JiraClock(clock)
+        self.clock_difference: float | None = None
+        """Jira's clock minus ours, in seconds: what is signed goes by it."""
         self._now = clock
         self._signing_url = config.jira.signing_url
         self._upstream = upstream
         self._key = key
         self._consumer_key = config.jira.consumer_key
         self._signer = (
-            None if key is None else Signer(key, self._consumer_key, clock=self.clock.now)
+            None if key is None else Signer(key, self._consumer_key, clock=self._jiras_time)
         )
 
     @property
@@ -86,15 +90,10 @@ class Asker:
             self._signing_url = base
         self.base = base
 
-    async def unsigned(self, target: str) -> tuple[Answer, float | None]:
-        """Ask as anybody; with Jira's clock minus ours, in seconds, where the answer tells."""
+    async def unsigned(self, target: str) -> Asked:
+        """Ask as anybody."""
         request = UpstreamRequest("GET", target, self._fields("GET"))
-        answer, answered_at = await self._send(request)
-        date = first(answer.fields, b"date")
-        shown = http_date(date) if date is not None else None
-        if shown is None or first(answer.fields, b"age") is not None:  # a cache's answer is old
-            return answer, None
-        return answer, shown + 0.5 - answered_at  # `Date` has whole seconds, cut off
+        return Asked(*await self._send(request))
 
     async def request_token(self) -> Asked:
         """Ask for a request token, which needs no token and lapses unused after ten minutes."""
@@ -130,8 +129,9 @@ class Asker:
         fields = self._fields(method)
         fields.append((b"Authorization", authorization))
         whole = f"{target}?{query}" if query else target
-        answer, _ = await self._send(UpstreamRequest(method, whole, fields))
-        return Asked(answer, _problem(answer, token), unsigned.base_string.decode("ascii"))
+        answer, clock_difference = await self._send(UpstreamRequest(method, whole, fields))
+        base_string = unsigned.base_string.decode("ascii")
+        return Asked(answer, clock_difference, _problem(answer, token), base_string)
 
     def _heal(self, asked: Asked) -> bool:
         """Whether another try may do better, with what was learnt."""
@@ -139,16 +139,34 @@ class Asker:
         match explain(asked.problem).remedy:
             case Remedy.CLOCK:
                 self.refused_time = True
-                return self.clock.correct(asked.problem, asked.answer.fields)
+                return self._learn_time(asked)
             case Remedy.AGAIN:
                 return True
             case Remedy.COMPARE:
                 difference = self._compare(asked)
                 if difference is not None and difference.perceived is not None:
-                    self.difference = difference
-                    self._signing_url = BaseURL.parse(difference.perceived)
-                    return True
+                    return self._believe(difference, difference.perceived)
         return False
+
+    def _believe(self, difference: Difference, url: str) -> bool:
+        try:
+            self._signing_url = BaseURL.parse(url)
+        except ValueError:  # port 0, for example
+            return False
+        self.difference = difference
+        return True
+
+    def _learn_time(self, asked: Asked) -> bool:
+        assert asked.problem is not None
+        told = asked.clock_difference
+        if accepted := acceptable_timestamps(asked.problem):
+            told = sum(accepted) / 2 - self._now()
+        is_new = told is not None and told != self.clock_difference
+        self.clock_difference = told
+        return is_new
+
+    def _jiras_time(self) -> float:
+        return self._now() + (self.clock_difference or 0.0)
 
     def _compare(self, asked: Asked) -> Difference | None:
         assert asked.problem is not None
@@ -168,6 +186,10 @@ class Asker:
         elif name == "signature_method_rejected":
             explanation = explain(asked.problem)
             return ConfigError(explanation.sentence, explanation.hint)
+        elif name in ("token_rejected", "token_revoked"):
+            explanation = explain(asked.problem)
+            causes = "; or ".join(explanation.causes[:2])
+            return NotAuthorized(explanation.sentence, f"run `sidecar auth`; likely {causes}")
         elif name == "user_may_not_log_in":
             return NotAuthorized(
                 "Jira takes our signature and does not let the user in.",
@@ -199,8 +221,8 @@ class Asker:
         ]
         return [*fields, (b"Content-Length", b"0")] if method == "POST" else fields
 
-    async def _send(self, request: UpstreamRequest) -> tuple[Answer, float]:
-        """Send; with the time by our clock at which Jira answered, half a round trip ago."""
+    async def _send(self, request: UpstreamRequest) -> tuple[Answer, float | None]:
+        """Send, and compare the clocks: Jira looked at its own half a round trip ago."""
         response = await self._upstream.send(request)
         answered_at = self._now() - response.first_byte_seconds / 2
         try:
@@ -209,7 +231,12 @@ class Asker:
                 body += piece
         finally:
             response.close()
-        return Answer(response.status, response.fields, body), answered_at
+        answer = Answer(response.status, response.fields, body)
+        date = first(answer.fields, b"date")
+        shown = http_date(date) if date is not None else None
+        if shown is None or first(answer.fields, b"age") is not None:  # a cache's answer is old
+            return answer, None
+        return answer, shown + 0.5 - answered_at  # `Date` has whole seconds, cut off
 
 
 def _problem(answer: Answer, token: str | None) -> Problem | None:
@@ -220,7 +247,7 @@ def _problem(answer: Answer, token: str | None) -> Problem | None:
     if token is None:  # nobody is signed in at the token endpoints
         return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
     problem = parse_problem(answer.status, answer.fields, answer.body)
-    if problem is not None and problem.name == "anonymous":
-        if answer.status == 401 and not answer.body.strip():
-            return Problem("user_may_not_log_in")
+    is_anonymous = problem is not None and problem.name == "anonymous"
+    if is_anonymous and answer.status == 401 and not answer.body.strip():
+        return Problem("user_may_not_log_in")
     return problem

@@ -40,9 +40,9 @@ def configuration(config: Config) -> Passed:
     )
     if config.listen.tls_certificate is not None:
         tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
-    where = config.path or "the environment"
+    where = f"in {config.path}" if config.path else "from the environment"
     return Passed(
-        f"The configuration of {where} makes sense, for {base}.{notes(config.warnings())}"
+        f"The configuration {where} makes sense: Jira is {base}.{notes(config.warnings())}"
     )
 
 
@@ -113,7 +113,7 @@ def _unwritable(config: Config) -> list[str]:
 
 
 def load_token(config: Config) -> TokenCredentials:
-    """Read the token, whether its life lasts or not; NotAuthorized or ConfigError if none is ours."""
+    """Read the token, alive or not; NotAuthorized or ConfigError where there is none of ours."""
     file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
     found = file.load()
     if found is None:
@@ -153,7 +153,10 @@ def token_passed(token: TokenCredentials, now: float) -> Passed:
     days = int(left // 86400)
     message = f"{message} That is {'in ' + count(days, 'day') if days else 'within a day'}."
     if can_renew(token, token.expires_at):
-        return Passed(message, "`sidecar run` renews it by itself; elsewhere run `sidecar auth`")
+        return Passed(
+            message,
+            "`sidecar run` renews it by itself in its last day; or run `sidecar auth` before then",
+        )
     return Passed(message, "run `sidecar auth` before then")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from sidecar.errors import SidecarError
 
 Status = Literal["pass", "fail", "skipped"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,9 @@ class NotTried(Exception):
     """A step cannot be tried; the text says for want of what."""
 
 
-def failed(name: str, error: SidecarError) -> Step:
-    """The step that came to an error."""
-    return Step(name, "fail", error.message, error.hint, error.exit_code)
+def failed(name: str, error: SidecarError, hint: str = "") -> Step:
+    """The step that came to an error; `hint` is for an error that has none."""
+    return Step(name, "fail", error.message, error.hint or hint, error.exit_code)
 
 
 def exit_code(steps: Sequence[Step]) -> int:
@@ -56,3 +57,10 @@ def exit_code(steps: Sequence[Step]) -> int:
 def as_json(steps: Sequence[Step]) -> dict[str, object]:
     """The whole result as `--json` shows it."""
     return {"ok": exit_code(steps) == 0, "steps": [step.as_json() for step in steps]}
+
+
+def needed(value: Value | None, what: str) -> Value:
+    """The value, or NotTried for want of `what`."""
+    if value is None:
+        raise NotTried(what)
+    return value

@@ -11,22 +11,19 @@ import os
 import re
 import socket
 import ssl
-import time
 from base64 import b64encode
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from sidecar import tls
+from sidecar.check.tls_reasons import tls_failed
 from sidecar.config import Config
 from sidecar.errors import (
-    CertificateError,
-    ConnectionLost,
     ConnectionRefused,
     ConnectTimeout,
     NameNotResolved,
     ProtocolError,
     TLSError,
-    UpstreamError,
 )
 from sidecar.failures import proxy_refused
 
@@ -156,19 +153,32 @@ class Way:
         writer = self._writer
         assert writer is not None
         if self._base.scheme == "http":
-            if not self.through_proxy and (await self._first_byte()) in _TLS_RECORDS:
+            if not self.through_proxy and await self._first_byte() in _TLS_RECORDS:
                 raise TLSError(
                     f"{self._base.authority} speaks TLS, and jira.base_url says plain http.",
                     f'write it with https: jira.base_url = "https{str(self._base)[4:]}"',
                 )
             return None
+        await self._shake_hands(writer)
+        security = writer.get_extra_info("ssl_object")
+        certificate = writer.get_extra_info("peercert") or {}
+        ends = certificate.get("notAfter")
+        version = security.version() if security is not None else None
+        return Secured(version or "TLS", ssl.cert_time_to_seconds(ends) if ends else None)
+
+    async def _shake_hands(self, writer: asyncio.StreamWriter) -> None:
         jira = self._config.jira
         context = tls.client_context(jira.ca_file, jira.client_certificate, jira.client_key)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             async with asyncio.timeout(self._seconds):
                 await writer.start_tls(context, server_hostname=self._base.host)
-            # TLS 1.3: whether our certificate, or its lack, is accepted is said only now.
-            await self._first_byte()
+            # TLS 1.3: whether our certificate, or its lack, is accepted is said only now, one
+            # round trip later.  The handshake took longer; a request in between would cross it.
+            answered = await self._read(loop.time() - started + 0.02)
+            if answered == b"" or (answered is None and await self._first_byte() == b""):
+                raise EOFError
         except TimeoutError:
             raise TLSError(
                 f"{self._base.authority} did not finish the TLS handshake within"
@@ -177,16 +187,11 @@ class Way:
             ) from None
         except (OSError, EOFError) as error:
             raise tls_failed(error, self._config) from None
-        security = writer.get_extra_info("ssl_object")
-        certificate = writer.get_extra_info("peercert") or {}
-        ends = certificate.get("notAfter")
-        version = security.version() if security is not None else None
-        return Secured(version or "TLS", ssl.cert_time_to_seconds(ends) if ends else None)
 
-    async def _first_byte(self) -> bytes:
-        """What an unsigned request is answered with first; b"" if nothing comes of it.
+    async def _first_byte(self) -> bytes | None:
+        """What an unsigned request is answered with first; b"" for the connection's end.
 
-        Only an ssl.SSLError is raised: a silent Jira is another step's affair.
+        None if nothing comes for a while: a slow Jira is another step's affair.
         """
         assert self._writer is not None
         base = self._base
@@ -194,13 +199,19 @@ class Way:
             f"GET {base.path}/rest/api/2/serverInfo HTTP/1.1\r\nHost: {base.authority}\r\n"
             "Connection: close\r\n\r\n"
         )
+        self._writer.write(head.encode())
+        return await self._read(self._seconds)
+
+    async def _read(self, seconds: float) -> bytes | None:
+        """A byte, b"" for the connection's end, None for silence; ssl.SSLError for an alert."""
         try:
-            async with asyncio.timeout(self._seconds):
-                self._writer.write(head.encode())
+            async with asyncio.timeout(seconds):
                 return await self._reader.read(1)
         except ssl.SSLError:
             raise
-        except OSError:  # TimeoutError is one
+        except TimeoutError:
+            return None
+        except OSError:
             return b""
 
     def close(self) -> None:
@@ -208,85 +219,6 @@ class Way:
         if self._writer is not None:
             self._writer.transport.abort()
             self._writer = None
-
-
-def tls_failed(error: Exception, config: Config) -> UpstreamError:
-    """Why TLS with Jira failed, by the kind of failure."""
-    base = config.jira.base_url
-    where = base.authority
-    look = f"`openssl s_client -connect {base.host}:{base.port}` shows it"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _distrusted(error, where, base.host, look)
-    reason = (getattr(error, "reason", None) or "").replace("_", " ").lower()
-    if any(sign in reason for sign in ("wrong version number", "http request", "unexpected mess")):
-        plain = str(base).replace("https", "http", 1)
-        return TLSError(
-            f"{where} does not speak TLS at that port.",
-            f'if it is plain http, jira.base_url = "{plain}"; else another port is meant',
-        )
-    if "protocol version" in reason or "unsupported protocol" in reason:
-        return TLSError(
-            f"{where} and this machine have no TLS version in common: TLS 1.2 or newer is needed.",
-            "have TLS 1.2 enabled in Jira's server.xml, or in the reverse proxy in front of it",
-        )
-    if "unrecognized name" in reason:
-        return TLSError(
-            f"{where} does not know itself by the name {base.host}.",
-            "jira.base_url must have the name that Jira, or its reverse proxy, is set up for",
-        )
-    ours = config.jira.client_certificate
-    about_ours = ("certificate required", "handshake failure", "unknown ca", "certificate")
-    if any(sign in reason for sign in about_ours):
-        return _wants_client_certificate(where, reason, str(ours) if ours else "")
-    if not reason or "eof" in reason:
-        return ConnectionLost(
-            f"{where} closed the connection while TLS was being agreed on.",
-            "does that port speak TLS? A firewall, or a Jira that wants a client certificate"
-            " (jira.client_certificate), does this too",
-        )
-    return TLSError(f"TLS with {where} failed: {reason}.", f"TLS 1.2 or newer is needed; {look}")
-
-
-def _wants_client_certificate(where: str, reason: str, ours: str) -> TLSError:
-    if ours:
-        return TLSError(
-            f"{where} does not accept our client certificate {ours}: {reason}.",
-            "have one issued by a CA that Jira's side trusts, and see that it has not expired",
-        )
-    maybe = "wants" if "required" in reason else "may want"
-    return TLSError(
-        f"{where} {maybe} a client certificate: {reason}.",
-        "get one from whoever runs Jira; jira.client_certificate and jira.client_key name it",
-    )
-
-
-def _distrusted(
-    error: ssl.SSLCertVerificationError, where: str, host: str, look: str
-) -> CertificateError:
-    """X509_V_ERR_*, as X509_STORE_CTX_get_error(3) lists them."""
-    message = (error.verify_message or "it does not verify").rstrip(".")
-    lower = message.lower()
-    if error.verify_code in (62, 64) or "mismatch" in lower:
-        return CertificateError(
-            f"The TLS certificate of {where} is for another name than {host}.",
-            f"jira.base_url must have a name that stands in the certificate: {look}",
-        )
-    if error.verify_code in (9, 10) or "expired" in lower:
-        fault = "is not valid yet" if error.verify_code == 9 else "has expired"
-        return CertificateError(
-            f"The TLS certificate of {where} {fault}.",
-            "have it renewed by whoever runs Jira; if it is new, this machine's clock is wrong:"
-            f" it shows {time.strftime('%Y-%m-%d %H:%M')}",
-        )
-    if error.verify_code in (2, 18, 19, 20, 21, 24, 27) or "issuer" in lower:
-        return CertificateError(
-            f"The TLS certificate of {where} is from a CA unknown here: {message}.",
-            "add your company's CA to the system's trust store, or name its PEM file in"
-            f" jira.ca_file; {look} (add -showcerts)",
-        )
-    return CertificateError(
-        f"The TLS certificate of {where} is not to be trusted: {message}.", look
-    )
 
 
 def _reason(error: OSError) -> str:

@@ -14,8 +14,9 @@ import click
 from sidecar import __version__
 from sidecar.cli.auth import auth
 from sidecar.cli.base import Global, example, global_options, report
+from sidecar.cli.check import check
 from sidecar.cli.request import request
-from sidecar.cli.serve import check, demo, run
+from sidecar.cli.serve import demo, run
 from sidecar.cli.setup import init, public_key
 from sidecar.errors import SidecarError, UsageError
 
@@ -25,9 +26,12 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 def main() -> None:
     """Run the command line and exit with the contract's code."""
     settings = Global()
+    # Python's ssl module would write TLS keys there, as early as aiohttp is imported.
+    os.environ.pop("SSLKEYLOGFILE", None)
     code = 0
     try:
-        cli.main(prog_name="sidecar", obj=settings, standalone_mode=False)
+        # What a command passes to context.exit() comes back from here.
+        code = cli.main(prog_name="sidecar", obj=settings, standalone_mode=False) or 0
         sys.stdout.flush()
     except SidecarError as error:
         code = error.exit_code

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +27,8 @@ class Global:
 
     config_path: Path | None = None
     verbose: bool = False
+    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    """The environment as it was at the start."""
 
     def load(self, **overrides: object) -> Config:
         """Read the configuration; flags come by option name, dots as double underscores."""

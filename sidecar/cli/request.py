@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run
+from sidecar.cli.base import Global, example, global_options, run, say
 from sidecar.errors import JiraError, UsageError
 
 if TYPE_CHECKING:
     from sidecar.config import Config
-    from sidecar.oneshot import Wanted
+    from sidecar.oneshot import Trouble, Wanted
+
+_LOOKED_AT = 64 * 1024
+"""Bytes of an answer's body that are looked at for an OAuth problem."""
 
 
 @click.command(epilog=example("sidecar request /rest/api/2/myself"))
@@ -36,24 +39,33 @@ def request(
     from sidecar import oneshot
 
     wanted = oneshot.Wanted(where, method, fields, None if data is None else _data(data))
-    status = run(_request(settings.load(), wanted, show_head))
+    status, trouble = run(_request(settings.load(), wanted, show_head))
     if status >= 400:
-        raise JiraError(f"Jira answered {status}")
+        if trouble is None:
+            raise JiraError(f"Jira answered {status}")
+        message = f"Jira answered {status} ({trouble.name}): {trouble.sentence}"
+        raise JiraError(message, trouble.hint)
+    if trouble is not None:
+        say(f"sidecar: warning: {trouble.sentence}\nsidecar: hint: {trouble.hint}")
 
 
-async def _request(config: Config, wanted: Wanted, show_head: bool) -> int:
+async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Trouble | None]:
+    """Print the answer as it comes; return its status, and what OAuth has to do with it."""
     from sidecar import fields, oneshot
 
     out = sys.stdout.buffer
-    async with oneshot.send(config, wanted) as response:
+    async with oneshot.send(config, wanted) as sent:
+        response = sent.response
         if show_head:
             start = b"HTTP/1.1 %d %b" % (response.status, response.reason)
             out.write(fields.serialize(start, response.fields))
+        beginning = b""
         while piece := await response.read():
+            beginning += piece[: _LOOKED_AT - len(beginning)]
             out.write(piece)
             out.flush()
         out.flush()
-        return response.status
+        return response.status, sent.trouble(beginning)
 
 
 def _data(text: str) -> bytes:

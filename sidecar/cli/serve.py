@@ -1,4 +1,4 @@
-"""`sidecar run`, `sidecar check` and `sidecar demo`."""
+"""`sidecar run` and `sidecar demo`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sidecar.cli.base import Global, example, global_options, say, stdin_descrip
 from sidecar.cli.base import run as run_coroutine
 
 if TYPE_CHECKING:
+    from sidecar.config import Config
     from sidecar.dance import User
 
 
@@ -24,29 +25,24 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(settings: Global, listen: tuple[str, ...]) -> None:
     """Serve until SIGTERM or SIGINT."""
-    from sidecar import logs, server
+    from sidecar import service
 
-    config = settings.load(listen__addresses=list(listen) or None)
-    logs.set_up(config.log.format, config.log.level, os.environ, verbose=settings.verbose)
-    run_coroutine(server.serve(config, os.environ, say), fast=True)
+    def load() -> Config:
+        return settings.load(listen__addresses=list(listen) or None)
 
-
-@click.command(epilog=example("sidecar check --json"))
-@click.option("--json", "as_json", is_flag=True, help="For monitoring.")
-@click.option("--ready", is_flag=True, help="Ask the running sidecar alone, for exec probes.")
-@global_options
-@click.pass_obj
-def check(settings: Global, as_json: bool, ready: bool) -> None:
-    """Go through everything from configuration to an accepted signature."""
-    raise NotImplementedError
+    run_coroutine(service.serve(load, settings.environ, say, verbose=settings.verbose), fast=True)
 
 
 @click.command(epilog=example("sidecar demo --port 8088"))
 @click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True)
 @click.option("--manual", is_flag=True, help="Leave the approval page to your browser.")
 @global_options
-def demo(port: int, manual: bool) -> None:
+@click.pass_obj
+def demo(settings: Global, port: int, manual: bool) -> None:
     """Run a sandbox Jira and a sidecar to try it all out."""
+    from sidecar import logs
+
+    logs.set_up("text", "info", os.environ, verbose=settings.verbose)
     run_coroutine(_demo(port, manual))
 
 

@@ -137,6 +137,11 @@ def transition(base: str, key: str) -> Thing:
     return {"id": key, "name": name, "to": status(base, leads_to), "fields": {}}
 
 
+def steps(state: str) -> list[str]:
+    """The ids of the steps that the workflow allows in a state."""
+    return [key for key, (_, _, before) in TRANSITIONS.items() if state in before]
+
+
 def project(base: str, key: str) -> Thing:
     """A project as issues show it."""
     number, name = PROJECTS[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator as order
 import re
 from collections.abc import Callable
 
@@ -9,10 +10,14 @@ from sidecar.sandbox.answers import BadRequest
 from sidecar.sandbox.catalog import Thing
 
 Test = Callable[[Thing], bool]
+Read = Callable[[Thing], list[str]]
+Order = Callable[[str, str], bool]
 
 _TOKEN = re.compile(
     r"""\s*(?:("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(!=|!~|>=|<=|[=~(),<>])|([^\s"'=~(),!<>]+))"""
 )
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2})?")
+_ORDERS: dict[str, Order] = {"<": order.lt, "<=": order.le, ">": order.gt, ">=": order.ge}
 _MOST_TOKENS = 20_000
 _DEEPEST = 50
 
@@ -96,7 +101,17 @@ class _Parser:
         if operator in ("~", "!~"):
             words = re.findall(r"\w+", value.lower())
             return lambda issue: _contains(read(issue), words) == (operator == "~")
+        if operator in _ORDERS and name.lower() in ("created", "updated"):
+            return self._when(name, _ORDERS[operator], read, value)
         raise self._error(f"The operator '{operator}' is not supported by the '{name}' field.")
+
+    def _when(self, name: str, holds: Order, read: Read, value: str) -> Test:
+        """Compare a time with `2024-01-31` or `2024/01/31 18:59`, as far as that is precise."""
+        wanted = value.replace("/", "-")
+        if not _DATE.fullmatch(wanted):
+            raise self._error(f"Date value '{value}' for field '{name}' is invalid.")
+        length = len(wanted)
+        return lambda issue: holds(read(issue)[0].replace("T", " ")[:length], wanted)
 
     def _list(self) -> list[str]:
         self._expect("(")
@@ -156,7 +171,7 @@ def _tokenize(jql: str) -> list[tuple[str, bool]]:
     return tokens
 
 
-def _named(name: str, *keys: str) -> Callable[[Thing], list[str]]:
+def _named(name: str, *keys: str) -> Read:
     """Read the values of a field by any of the keys that it can be called by."""
 
     def read(issue: Thing) -> list[str]:
@@ -166,7 +181,7 @@ def _named(name: str, *keys: str) -> Callable[[Thing], list[str]]:
     return read
 
 
-def _texts(*names: str) -> Callable[[Thing], list[str]]:
+def _texts(*names: str) -> Read:
     def read(issue: Thing) -> list[str]:
         return [value for name in names if (value := issue["fields"].get(name))]
 
@@ -189,9 +204,10 @@ def _labels(issue: Thing) -> list[str]:
     return [str(label) for label in issue["fields"]["labels"] or []]
 
 
-_READERS: dict[str, Callable[[Thing], list[str]]] = {
+_READERS: dict[str, Read] = {
     "assignee": _named("assignee", "name", "displayName", "emailAddress"),
     "comment": _comments,
+    "created": _texts("created"),
     "creator": _named("creator", "name", "displayName", "emailAddress"),
     "description": _texts("description"),
     "id": _key,
@@ -208,6 +224,7 @@ _READERS: dict[str, Callable[[Thing], list[str]]] = {
     "summary": _texts("summary"),
     "text": _everything,
     "type": _named("issuetype", "name", "id"),
+    "updated": _texts("updated"),
 }
 
 

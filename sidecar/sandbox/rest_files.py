@@ -23,7 +23,8 @@ MOST_TOTAL = 256 << 20
 _BOUNDARY = re.compile(
     r'multipart/form-data\s*;.*?boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))', re.I
 )
-_FILENAME = re.compile(r'(?:^|;)\s*filename="((?:[^"\\]|\\.)*)"', re.I)
+_FILENAME = re.compile(r'(?:^|;)\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^";]+))', re.I)
+"""Without quotes, too: Ansible sends it so, and Jira's parser takes what stands before a `;`."""
 _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.I)
 
 
@@ -169,7 +170,8 @@ def read_multipart(content_type: str, body: bytes) -> list[tuple[str, str, bytes
         fields = {line.partition(":")[0].lower(): line.partition(":")[2] for line in lines}
         filename = _FILENAME.search(fields.get("content-disposition", ""))
         if separator and filename:
-            name = re.sub(r"\\(.)", r"\1", filename[1]) or "file"
+            quoted, bare = filename.groups("")
+            name = re.sub(r"\\(.)", r"\1", quoted) or bare.strip() or "file"
             media_type = fields.get("content-type", "application/octet-stream").strip()
             found.append((name, media_type, data))
     return found

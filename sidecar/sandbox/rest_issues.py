@@ -47,12 +47,15 @@ class IssueResources:
         size = _number(given, "maxResults", call.number("maxResults", 50))
         size = MOST_RESULTS if size < 0 else min(size, MOST_RESULTS)
         fields = given.get("fields") if given else wanted_fields(call)
+        expand = given.get("expand") if given else call.parameter("expand")
         if not isinstance(jql, str) or not isinstance(fields or [], list):
             raise BadRequest("Can not deserialize the search request")
         test = compile_jql(jql, call.user)
         found = [] if call.user is None else [each for each in self.issues if test(each)]
         page = paged(found, max(start, 0), size, "issues")
-        page["issues"] = [shown(each, fields or []) for each in page["issues"]]
+        page["issues"] = [
+            shown(each, fields or []) | self._expanded(each, expand) for each in page["issues"]
+        ]
         return answer_json({"expand": "names,schema", **page})
 
     # ── one issue ───────────────────────────────────────────────────────────────────────────
@@ -64,9 +67,18 @@ class IssueResources:
             return no_issue()
         fields = wanted_fields(call)
         answer = shown(issue, fields) if fields else dict(issue)
-        if "changelog" in call.parameter("expand"):
-            answer["changelog"] = paged([], 0, 0, "histories")
-        return answer_json(answer)
+        return answer_json(answer | self._expanded(issue, call.parameter("expand")))
+
+    def _expanded(self, issue: Thing, expand: object) -> Thing:
+        """What `expand`, a text with commas or a list, adds to an issue."""
+        names = ",".join(map(str, expand)) if isinstance(expand, list) else str(expand or "")
+        more: Thing = {}
+        if "changelog" in names:
+            more["changelog"] = paged([], 0, 0, "histories")
+        if "transitions" in names:
+            keys = catalog.steps(issue["fields"]["status"]["id"])
+            more["transitions"] = [catalog.transition(self.base, key) for key in keys]
+        return more
 
     async def create(self, call: Call) -> Answer:
         """Make an issue: 201 with its address."""

@@ -96,8 +96,7 @@ class PartResources:
     # ── workflow ────────────────────────────────────────────────────────────────────────────
 
     def _possible(self, issue: Thing) -> list[str]:
-        state = issue["fields"]["status"]["id"]
-        return [key for key, (_, _, before) in catalog.TRANSITIONS.items() if state in before]
+        return catalog.steps(issue["fields"]["status"]["id"])
 
     async def transitions(self, call: Call, issue: Thing) -> Answer:
         """List the steps that the workflow allows now."""

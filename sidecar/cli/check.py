@@ -1,0 +1,79 @@
+"""`sidecar check`: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from sidecar.cli.base import Global, example, global_options, run
+from sidecar.errors import SidecarError
+
+if TYPE_CHECKING:
+    from sidecar.check.step import Step
+
+if TYPE_CHECKING:
+    from sidecar.check.step import Step
+
+_MARKS = {"pass": "✓", "fail": "✗", "skipped": "–"}
+_PLAIN_MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
+
+
+@click.command(epilog=example("sidecar check --json"))
+@click.option("--json", "as_json", is_flag=True, help="For monitoring.")
+@click.option("--ready", is_flag=True, help="Ask the running sidecar alone, for exec probes.")
+@global_options
+@click.pass_context
+def check(context: click.Context, as_json: bool, ready: bool) -> None:
+    """Go through everything from configuration to an accepted signature."""
+    from sidecar.check import step
+
+    settings = context.ensure_object(Global)
+    tell = _tell if not as_json else _tell_nobody
+    if ready:
+        steps = [_ready(settings)]
+        tell(steps[0])
+    else:
+        from sidecar.check.diagnosis import Check
+
+        steps = run(Check(settings.load).run(tell))
+    if as_json:
+        click.echo(json.dumps(step.as_json(steps), indent=2))
+    context.exit(step.exit_code(steps))
+
+
+def _ready(settings: Global) -> Step:
+    from sidecar.check.ready import ready
+    from sidecar.check.step import failed
+
+    try:
+        config = settings.load()
+    except SidecarError as error:
+        return failed("ready", error)
+    return ready(config)
+
+
+def _tell(step: Step) -> None:
+    """Print one line for a step, and a second for what to do."""
+    encoding = sys.stdout.encoding or "ascii"
+    click.echo(f"{_marks(encoding)[step.status]} {_shown(step.message, encoding)}")
+    if step.hint:
+        click.echo(f"    {_shown(step.hint, encoding)}")
+
+
+def _tell_nobody(step: Step) -> None:
+    """JSON is printed in one piece."""
+
+
+def _marks(encoding: str) -> dict[str, str]:
+    try:
+        "".join(_MARKS.values()).encode(encoding)
+    except UnicodeEncodeError:
+        return _PLAIN_MARKS
+    return _MARKS
+
+
+def _shown(text: str, encoding: str) -> str:
+    return text.encode(encoding, "replace").decode(encoding)

@@ -1,0 +1,62 @@
+"""Whatever is installed by `make` is named with its hash: nothing else can come in."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+RUN = [
+    *PROJECT["project"]["dependencies"],
+    *PROJECT["project"]["optional-dependencies"]["fast"],
+    *GROUPS["build"],
+    *PROJECT["build-system"]["requires"],
+]
+LOCKS = {"run": RUN, "dev": [*RUN, *GROUPS["dev"]], "tools": GROUPS["tools"]}
+
+_ENTRY = re.compile(
+    r"^(?P<pin>[a-z0-9-]+(?:\[[a-z,]+\])?==(?P<version>[0-9][0-9.]*)(?: ; .+?)?)"
+    r"(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n(?:    #.*\n)*",
+    re.MULTILINE,
+)
+
+
+def locked(name: str) -> dict[str, str]:
+    """The version of each package in a lock file; AssertionError if a line is anything else."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    versions = {Requirement(entry["pin"]).name: entry["version"] for entry in _ENTRY.finditer(text)}
+    rest = [line for line in _ENTRY.sub("", text).splitlines() if not line.startswith("#")]
+    assert rest == [], "neither a pin with its hashes nor a comment"
+    return versions
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_pins_by_hash_whatever_pyproject_asks_for(name: str) -> None:
+    versions = locked(name)
+    for text in LOCKS[name]:
+        wanted = Requirement(text)
+        assert wanted.name in versions, f"run `make lock`: {name}.txt lacks {text}"
+        assert wanted.specifier.contains(versions[wanted.name]), f"run `make lock`: {text}"
+
+
+def test_what_runs_is_tested_in_the_same_version() -> None:
+    assert locked("run").items() <= locked("dev").items()
+
+
+def test_make_installs_nothing_that_is_not_locked() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    for name in ("INSTALL", "LOCKED"):
+        makefile = makefile.replace(
+            f"$({name})", re.findall(rf"^{name} := (.*)$", makefile, re.M)[0]
+        )
+    lines = [line for line in makefile.splitlines() if line.startswith("\t") and "install " in line]
+    assert len(lines) >= 4
+    for line in lines:
+        locked_or_ours = "--require-hashes" in line or "--no-deps --no-build-isolation" in line
+        assert locked_or_ours, line
