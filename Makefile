@@ -10,7 +10,7 @@ COVERAGE := 95
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test check fuzz format lock audit bench clean
+.PHONY: help demo test check clients soak fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -43,7 +43,18 @@ check: $(VENV)/.dev ## formatting, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-fuzz: $(VENV)/.dev ## the property tests, for about as many hours as they take seconds in a test run
+.venv-clients/.installed: tests/clients/install
+	tests/clients/install
+	@touch $@
+
+clients: $(VENV)/.dev .venv-clients/.installed ## whole sessions of real Jira clients, which it installs
+	$(BIN)/pytest tests/clients
+
+soak: $(VENV)/.dev ## a quarter of an hour of traffic, faults and restarts: nothing fails, nothing grows
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak --restarts 20
+
+fuzz: $(VENV)/.dev ## hostile input by the hour: 100,000 examples for each test in tests/fuzz
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=long --timeout=0
 
 format: $(VENV)/.dev ## mend what can be mended
@@ -78,4 +89,4 @@ bench: $(VENV)/.bench benchmarks/.peers/.installed ## measure speed, beside peer
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) --seconds $(SECONDS)
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .venv-clients .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist

@@ -43,6 +43,8 @@ def main() -> None:
         path.write_text(_json(results))
     (options.into / "results.md").write_text(report.render(results))
     _plot(results, options.into / "results.svg")
+    if options.into == HERE and "throughput" in {s["scenario"] for s in results["samples"]}:
+        _carry(report.summary(results), HERE.parent / "README.md")
     say(f"written: {options.into}/results.md")
 
 
@@ -91,6 +93,15 @@ def _json(results: dict[str, Any]) -> str:
     lines = ",\n".join("  " + json.dumps(sample) for sample in results["samples"])
     head = json.dumps(results | {"samples": []}, indent=1, ensure_ascii=False)
     return head.replace('"samples": []', f'"samples": [\n{lines}\n ]') + "\n"
+
+
+def _carry(summary: str, readme: Path) -> None:
+    """Put the summary between README's two marks, where there are any."""
+    text = readme.read_text() if readme.exists() else ""
+    before, begin, rest = text.partition("<!-- benchmark -->\n")
+    _, end, after = rest.partition("<!-- /benchmark -->")
+    if begin and end:
+        readme.write_text(f"{before}{begin}{summary}\n{end}{after}")
 
 
 def _plot(results: dict[str, Any], path: Path) -> None:

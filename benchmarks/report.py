@@ -24,6 +24,32 @@ def render(document: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def summary(document: dict[str, Any]) -> str:
+    """The table that the project's README carries, with machine, versions and date under it."""
+    results = Results(document)
+    rows = []
+    for name in results.targets("throughput"):
+        cells = [
+            number(middle(results.throughput(name))),
+            number(results.median("cpu_us", "throughput", name, connections=BUSY)),
+            number(middle(results.added(name, 1)) if name != "direct" else None),
+            number(results.median("peak_mib", "throughput", name, connections=BUSY)),
+        ]
+        rows.append([results.title(name), *cells])
+    rows.append(["the limit", number(middle(results.limit())), "–", "–", "–"])
+    heads = ["", "requests/s, 32 conn.", "CPU µs each", "added p50 µs, 1 conn.", "peak MiB"]
+    facts = document["machine"]
+    versions = ", ".join(f"{name} {facts[name]}" for name in VERSIONS if name in facts)
+    return (
+        f"{table(heads, rows)}\n\n"
+        f"{facts['processor']}, shared with load generator and upstream; RSA-2048, small GETs, "
+        f"median of {document['rounds']} rounds; {versions}; {document['date']}."
+    )
+
+
+VERSIONS = ("Python", "aiohttp", "cryptography", "uvloop", "nginx", "Go", "Node", "mitmproxy")
+
+
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, numbers to the right."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]

@@ -232,13 +232,14 @@ class Access:
 
     def _judge_rules(self, method: str, path: str) -> None:
         """Deny wins; a non-empty allow refuses everything that it doesn't name."""
-        plain = plain_path(path)
-        readings = _readings(path, plain)
+        readings = _readings(path)
+        denied = readings | {_EXTENSION.sub("", reading) for reading in readings}
         for rule in self._deny:
-            if method in rule.methods and any(map(rule.pattern.fullmatch, readings)):
+            if method in rule.methods and any(map(rule.pattern.fullmatch, denied)):
                 raise _denied(f'access.deny has "{_shown(rule.text)}".', "access.deny")
-        if self._allow and not any(
-            method in rule.methods and rule.pattern.fullmatch(plain) for rule in self._allow
+        allowing = [rule.pattern for rule in self._allow if method in rule.methods]
+        if self._allow and not all(
+            any(pattern.fullmatch(reading) for pattern in allowing) for reading in readings
         ):
             raise _denied(f"No rule of access.allow covers this {method}.", "access.allow")
 
@@ -279,16 +280,16 @@ def plain_path(path: str) -> str:
     return _joined(segments)
 
 
-def _readings(path: str, plain: str) -> set[str]:
-    """Return every path that Jira could take this for: deny must match none of them.
+def _readings(path: str) -> set[str]:
+    """Return every path that Jira could take this for: deny must match none, allow all of them.
 
     Tomcat removes `;parameters` before it decodes, so that `%3B` is a letter like any other.
     """
-    readings = {plain}
+    readings = {plain_path(path)}
     if "%3b" in path.lower():
         segments = [unquote(segment.partition(";")[0]) for segment in path.split("/")]
         readings.add(_joined(segments))
-    return readings | {_EXTENSION.sub("", reading) for reading in readings}
+    return readings
 
 
 def _joined(segments: list[str]) -> str:

@@ -10,6 +10,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from sidecar.connection import Request
 from sidecar.errors import RequestRefused
 from sidecar.fields import first
+from sidecar.malformed import body_refusal
 
 REPLAY_BYTES = 64 * 1024
 """As much of a body is kept, so that it can be sent once more."""
@@ -29,6 +30,7 @@ class RequestBody:
         self._kept: list[bytes] = []
         self._replayed = 0
         self._fields = request.message.raw_headers
+        self._chunked = request.message.chunked
         self.size = 0
         """Bytes read so far."""
 
@@ -43,13 +45,13 @@ class RequestBody:
         return self.size <= REPLAY_BYTES
 
     def at_hand(self) -> bytes | None:
-        """The whole body, if all of it has arrived and it is small; else None.
+        """The whole body, if it has a length, is small and has arrived; else None.
 
         RequestRefused where it has failed already: then nothing of it should be sent.
         """
         if error := self._stream.exception():
-            raise _broken(error)
-        if not self._stream.is_eof() or self._stream.total_bytes > REPLAY_BYTES:
+            raise body_refusal(error)
+        if self._chunked or not self._stream.is_eof() or self._stream.total_bytes > REPLAY_BYTES:
             return None
         while not self._stream.at_eof():
             self._keep(self._stream.read_nowait())
@@ -101,7 +103,7 @@ class RequestBody:
         except (RequestPayloadError, ConnectionError) as error:
             # The client's ConnectionError, not to be mistaken for Jira's: what was sent of the
             # body there must not pass for the whole.
-            raise _broken(error) from None
+            raise body_refusal(error) from None
 
     def _continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 §10.1.1).
@@ -111,13 +113,7 @@ class RequestBody:
         if self._expects_continue:
             self._expects_continue = False
             if not self._stream.total_bytes:
-                self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def _broken(error: BaseException) -> RequestRefused:
-    if isinstance(error, RequestPayloadError):
-        return RequestRefused(400, f"The request's body cannot be understood: {error}.")
-    return RequestRefused(400, "The client left before its request's body was complete.")
+                self._connection.ask_for_body()
 
 
 def _too_large(limit: int) -> RequestRefused:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hmac import compare_digest
 from html import escape
 from types import TracebackType
@@ -229,8 +229,9 @@ class Request:
     """The head of a browser's request."""
 
     method: str
-    target: str
-    fields: tuple[tuple[bytes, bytes], ...]
+    target: str = field(repr=False)
+    """It may hold a verifier."""
+    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     """Names in lower case."""
 
     def values(self, name: bytes) -> list[bytes]:

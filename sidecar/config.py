@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -38,7 +38,7 @@ _UNIX_PATH_MAX = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, the 
 class Given:
     """A value before it is read: the text of a variable, else as TOML has it."""
 
-    value: object
+    value: object = field(repr=False)
     place: str
     """Where it stands, for a message: `config.toml:7`, `SIDECAR_LOG_LEVEL` or `--listen`."""
     source: Literal["default", "file", "environment", "flag"]

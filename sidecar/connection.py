@@ -20,7 +20,7 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from sidecar.errors import RequestRefused
-from sidecar.malformed import refusal
+from sidecar.malformed import body_refusal, refusal
 from sidecar.receiving import Receiver
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
 """How long we wait after a last answer for the client to read, send or end."""
 LINGER_TOTAL_SECONDS = 30.0
-FIRST_REQUEST_SECONDS = 1.0
+FIRST_REQUEST_SECONDS = 3.0
 """How long a new connection has for its request where no other connection is taken."""
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
@@ -40,7 +40,7 @@ MAX_FIELDS = 128
 class Request:
     """A request as the parser read it, with its body as it arrives."""
 
-    __slots__ = ("_task", "body", "connection", "message")
+    __slots__ = ("_is_broken_off", "_task", "_work", "body", "connection", "is_answered", "message")
 
     def __init__(
         self,
@@ -53,7 +53,31 @@ class Request:
         self.message = message
         self.body = body
         self.connection = cast("ClientConnection", connection)
+        self.is_answered = False
+        """Whether a final answer to it has begun."""
         self._task = task
+        self._work: asyncio.Task[Any] | None = None
+        self._is_broken_off = False
+
+    def begin(self) -> None:
+        """Note who works on it: the task that calls."""
+        self._work = asyncio.current_task()
+
+    def break_off(self) -> None:
+        """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
+
+        Whatever that work waits for, what was sent to Jira must end now.
+        """
+        if self._work is not None and not self.is_answered:
+            self._is_broken_off = True
+            self._work.cancel()
+
+    def broken_off(self) -> RequestRefused | None:
+        """What a CancelledError means: a body that failed, or None where it is a cancellation."""
+        error = self.body.exception()
+        if not self._is_broken_off or error is None or self._work is None:
+            return None
+        return None if self._work.uncancel() else body_refusal(error)
 
     def _finish(self) -> None:
         """Called by aiohttp when the handler is done."""
@@ -74,8 +98,12 @@ class Listener(web.Server):
         head_bytes: int,
         scheme: str = "http",
     ) -> None:
+        async def begin(request: Request) -> Reply:
+            request.begin()
+            return await handler(request)
+
         super().__init__(
-            cast(Any, handler),
+            cast(Any, begin),
             request_factory=cast(Any, Request),
             handler_cancellation=True,
             keepalive_timeout=IDLE_SECONDS,
@@ -170,6 +198,12 @@ class ClientConnection(Receiver):
             self._give_up_timer = self._loop.call_later(HALF_CLOSED_SECONDS, self._give_up)
         return True
 
+    def _body_failed(self, body: StreamReader, why: str) -> None:
+        super()._body_failed(body, why)
+        request = cast("Request | None", self._current_request)
+        if request is not None and request.body is body:
+            request.break_off()
+
     def _give_up(self) -> None:
         if self.transport is not None:
             self.transport.abort()
@@ -217,7 +251,7 @@ class ClientConnection(Receiver):
         """
         self._retiring = True
         if self.is_idle:
-            if self._request_count and not self._head:
+            if self._request_count and not self._head_size:
                 self.force_close()
             else:
                 self._loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
@@ -226,6 +260,10 @@ class ClientConnection(Receiver):
             self._stop()
 
     def _close_unused(self) -> None:
+        # After a moment of load the request may be here, and just not yet read.
+        self._loop.call_later(0.01, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
         if self.is_idle:
             self.force_close()
 
@@ -244,7 +282,16 @@ class ClientConnection(Receiver):
         return not self._stopped or bool(self._messages)
 
     def send(self, data: bytes) -> None:
-        """Write bytes; raises ConnectionResetError where the client is gone."""
+        """Write bytes of an answer; raises ConnectionResetError where the client is gone."""
+        if self._current_request is not None:
+            cast(Request, self._current_request).is_answered = True
+        self._write(data)
+
+    def ask_for_body(self) -> None:
+        """Send the interim answer that a client waits for before it sends a body."""
+        self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _write(self, data: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("the client is gone")
         # If it is gone without a word, writing brings that to light.

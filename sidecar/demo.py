@@ -63,7 +63,7 @@ async def demo(
         urls = await server.start()
         stack.push_async_callback(server.stop, 1.0)
         tell(f"a sandbox Jira runs at {sandbox.url}")
-        token = await _sign_in(settings, server.identity, user)
+        token = await _sign_in(settings, user)
         yield Demo(sandbox.url, urls, token, server)
 
 
@@ -81,9 +81,9 @@ def _settings(jira_url: str, folder: Path, port: int) -> Config:
     )
 
 
-async def _sign_in(
-    settings: Config, identity: Identity, user: dance.User | None
-) -> TokenCredentials:
+async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredentials:
+    """Do what `sidecar auth` does while the sidecar runs, which then takes the token up."""
+    identity = Identity(settings)
     upstream = Upstream(settings)
     authorizer = Authorizer(settings.jira, identity, upstream, fingerprint=identity.fingerprint)
     files = dance.Files(

@@ -169,3 +169,8 @@ class ResponseTimeout(UpstreamError):
 
     status = 504
     proxy_error = "http_response_timeout"
+
+
+def as_sentence(hint: str) -> str:
+    """A hint with a full stop, unless it ends as a sentence already."""
+    return hint if hint.endswith((".", "?", "!")) else hint + "."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import aiohttp
@@ -35,9 +35,9 @@ class UpstreamRequest:
     method: str
     target: str
     """Origin-form, context path included."""
-    fields: Fields
+    fields: Fields = field(repr=False)
     """Complete: Host, Authorization and framing are in it."""
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncIterator[bytes] = field(default=b"", repr=False)
     """In memory, or pieces to be sent as they come."""
     chunked: bool = False
     """Whether the pieces are framed as chunks; without, Content-Length says where they end."""

@@ -48,12 +48,13 @@ class Healer:
 
     def tried(self, first: Problem, signed: Signed, second: Problem | None) -> None:
         """Note how the second try went, signed as given, after a `first` problem."""
-        renewed = explain(first).remedy is Remedy.RENEW
-        if second is None or second.name != first.name:
+        remedy = explain(first).remedy
+        is_gone = second is None or second.name != first.name
+        if remedy is Remedy.COMPARE and is_gone:
             self.believe(signed.url)
-            if renewed:
-                self.renewal.proved()
-        elif renewed:
+        elif remedy is Remedy.RENEW and is_gone:
+            self.renewal.proved()
+        elif remedy is Remedy.RENEW:
             self.renewal.was_in_vain(signed.token)
         if second is None:
             self._troubles.healed(first)

@@ -21,7 +21,7 @@ from sidecar.credentials import TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.private_files import FileWatch
 from sidecar.renewal_mark import RenewalMark
-from sidecar.signature import EncodedPair
+from sidecar.signature import EncodedPair, percent_encode
 from sidecar.signer import Signer
 from sidecar.signing_url import SigningURL
 from sidecar.store import TokenFile
@@ -45,6 +45,9 @@ class Signed(NamedTuple):
     clock_correction: float
     """Seconds between our clock and the timestamp."""
 
+    def __repr__(self) -> str:
+        return f"Signed(…, url={self.url!r})"
+
 
 class Identity:
     """Signs in the name of the token on disk."""
@@ -59,7 +62,6 @@ class Identity:
             config.token.path, config.jira.base_url, config.jira.consumer_key
         )
         self.renewal_mark = RenewalMark(config.token.path)
-        self._token_watch = FileWatch(config.token.path)
         self._token: TokenCredentials | None = None
         self._token_error: SidecarError | None = None
         self._taken_at = 0.0
@@ -92,7 +94,7 @@ class Identity:
 
     def token(self) -> TokenCredentials:
         """The token as it is on disk now; NotAuthorized or ConfigError where none is usable."""
-        if self._token_watch.changed():
+        if self.token_file.changed():
             self._load_token()
         if self._token is None:
             raise self._token_error or NotAuthorized(
@@ -157,7 +159,7 @@ class Identity:
     def is_our_token(self, authorization: bytes) -> bool:
         """Whether an Authorization field carries our own access token."""
         token = self.known_token()
-        return token is not None and token.token.reveal().encode() in authorization
+        return token is not None and percent_encode(token.token.reveal()).encode() in authorization
 
     def warnings(self) -> list[str]:
         """What `run` should say about the key and the token at its start."""
@@ -199,7 +201,6 @@ class Identity:
         self._taken_at = self._clock()
 
     def _load_token(self) -> None:
-        self._token_watch.seen()
         try:
             found = self.token_file.load()
         except SidecarError as error:

@@ -102,14 +102,20 @@ def passed_sockets(environ: MutableMapping[str, str]) -> list[Listening]:
     environ.pop("LISTEN_PIDFDID", None)
     if not (count.isascii() and count.isdecimal()) or owner != str(os.getpid()):
         return []
-    passed = []
-    for index in range(int(count)):
-        is_admin = index < len(names) and names[index] == ADMIN_NAME
-        passed.append(_passed_socket(_FIRST_PASSED_FD + index)._replace(is_admin=is_admin))
-    return passed
+    passed: list[Listening] = []
+    try:
+        for index in range(int(count)):
+            is_admin = index < len(names) and names[index] == ADMIN_NAME
+            passed.append(Listening(_passed_socket(_FIRST_PASSED_FD + index), is_admin=is_admin))
+            _check_passed(passed[-1].socket)
+    except BaseException:
+        for listening in passed:
+            listening.socket.close()
+        raise
+    return [one._replace(unix_path=_unix_path(one.socket), is_ours=False) for one in passed]
 
 
-def _passed_socket(fd: int) -> Listening:
+def _passed_socket(fd: int) -> socket.socket:
     try:
         sock = socket.socket(fileno=fd)
     except OSError as error:
@@ -117,6 +123,12 @@ def _passed_socket(fd: int) -> Listening:
             f"file descriptor {fd}, passed by systemd, is no socket: {error.strerror}",
             "LISTEN_FDS is for systemd's socket units",
         ) from None
+    sock.setblocking(False)
+    os.set_inheritable(fd, False)
+    return sock
+
+
+def _check_passed(sock: socket.socket) -> None:
     if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:
         raise ConfigError(
             "a socket that systemd passed is no TCP or unix stream socket", "use ListenStream="
@@ -125,12 +137,14 @@ def _passed_socket(fd: int) -> Listening:
         raise ConfigError(
             "a socket that systemd passed does not listen", "set Accept=no in the socket unit"
         )
-    sock.setblocking(False)
-    os.set_inheritable(fd, False)
-    path = sock.getsockname() if sock.family == socket.AF_UNIX else ""
-    if isinstance(path, bytes):  # in the abstract namespace
-        path = "@" + path[1:].decode("utf-8", "backslashreplace")
-    return Listening(sock, path, is_ours=False)
+
+
+def _unix_path(sock: socket.socket) -> str:
+    """A unix socket's path, or @ and its name in the abstract namespace; empty for TCP."""
+    if sock.family != socket.AF_UNIX:
+        return ""
+    name = sock.getsockname()
+    return name if isinstance(name, str) else "@" + name[1:].decode("utf-8", "backslashreplace")
 
 
 def _open(name: str, addresses: Sequence[Address], unix_mode: int) -> list[Listening]:
@@ -218,20 +232,20 @@ def _refused(where: str, error: OSError) -> AddressInUse | ConfigError:
 def _unix_socket(address: UnixAddress, mode: int) -> socket.socket:
     """A unix socket that nobody else could connect to for a moment, in a stale one's place.
 
-    It is bound under another name, given its mode, and only then renamed.
+    It has its mode from the start (a chmod could be led to another file), is bound under another
+    name, and renamed once it listens.
     """
     path = address.path
     _make_room(path)
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o177)
+    umask = os.umask(0o777 & ~mode)
     try:
         with suppress(FileNotFoundError):
             temporary.unlink()
         sock.bind(str(temporary))
         sock.listen(BACKLOG)
         sock.setblocking(False)
-        temporary.chmod(mode)
         temporary.rename(path)
     except OSError as error:
         sock.close()

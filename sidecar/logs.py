@@ -65,7 +65,7 @@ class JSONFormatter(logging.Formatter):
             entry |= record.msg.facts()
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        line = json.dumps(entry, ensure_ascii=False)
+        line = json.dumps(entry)
         return _priority(record) + line if self._journal else line
 
 
@@ -116,18 +116,33 @@ class RequestLine:
         return [remark for remark in remarks if remark[1]]
 
 
-def set_up(form: str, level: str, environ: Mapping[str, str], *, verbose: bool) -> None:
+def set_up(
+    form: str,
+    level: str,
+    environ: Mapping[str, str],
+    *,
+    verbose: bool,
+    stream: TextIO | None = None,
+) -> None:
     """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug."""
-    journal = is_journal(sys.stderr, environ)
-    handler = logging.StreamHandler(sys.stderr)
+    stream = stream or sys.stderr
+    journal = is_journal(stream, environ)
+    handler = logging.StreamHandler(stream)
     formatter = JSONFormatter if form == "json" else TextFormatter
     handler.setFormatter(formatter(journal=journal))
+    _spare_what_nobody_reads()
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("sidecar").setLevel(
         logging.DEBUG if verbose else logging.getLevelNamesMapping()[level.upper()]
     )
+
+
+def _spare_what_nobody_reads() -> None:
+    """Where a line came from costs half of it (Python's logging HOWTO, "Optimization")."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

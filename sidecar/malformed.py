@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp.http_exceptions import BadHttpMethod, BadStatusLine, InvalidURLError, LineTooLong
+from aiohttp.web_protocol import RequestPayloadError
 
 from sidecar.errors import RequestRefused
 
@@ -29,10 +30,16 @@ def refusal(error: BaseException | None, status: int) -> RequestRefused:
         case BadHttpMethod():
             return RequestRefused(400, "The request's method is not one that HTTP knows.")
         case BadStatusLine():
-            return RequestRefused(400, "The request line is malformed.", "HTTP/1.0 and 1.1 only")
+            return RequestRefused(
+                400,
+                "The request line is malformed.",
+                "HTTP/1.0 and 1.1 only; percent-encode a space as %20",
+            )
         case InvalidURLError():
             return RequestRefused(
-                400, "The request target is malformed.", "percent-encode spaces and the like"
+                400,
+                "The request target is malformed.",
+                "percent-encode é as %C3%A9, a space as %20",
             )
     if "Too many headers" in text:
         return RequestRefused(431, "The request has too many header fields.", "128 at most")
@@ -43,3 +50,10 @@ def refusal(error: BaseException | None, status: int) -> RequestRefused:
     return RequestRefused(
         400, "The request is malformed.", "its header fields, lengths or chunks break HTTP's rules"
     )
+
+
+def body_refusal(error: BaseException) -> RequestRefused:
+    """The refusal of a request whose body failed: malformed, ended early, or its client left."""
+    if isinstance(error, RequestPayloadError):
+        return RequestRefused(400, f"The request's body cannot be understood: {error}.")
+    return RequestRefused(400, "The client left before its request's body was complete.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar import signature
@@ -27,9 +27,9 @@ class Wanted:
     where: str
     """A path, or a URL on the configured Jira."""
     method: str | None = None
-    fields: Sequence[str] = ()
+    fields: Sequence[str] = field(default=(), repr=False)
     """`Name: value`, as curl's -H takes it."""
-    data: bytes | None = None
+    data: bytes | None = field(default=None, repr=False)
 
 
 class Trouble(NamedTuple):
@@ -106,7 +106,7 @@ def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[Upstre
 def _target(config: Config, where: str) -> Target:
     """A URL must be on the configured Jira: nothing is ever signed for another host."""
     base = config.jira.base_url
-    if "://" in where:
+    if "://" in where and not where.startswith("/"):
         scheme, authority, where = absolute_form(where)
         if scheme != base.scheme or not base.is_same_authority(scheme, authority):
             raise UsageError(
@@ -121,7 +121,8 @@ def _fields(config: Config, wanted: Wanted) -> Fields:
     for line in wanted.fields:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or "\n" in line or "\r" in line:
-            raise UsageError(f"not a header field: {line!r}", "for example: -H 'Accept: text/csv'")
+            # It may be a credential whose colon was forgotten: it is not quoted.
+            raise UsageError("-H takes a header field", "for example: -H 'Accept: text/csv'")
         given.append((name.strip().encode(), value.strip().encode("utf-8", "surrogateescape")))
     given = [field for field in given if field[0].lower() != b"content-length"]
     fields = request_fields(

@@ -432,6 +432,9 @@ class _BaseString(NamedTuple):
     path: str
     parameters: list[tuple[str, str]]
 
+    def __repr__(self) -> str:
+        return "_BaseString(…)"
+
     def base_url(self, prefix: str) -> str:
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}{prefix}"

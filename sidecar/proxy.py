@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -39,6 +40,7 @@ from sidecar.upstream import Upstream, UpstreamResponse
 
 log = logging.getLogger("sidecar.proxy")
 
+_SERVER_INFO = re.compile(r"/rest/api/[0-9a-z.]+/serverInfo/?")
 _SERVER_INFO_BYTES = 64 * 1024
 _SESSION = "/rest/auth/1/session"
 
@@ -96,11 +98,15 @@ class Proxy:
                 record.error = error.proxy_error
                 reply = self._error(error, message.method, caller)
             except ConnectionResetError:
-                record.closed_early = "client"
-                raise
-            except asyncio.CancelledError:
                 record.closed_early = record.closed_early or "client"
                 raise
+            except asyncio.CancelledError:
+                refused = request.broken_off()
+                if refused is None:
+                    record.closed_early = record.closed_early or "client"
+                    raise
+                record.error = refused.proxy_error
+                reply = self._error(refused, message.method, caller)
             except Exception:
                 log.exception("a bug while answering %s", message.method)
                 bug = SidecarError("The sidecar met a bug; its log says more.")
@@ -197,7 +203,7 @@ class Proxy:
                 exchanged = await self._sender.send(request, target, fields, body, record)
                 response = exchanged.response
                 try:
-                    if _is_server_info(method, target, response):
+                    if response.status == 200 and self._is_server_info(method, target):
                         await self._learn_server_url(response)
                     links = self._links.for_caller(caller)
                     relay = Relay(request, response, record, links, self._timeouts.idle)
@@ -221,12 +227,18 @@ class Proxy:
         hint = self._troubles.seen(problem, sentence, hint)
         return [(b"Sidecar-Problem", problem_field(problem, hint))]
 
+    def _is_server_info(self, method: str, target: Target) -> bool:
+        """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
+        path = target.path[len(self._base.path) :]
+        return method == "GET" and _SERVER_INFO.fullmatch(path) is not None
+
     async def _learn_server_url(self, response: UpstreamResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
         try:
             info = json.loads(await first_bytes(response, _SERVER_INFO_BYTES))
-            self._links.learn(str(BaseURL.parse(info["baseUrl"])))
-        except (ValueError, KeyError, TypeError):
+            url = info.get("baseUrl") if isinstance(info, dict) else None
+            self._links.learn(str(BaseURL.parse(url if isinstance(url, str) else "")))
+        except (ValueError, RecursionError):
             log.debug("a serverInfo answer names no usable baseUrl")
 
     def _body(self, request: Request) -> RequestBody:
@@ -246,10 +258,6 @@ class Proxy:
                     "jira.base_url leads back to the sidecar; it must be Jira's own address",
                     proxy_error="proxy_loop_detected",
                 )
-
-
-def _is_server_info(method: str, target: Target, response: UpstreamResponse) -> bool:
-    return target.path.endswith("/serverInfo") and method == "GET" and response.status == 200
 
 
 def _check_framing(request: Request, head_bytes: int) -> None:

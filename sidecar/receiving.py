@@ -8,7 +8,6 @@ for the head; bodies that fail at once when they turn out malformed or end early
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 from aiohttp import web
@@ -18,10 +17,10 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 HEAD_SECONDS = 30.0
+KEPT_HEAD_BYTES = 8 * 1024
+"""As much of a head that arrives in pieces is kept, to see how its request line was spelt."""
 CHUNK_OVERHEAD = 16
 """Bytes of framing that each byte of a chunked body makes good: one-byte chunks need 5."""
-
-_RTSP = re.compile(rb"(?:\r?\n)*[^\r\n]* RTSP/")
 
 
 class Receiver(RequestHandler):
@@ -32,6 +31,7 @@ class Receiver(RequestHandler):
         "_framing_limit",
         "_head",
         "_head_bytes",
+        "_head_size",
         "_head_timer",
         "_held",
         "_is_last",
@@ -64,7 +64,8 @@ class Receiver(RequestHandler):
             max_msg_queue_size=1,
         )
         self._head_bytes = head_bytes
-        self._head = bytearray()  # what was received of a head that is not yet complete
+        self._head_size = 0  # bytes received of a head that is not yet complete
+        self._head = bytearray()  # these bytes, while they are few
         self._head_timer: asyncio.TimerHandle | None = None
         self._held = b""  # what arrived behind the request that waits
         self._receiving: StreamReader | None = None  # the body that is not yet complete
@@ -115,8 +116,10 @@ class Receiver(RequestHandler):
 
     def _message_arrived(self, data: bytes, unfinished: StreamReader | None) -> None:
         self._cancel_head_timer()
-        if self._head:
-            data, self._head = bytes(self._head) + data, bytearray()
+        if self._head_size:
+            if len(self._head) == self._head_size:
+                data = bytes(self._head) + data
+            self._forget_head()
         message, body = self._messages[-1]
         if isinstance(message, _ErrInfo):
             self._stop()
@@ -124,8 +127,8 @@ class Receiver(RequestHandler):
                 # aiohttp would queue the error behind a request that waits for its body forever.
                 self._messages.pop()
                 self._body_failed(unfinished, "its chunks are malformed")
-        elif b"RTSP/" in data and _RTSP.match(data):
-            self._stop()  # the parser takes it for HTTP
+        elif _is_loosely_read(message, data):
+            self._stop()
             self._messages[-1] = _ErrInfo(400, BadStatusLine(), ""), EMPTY_PAYLOAD
         else:
             self._request_arrived(message, body, data)
@@ -160,11 +163,8 @@ class Receiver(RequestHandler):
         self._receiving = None
         if self._is_last:
             self._stop()
-            return
-        # The parser counts a request that was begun before its end as one that waits.
-        assert self._parser is not None
-        self._parser.message_consumed()
-        self._parse(b"")
+        else:
+            self._parse(b"")  # the parser stopped here, perhaps before another request
 
     def _count_framing(self, body: StreamReader, size: int, grown: int) -> None:
         """Limit chunk framing, extensions and trailers by the body that comes with them."""
@@ -174,10 +174,12 @@ class Receiver(RequestHandler):
             self._body_failed(body, "chunk framing or trailers are too long")
 
     def _part_of_head(self, data: bytes) -> None:
-        if not self._head and not data.strip(b"\r\n"):
+        if not self._head_size and not data.strip(b"\r\n"):
             return  # RFC 9112 §2.2: an empty line before a request is ignored
-        self._head += data
-        if len(self._head) > self._head_bytes:
+        self._head_size += len(data)
+        if self._head_size <= KEPT_HEAD_BYTES:
+            self._head += data
+        if self._head_size > self._head_bytes:
             self._refuse_head(LineTooLong(b"", self._head_bytes), 431)
         elif self._head_timer is None:
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self._head_is_late)
@@ -201,8 +203,12 @@ class Receiver(RequestHandler):
         """Look at nothing that arrives from now on."""
         self._stopped = True
         self._held = b""
-        self._head.clear()
+        self._forget_head()
         self._cancel_head_timer()
+
+    def _forget_head(self) -> None:
+        self._head_size = 0
+        self._head.clear()
 
     def _cancel_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -214,6 +220,19 @@ def head_size(message: RawRequestMessage) -> int:
     """The bytes that a request's target and fields took, spaces around values aside."""
     fields = message.raw_headers
     return len(message.path) + sum(len(name) + len(value) + 4 for name, value in fields)
+
+
+def _is_loosely_read(message: RawRequestMessage, data: bytes) -> bool:
+    """Whether the request line in `data` is not just what the parser read.
+
+    It takes several spaces for one, and RTSP for HTTP.  Where `data` begins within a request,
+    behind another, or behind what was too much to keep, nobody can tell.
+    """
+    method = message.method.encode()
+    path = message.path.encode("utf-8", "surrogateescape")
+    data = data.lstrip(b"\r\n")
+    line = b"%b %b HTTP/%d.%d\r\n" % (method, path, *message.version)
+    return data.startswith(method + b" ") and not data.startswith(line)
 
 
 def _is_one_head(data: bytes) -> bool:

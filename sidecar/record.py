@@ -68,7 +68,7 @@ def shown_path(target: str) -> str:
         path = path[:_SHOWN_PATH] + "..."
     if path.isascii() and path.isprintable():
         return path
-    return "".join(c if " " <= c <= "~" else repr(c)[1:-1] for c in path)
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in path)
 
 
 def shown_id(value: bytes) -> str:

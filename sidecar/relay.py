@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
@@ -104,6 +105,8 @@ class Relay:
                         connection.send(out)
                         out = b""
                         await connection.drain(self._idle)
+                        if self._rewriter is not None:  # one piece may inflate to a thousand
+                            await asyncio.sleep(0)
                 if last and self._chunked:
                     out += b"0\r\n\r\n"
                 if out:

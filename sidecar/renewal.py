@@ -95,17 +95,14 @@ class Renewal:
 
         Whoever renews it, Jira drops the old one before the new one is on disk.
         """
+        await self.settled()
         if self._is_replaced(used):
             return True
-        if self._is_running():
-            await self._renew_once(used)
-        else:
-            try:
-                async with self._file.locked(LOCK_PATIENCE):
-                    pass
-            except SidecarError:
-                return False
-        return self._is_replaced(used)
+        try:
+            async with self._file.locked(LOCK_PATIENCE):
+                return self._is_replaced(used)
+        except SidecarError:
+            return False
 
     async def settled(self) -> None:
         """Wait for a renewal under way, before a request is sent that can be sent only once."""

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from sidecar.errors import Overloaded, RequestRefused, SidecarError
+from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.fields import Fields, serialize
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: 
     """
     text = f"sidecar: {error.message}"
     if error.hint:
-        text += f" Hint: {error.hint}."
+        text += f" Hint: {as_sentence(error.hint)}"
     details = quoted(f"{error.message} {error.hint}".strip())
     fields: Fields = [
         (b"Proxy-Status", f"sidecar; error={error.proxy_error}; details={details}".encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
@@ -48,13 +48,18 @@ class Outgoing:
 
     method: str
     target: Target
-    parameters: list[EncodedPair]
+    parameters: list[EncodedPair] = field(repr=False)
     """Those of the query and a form, to be signed."""
-    fields: Fields
-    content: bytes | RequestBody
+    fields: Fields = field(repr=False)
+    content: bytes | RequestBody = field(repr=False)
     chunked: bool
     may_reconnect: bool
     """Whether it may be sent again, once, after a lost connection."""
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether all that was read of the body is still in memory."""
+        return isinstance(self.content, bytes) or self.content.replayable
 
     def signed(self, authorization: bytes) -> UpstreamRequest:
         """The request with its signature; a body that was streamed begins again."""
@@ -87,8 +92,8 @@ class Sender:
     ) -> Exchanged:
         """Sign and send, at most twice more: after a lost connection, and after healing.
 
-        A lost connection is retried for GET and HEAD without a body.  What Jira refused before
-        acting on it is sent again, whatever it is, if its body is still in memory.
+        A lost connection is retried for GET and HEAD; what Jira refused before acting on it,
+        whatever it is.  Either needs the body to be still in memory, if there is one.
         """
         outgoing = await self._outgoing(request, target, fields, body)
         if isinstance(outgoing.content, RequestBody):
@@ -114,7 +119,7 @@ class Sender:
             raise
         if url is None:
             return exchanged
-        if isinstance(outgoing.content, RequestBody) and not outgoing.content.replayable:
+        if not outgoing.is_at_hand:
             self._healer.believe(url)
             return exchanged._replace(is_put_right=True)
         response.close()
@@ -135,7 +140,7 @@ class Sender:
             try:
                 response = await self._upstream.send(outgoing.signed(signed.authorization))
             except ConnectionLost:
-                if not outgoing.may_reconnect:
+                if not (outgoing.may_reconnect and outgoing.is_at_hand):
                     raise
                 outgoing.may_reconnect = False
                 record.retries += 1
@@ -168,7 +173,7 @@ class Sender:
             fields + _framing(method, content, fields, chunked=chunked),
             content,
             chunked=chunked and content is body,
-            may_reconnect=method in _RETRIED_METHODS and body.empty,
+            may_reconnect=method in _RETRIED_METHODS,
         )
 
     async def _problem(

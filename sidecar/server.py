@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import http_parser
 
-from sidecar import listeners, tls
+from sidecar import listeners, receiving, tls
 from sidecar.config import Config
 from sidecar.connection import Listener, Request
 from sidecar.errors import ConfigError, RequestRefused, SidecarError
@@ -41,11 +41,12 @@ class Server:
         self.troubles = Troubles()
         self.metrics = Metrics(self.troubles, self._gauges)
         self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
-        self._generations: list[Generation] = []
+        self.generations: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
-        self._listening: list[Listening] = []
+        self.listening: list[Listening] = []
+        """Open after `start`."""
         self._servers: list[tuple[Listening, asyncio.Server]] = []
-        self._listener: Listener
+        self.listener: Listener
         self._admin: Listener
 
     @property
@@ -57,7 +58,7 @@ class Server:
         """Listen; return the URL of each listener.  Raises AddressInUse or ConfigError."""
         config = self._config
         pages = AdminPages(self._pages, log_request)
-        self._listener = Listener(
+        self.listener = Listener(
             self._handle,
             self._refuse,
             head_bytes=config.limits.head_bytes,
@@ -65,14 +66,14 @@ class Server:
         )
         self._admin = Listener(pages.handle, self._refuse, head_bytes=config.limits.head_bytes)
         try:
-            self._generations.append(self._generation(config, self._identity, self._access))
-            self._listening = open_sockets(config, self._environ)
-            for listening in self._listening:
+            self.generations.append(self._generation(config, self._identity, self._access))
+            self.listening = open_sockets(config, self._environ)
+            for listening in self.listening:
                 self._servers.append((listening, await self._serve(listening)))
         except BaseException:
             await self.stop(0)
             raise
-        return [self._url(listening) for listening in self._listening]
+        return [self._url(listening) for listening in self.listening]
 
     def reload(self, config: Config) -> list[str]:
         """Answer new requests by another configuration; return the keys that need a restart.
@@ -80,7 +81,7 @@ class Server:
         Requests in flight go on by the old one.  Raises SidecarError, and nothing has changed.
         """
         config, waiting = merged(self._config, config)
-        listeners.refuse_strangers(self._listening, config)
+        listeners.refuse_strangers(self.listening, config)
         access = access_rules(config)
         certificate = _Certificate.load(config) if self._certificate else None
         stays = (config.jira, config.token) == (self._config.jira, self._config.token)
@@ -91,8 +92,8 @@ class Server:
         if stays:
             identity.reload()
         self._config, self._identity = config, identity
-        self._generations.append(generation)
-        self._retire(self._generations[-2])
+        self.generations.append(generation)
+        self._retire(self.generations[-2])
         return waiting
 
     async def stop(self, seconds: float) -> None:
@@ -102,19 +103,19 @@ class Server:
         """
         self._pages.stopping = True
         await self._stop_accepting(is_admin=False)
-        await self._listener.drain(seconds)
+        await self.listener.drain(seconds)
         await self._stop_accepting(is_admin=True)
         await self._admin.drain(0)
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        for generation in self._generations:
+        for generation in self.generations:
             await generation.close()
 
     def warnings(self) -> Iterator[str]:
         """What `run` says at its start and after a reload."""
         yield from self._config.warnings()
-        yield from listeners.warnings(self._listening, self._config)
+        yield from listeners.warnings(self.listening, self._config)
         yield from tls.environment_warnings(self._environ)
         yield from self._identity.warnings()
 
@@ -124,7 +125,7 @@ class Server:
             self._identity.token()
         except SidecarError:
             return  # /_sidecar/ready says so
-        self._generations[-1].look_after_token()
+        self.generations[-1].look_after_token()
 
     def summary(self) -> str:
         """What is served, as whom and until when, in one line."""
@@ -141,14 +142,14 @@ class Server:
         )
 
     async def _handle(self, request: Request) -> Reply:
-        return await self._generations[-1].handle(request)
+        return await self.generations[-1].handle(request)
 
     def _refuse(self, error: RequestRefused) -> Reply:
         self.metrics.refused(error.status, error.proxy_error)
-        return self._generations[-1].refuse(error)
+        return self.generations[-1].refuse(error)
 
     def _finished(self, record: Record) -> None:
-        if record.closed_early == "client" and self._listener.is_cutting:
+        if record.closed_early == "client" and self.listener.is_cutting:
             record.closed_early = "sidecar"
         self.metrics.finished(record)
         log_request(record)
@@ -156,9 +157,9 @@ class Server:
     def _gauges(self) -> Gauges:
         token = self._identity.known_token()
         return Gauges(
-            in_flight=sum(generation.in_flight for generation in self._generations),
-            waiting=sum(generation.waiting for generation in self._generations),
-            connections=len(self._listener.connections),
+            in_flight=sum(generation.in_flight for generation in self.generations),
+            waiting=sum(generation.waiting for generation in self.generations),
+            connections=len(self.listener.connections),
             token_expires_at=token.expires_at if token else None,
             clock_difference=self._identity.clock_difference,
         )
@@ -176,7 +177,7 @@ class Server:
     def _retire(self, generation: Generation) -> None:
         async def retire() -> None:
             await generation.retire()
-            self._generations.remove(generation)
+            self.generations.remove(generation)
 
         task = asyncio.create_task(retire())
         self._retiring.add(task)
@@ -185,14 +186,15 @@ class Server:
     def _url(self, listening: Listening) -> str:
         if listening.is_admin:
             return f"{listening.url('http')} for /_sidecar/ alone"
-        return listening.url(self._listener.scheme)
+        return listening.url(self.listener.scheme)
 
     async def _serve(self, listening: Listening) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        listener = self._admin if listening.is_admin else self._listener
+        listener = self._admin if listening.is_admin else self.listener
         options: dict[str, Any] = {"sock": listening.socket, "backlog": BACKLOG}
         if self._certificate and not listening.is_admin:
             options["ssl"] = self._certificate.context
+            options["ssl_handshake_timeout"] = receiving.HEAD_SECONDS
         if listening.socket.family != socket.AF_UNIX:
             return await loop.create_server(listener, **options)
         if sys.version_info >= (3, 13):

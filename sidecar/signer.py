@@ -66,6 +66,9 @@ class _Constants(NamedTuple):
     parameters: list[EncodedPair]
     header: str
 
+    def __repr__(self) -> str:
+        return "_Constants(…)"
+
 
 class Signer:
     """Signs requests for one consumer with RSA-SHA1; thread-safe."""

@@ -41,9 +41,14 @@ class SigningURL:
     def perceived(
         self, problem: Problem, base_string: bytes, signed_for: BaseURL
     ) -> BaseURL | None:
-        """The URL that Jira believes in, if signing for that is all it takes."""
+        """The URL that Jira believes in, if signing for that is all it takes.
+
+        Where Jira does not show its base string, what was learnt may be out of date.
+        """
         difference = self.difference(problem, base_string, signed_for)
-        if difference is None or difference.perceived is None:
+        if difference is None:
+            return self._configured if signed_for != self._configured else None
+        if difference.perceived is None:
             return None
         try:
             url = BaseURL.parse(difference.perceived)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, as_sentence
 from sidecar.problems import Problem, explain
 
 log = logging.getLogger("sidecar.oauth")
@@ -75,7 +75,8 @@ class Troubles:
         again = self._quiet.due(problem.label)
         if again is not None:
             why = f" Likely causes: {causes}." if causes else ""
-            log.warning("%s%s What to do: %s.%s (%s)", sentence, again, hint, why, problem.name)
+            todo = as_sentence(hint)
+            log.warning("%s%s What to do: %s%s (%s)", sentence, again, todo, why, problem.name)
         return hint
 
     def failed(self, error: SidecarError) -> None:
@@ -83,7 +84,7 @@ class Troubles:
         self.last = Trouble(error.proxy_error, error.hint, self._clock())
         again = self._quiet.due(error.proxy_error)
         if again is not None:
-            todo = f" What to do: {error.hint}." if error.hint else ""
+            todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
             log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
 
     def healed(self, problem: Problem) -> None:

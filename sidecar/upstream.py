@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -39,8 +39,8 @@ class Answer:
     """A whole response in memory, for the sidecar's own requests."""
 
     status: int
-    fields: Fields
-    body: bytes
+    fields: Fields = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 class Upstream:

@@ -32,8 +32,12 @@ async def nothing_left() -> AsyncIterator[None]:
 
     loop.set_exception_handler(complain)
     before = asyncio.all_tasks()
-    yield
-    gc.collect()
+    gc.freeze()  # so that only what the test made is looked through
+    try:
+        yield
+        gc.collect()
+    finally:
+        gc.unfreeze()
     if left := asyncio.all_tasks() - before - {asyncio.current_task()}:
         _, left = await asyncio.wait(left, timeout=2)
     assert not left

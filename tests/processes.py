@@ -43,9 +43,11 @@ class Shell:
         kept = {name: os.environ[name] for name in os.environ if name.startswith(("PATH", "COV"))}
         self.environ = {**kept, "HOME": str(folder), "LC_ALL": "C.UTF-8", **environ}
 
-    async def run(self, *words: str, module: str = "sidecar", stdin: bytes = b"") -> Done:
-        """Run a command to its end."""
-        process = await self._start(module, *words)
+    async def run(
+        self, *words: str, module: str = "sidecar", stdin: bytes = b"", terminal: bool = False
+    ) -> Done:
+        """Run a command to its end; `terminal`: both outputs are one, as they are on a terminal."""
+        process = await self._start(module, *words, terminal=terminal)
         try:
             async with asyncio.timeout(30):
                 out, err = await process.communicate(stdin)
@@ -53,6 +55,7 @@ class Shell:
             process.kill()
             raise
         assert process.returncode is not None
+        err = err or b""
         assert b"Traceback" not in err, err.decode()
         return Done(process.returncode, out.decode(), err.decode())
 
@@ -68,7 +71,9 @@ class Shell:
         finally:
             await process.stop()
 
-    async def _start(self, module: str, *words: str) -> asyncio.subprocess.Process:
+    async def _start(
+        self, module: str, *words: str, terminal: bool = False
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -78,7 +83,7 @@ class Shell:
             env=self.environ,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT if terminal else asyncio.subprocess.PIPE,
         )
 
 

@@ -134,6 +134,11 @@ class RawServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self.port}"
 
+    async def end(self) -> None:
+        """Wait until a connection's script is over; soon, and not when a pool gets tired of it."""
+        async with asyncio.timeout(5):
+            await self.ended.wait()
+
     def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer)
         self.peers.append(peer)

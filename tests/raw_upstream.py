@@ -45,9 +45,15 @@ class Exchange:
             assert coding == ["chunked"], coding
             await self._read_chunks()
         elif length:
-            await self._read_exactly(int(length[0]))
+            await self._read_exactly(int(length[0]) - len(self.body))
         self.complete = True
         return self.body
+
+    async def read_piece(self) -> bytes:
+        """Read what there is of a body that has a length."""
+        piece = await self._reader.read(65536)
+        self.body += piece
+        return piece
 
     async def _read_chunks(self) -> None:
         while True:

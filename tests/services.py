@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -21,6 +22,9 @@ from sidecar.store import TokenFile
 from sidecar.target import BaseURL
 from tests.conftest import CONSUMER_KEY
 from tests.processes import Process
+from tests.wire import Client
+
+MYSELF = "/rest/api/2/myself"
 
 # What systemd does between fork and exec: descriptors from 3 on, and whose they are.
 _PASS = """
@@ -53,15 +57,12 @@ class Manager:
         base = f"base_url = {json.dumps(self.base_url)}\nconsumer_key = {json.dumps(CONSUMER_KEY)}"
         self.config.write_text(f"[jira]\n{base}\n{more}")
 
-    def store_token(self, token: str, expires_at: float | None = None) -> None:
+    def store_token(self, token: str, **facts: Any) -> None:
         """Store an access token as `sidecar auth` would."""
         file = TokenFile(
             self.folder / "state" / "token.json", BaseURL.parse(self.base_url), CONSUMER_KEY
         )
-        credentials = TokenCredentials(
-            Secret(token), Secret(""), user="alana", expires_at=expires_at
-        )
-        file.save(credentials)
+        file.save(TokenCredentials(Secret(token), Secret(""), user="alana", **facts))
 
     @asynccontextmanager
     async def notified(self, *, abstract: bool = False) -> AsyncIterator[None]:
@@ -139,3 +140,73 @@ def listening_socket() -> socket.socket:
 def port_of(line: str) -> int:
     """The port in `listening on http://127.0.0.1:8088`."""
     return int(line.partition("listening on ")[2].split()[0].rpartition(":")[2])
+
+
+class Load:
+    """200 requests a second, a connection for each, with slow downloads among them."""
+
+    PACE = 0.005
+    SLOW_EVERY = 20
+    SLOW = "/_sandbox/drip?pieces=20&size=20000&interval=0.01&type=application/octet-stream"
+    SLOW_SIZE = 400_000
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.failed: list[str] = []
+        self.unheard = 0
+        """Requests that nobody took: no connection, or its end before any byte of an answer."""
+        self.done = 0
+        self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Send requests until `stop`, and wait for the last answer."""
+        number = 0
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while not self._over.is_set():
+            task = asyncio.create_task(self._one(number))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            number += 1
+            await asyncio.sleep(max(0.0, started + number * self.PACE - loop.time()))
+        await asyncio.gather(*self._tasks)
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._over.set()
+
+    async def _one(self, number: int) -> None:
+        slow = number % self.SLOW_EVERY == 0
+        try:
+            wire = await self._client.wire()
+        except OSError:
+            self.unheard += 1
+            return
+        async with wire:
+            try:
+                await wire.send(self._client.message("GET", self.SLOW if slow else MYSELF))
+                await wire.reader.readexactly(len(b"HTTP/1.1"))
+            except (OSError, asyncio.IncompleteReadError):
+                self.unheard += 1
+                return
+            try:
+                answer = await wire.receive()
+            except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+                self.failed.append(f"{number}: {error!r}")
+                return
+        if answer.status != 200 or (slow and len(answer.body) != self.SLOW_SIZE):
+            self.failed.append(f"{number}: {answer.status} {len(answer.body)}")
+        self.done += 1
+
+
+@asynccontextmanager
+async def under_load(client: Client) -> AsyncIterator[Load]:
+    """Requests while the context lasts; at its end all are answered."""
+    load = Load(client)
+    running = asyncio.create_task(load.run())
+    try:
+        yield load
+    finally:
+        load.stop()
+        await running

@@ -108,7 +108,7 @@ class Arrivals(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         method, path, status, *_ = record.getMessage().split()
-        if path.startswith("/rest/"):
+        if path.startswith("/rest/") and status.isdecimal():
             self.seen.append((method, path, int(status)))
             self._more.set()
 

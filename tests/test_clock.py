@@ -118,6 +118,14 @@ def test_the_date_of_a_proxy_with_a_clock_of_its_own_misleads_nobody(
     assert world.clock.correction == pytest.approx(jira, abs=1)
 
 
+@pytest.mark.parametrize("proxy", [-250.0, 250.0])
+def test_what_a_refusal_tells_counts_more_than_a_date_that_differs(proxy: float) -> None:
+    world = World(jira=600, proxy=proxy)
+    for _ in range(3):
+        world.request()
+    assert world.clock.correction == pytest.approx(600, abs=1)
+
+
 def test_a_drift_is_followed_by_the_date_of_a_proxy_that_is_wrong() -> None:
     world = World(jira=600, proxy=-5000)
     world.request()
@@ -148,7 +156,7 @@ def test_an_answer_that_took_long_says_nothing_about_now() -> None:
 
 
 def test_an_answer_to_a_request_from_before_a_correction_changes_nothing() -> None:
-    world = World()
+    world = World(jira=100)
     late = world.date()
     world.jira = 7200
     world.request()

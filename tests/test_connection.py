@@ -9,13 +9,14 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
-from sidecar import connection
+from sidecar import connection, receiving
 from tests.conftest import MakeSidecar, Running
-from tests.raw_upstream import Exchange, RawUpstream
+from tests.raw_upstream import Exchange, Handler, RawUpstream
 from tests.wire import Client, Wire
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -33,7 +34,7 @@ async def ended(exchange: Exchange) -> None:
         await exchange.over.wait()
 
 
-def saying(*pieces: bytes, then: str = "close") -> Callable[[Exchange], Awaitable[None]]:
+def saying(*pieces: bytes, then: str = "close") -> Handler:
     """A handler that reads the request, sends `pieces`, and then closes, resets or hangs."""
 
     async def handler(exchange: Exchange) -> None:
@@ -152,25 +153,32 @@ async def test_interim_answers_of_jira_are_swallowed(edge: Running, upstream: Ra
     assert (answer.status, answer.body, wire.interim, answer.all("Link")) == (200, b"ok", [], [])
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("version", ["1.0", "1.0 keep-alive", "1.1", "1.1 close"])
-@pytest.mark.parametrize("framing", ["length", "chunked", "close", "empty", "1.0"])
+FRAMINGS = {
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"hello"),
+    "chunked": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n",
+        b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: dropped\r\n\r\n",
+    ),
+    "close": (b"HTTP/1.1 200 OK\r\n\r\n", b"hello"),
+    "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+    "1.0": (b"HTTP/1.0 200 OK\r\n\r\n", b"hello"),
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
 async def test_every_framing_reaches_every_client(
-    edge: Running, upstream: RawUpstream, framing: str, version: str, method: str
+    edge: Running, upstream: RawUpstream, framing: str
 ) -> None:
-    head, body = {
-        "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"hello"),
-        "chunked": (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n",
-            b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: dropped\r\n\r\n",
-        ),
-        "close": (b"HTTP/1.1 200 OK\r\n\r\n", b"hello"),
-        "empty": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
-        "1.0": (b"HTTP/1.0 200 OK\r\n\r\n", b"hello"),
-    }[framing]
-    until_close = framing in ("close", "1.0")
-    pieces = (head,) if method == "HEAD" else (head, body)
-    upstream.handler = saying(*pieces, then="close" if until_close else "keep")
+    head, body = FRAMINGS[framing]
+    then = "close" if framing in ("close", "1.0") else "keep"
+    for method in ("GET", "HEAD"):
+        pieces = (head,) if method == "HEAD" else (head, body)
+        upstream.handler = saying(*pieces, then=then)
+        for version in ("1.0", "1.0 keep-alive", "1.1", "1.1 close"):
+            await check_framing(edge, framing, method, version)
+
+
+async def check_framing(edge: Running, framing: str, method: str, version: str) -> None:
     number, _, option = version.partition(" ")
     fields = [("Connection", option)] if option else []
     message = edge.message(method, "/x", *fields).replace(b"HTTP/1.1", b"HTTP/" + number.encode())
@@ -181,7 +189,8 @@ async def test_every_framing_reaches_every_client(
         assert (answer.status, answer.body) == (200, expected)
         known = framing in ("length", "empty")
         chunked = number == "1.1" and not known
-        assert answer.all("Content-Length") == ([str(len(body))] if known else [])
+        length = str(len(FRAMINGS[framing][1]))
+        assert answer.all("Content-Length") == ([length] if known else [])
         assert answer.all("Transfer-Encoding") == (["chunked"] if chunked else [])
         stays = version in ("1.1", "1.0 keep-alive") and (known or chunked or method == "HEAD")
         assert (answer.all("Connection") != ["close"]) is stays
@@ -193,29 +202,34 @@ async def test_every_framing_reaches_every_client(
 
 
 @pytest.mark.parametrize("coding", ["length", "chunked"])
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("size", [0, 1, 5, 100_000])
 async def test_request_bodies_arrive_whole_in_the_framing_they_had(
-    edge: Running, upstream: RawUpstream, coding: str, method: str, size: int
+    edge: Running, upstream: RawUpstream, coding: str
 ) -> None:
-    body = bytes(i % 251 for i in range(size))
-    if coding == "length":
-        message = edge.message(method, "/x", ("Content-Length", str(size)), body=body)
-    else:
-        frames = b"".join(
-            b"%x\r\n%b\r\n" % (len(body[i : i + 7000]), body[i : i + 7000])
-            for i in range(0, size, 7000)
-        )
-        message = edge.message(method, "/x", ("Transfer-Encoding", "chunked"))
-        message += frames + b"0\r\n\r\n"
-    async with await edge.wire() as wire:
-        await wire.send(message[: len(message) // 2], message[len(message) // 2 :])
-        assert (await wire.receive()).status == 200
-        await wire.send(edge.message("GET", "/_sidecar/health"))
-        assert (await wire.receive()).status == 200
-    exchange = upstream.exchanges[0]
-    assert (exchange.complete, exchange.body) == (True, body)
-    assert exchange.start_line == f"{method} /x HTTP/1.1"
+    for size in (0, 1, 5, 100_000):
+        body = bytes(i % 251 for i in range(size))
+        if coding == "length":
+            field, framed = ("Content-Length", str(size)), body
+        else:
+            field, framed = ("Transfer-Encoding", "chunked"), in_chunks(body)
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            message = edge.message(method, "/x", field) + framed
+            for cut in (len(message), len(message) - len(framed), len(message) - len(framed) // 2):
+                upstream.exchanges.clear()
+                async with await edge.wire() as wire:
+                    await wire.send(message[:cut], message[cut:])
+                    assert (await wire.receive()).status == 200
+                    await wire.send(edge.message("GET", "/_sidecar/health"))
+                    assert (await wire.receive()).status == 200
+                (exchange,) = upstream.exchanges
+                assert exchange.complete
+                assert exchange.body == body
+                assert exchange.start_line == f"{method} /x HTTP/1.1"
+                assert exchange.all(field[0]) == [field[1]]
+
+
+def in_chunks(body: bytes) -> bytes:
+    pieces = [body[i : i + 7000] for i in range(0, len(body), 7000)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 async def test_an_offer_to_upgrade_is_ignored(edge: Running, upstream: RawUpstream) -> None:
@@ -403,6 +417,31 @@ async def test_nobody_is_waited_for_forever_after_the_last_answer(
         await no_connections(edge)
 
 
+async def test_an_answer_that_nobody_reads_is_given_up(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too small to pause anybody, and too large for the system's buffers."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    go_on = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        await go_on.wait()
+        await saying(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", bytes(60000))(exchange)
+
+    upstream.handler = answer
+    async with await narrow_wire(edge, 2048) as wire:
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(edge.message("GET", "/x", ("Connection", "close")))
+        await upstream.request()
+        (served,) = edge.server.listener.connections
+        assert served.transport is not None
+        sock = served.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        go_on.set()
+        await no_connections(edge)
+        wire.leave()
+
+
 async def test_a_client_that_never_stops_sending_is_ended_all_the_same(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,41 +450,63 @@ async def test_a_client_that_never_stops_sending_is_ended_all_the_same(
     head = edge.message("PUT", "/rest/..", ("Content-Length", "99999999999"))
     async with await edge.wire() as wire:
         await wire.send(head)
-        with pytest.raises(ConnectionError):
-            async with asyncio.timeout(10):
-                while True:
-                    await wire.send(bytes(1000))
+        async with asyncio.timeout(10):
+            await send_until_refused(wire)
+
+
+async def send_until_refused(wire: Wire) -> None:
+    while True:
+        try:
+            await wire.send(bytes(1000))
+        except ConnectionError:
+            return
 
 
 async def no_connections(edge: Running) -> None:
     """Wait until the sidecar holds no connection."""
     async with asyncio.timeout(5):
-        while edge.server._listener.connections:
+        while edge.server.listener.connections:  # noqa: ASYNC110 — there is no event for it
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
-@pytest.mark.parametrize(
-    ("head", "then"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "close"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "reset"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n", "close"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n", "close"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nZ\r\n", "keep"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", "reset"),
-    ],
-)
 async def test_an_answer_cut_short_is_never_ended_cleanly(
-    edge: Running, upstream: RawUpstream, head: bytes, then: str, version: bytes
+    edge: Running, upstream: RawUpstream, quiet: pytest.LogCaptureFixture, version: bytes
 ) -> None:
-    upstream.handler = saying(head, b"body", then=then)
-    async with await edge.wire() as wire:
-        await wire.send(edge.message("GET", "/x").replace(b"HTTP/1.1", version))
-        came, by_reset = await wire.end()
-    if not came.startswith(b"HTTP/1.1 502 "):  # the first bytes may not have got far enough
-        assert by_reset
-    assert not came.endswith(b"0\r\n\r\n")
+    for framing, body, then in (
+        (b"Content-Length: 100", b"body", "close"),
+        (b"Content-Length: 100", b"body", "reset"),
+        (b"Transfer-Encoding: chunked", b"64\r\nbody", "close"),
+        (b"Transfer-Encoding: chunked", b"4\r\nbody\r\n", "close"),
+        (b"Transfer-Encoding: chunked", b"4\r\nbody\r\n0\r\n", "close"),
+        (b"Transfer-Encoding: chunked", b"4\r\nbody\r\n", "reset"),
+        (b"Transfer-Encoding: chunked", b"4\r\nbody\r\nZ\r\n", "keep"),
+        (b"X: until the end", b"body", "reset"),
+    ):
+        go_on = asyncio.Event()
+        upstream.handler = beginning(
+            b"HTTP/1.1 200 OK\r\n" + framing, go_on, saying(body, then=then)
+        )
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", "/x").replace(b"HTTP/1.1", version))
+            status, _, _ = await wire.head()
+            go_on.set()
+            came, by_reset = await wire.end()
+        assert (status, by_reset) == (200, True), (framing, body, then)
+        assert not came.endswith(b"0\r\n\r\n")
+        assert request_lines(quiet).pop().endswith(" closed_early=jira")
+
+
+def beginning(head: bytes, go_on: asyncio.Event, rest: Handler) -> Handler:
+    """A handler that sends a head and waits before the rest."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.answer(head + b"\r\n\r\n")
+        await go_on.wait()
+        await rest(exchange)
+
+    return handler
 
 
 async def test_a_body_that_fails_while_its_request_waits_never_reaches_jira(
@@ -460,10 +521,49 @@ async def test_a_body_that_fails_while_its_request_waits_never_reaches_jira(
         await second.send(chunked)
         assert (await edge.get("/_sidecar/health")).status == 200
         await second.send(b"Z\r\n")
-        assert (await edge.get("/_sidecar/health")).status == 200
-        first.leave()
-        assert (await second.receive()).status == 400
+        assert (await second.receive()).status == 400  # though the first is still under way
     assert [exchange.target for exchange in upstream.exchanges] == ["/first"]
+
+
+@pytest.mark.parametrize("how", ["malformed", "ended early"])
+async def test_a_body_that_fails_while_jira_takes_nothing_is_given_up_at_once(
+    edge: Running, upstream: RawUpstream, quiet: pytest.LogCaptureFixture, how: str
+) -> None:
+    stalled, read_on = asyncio.Event(), asyncio.Event()
+
+    async def stall(exchange: Exchange) -> None:
+        exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        stalled.set()
+        await read_on.wait()
+        exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await exchange.hang()
+
+    upstream.handler = stall
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("PUT", "/x", ("Transfer-Encoding", "chunked")))
+        await stalled.wait()
+        (served,) = edge.server.listener.connections
+        while not await upload_is_stalled(edge, served):
+            await wire.send(b"8000\r\n" + bytes(0x8000) + b"\r\n")
+        if how == "malformed":
+            await wire.send(b"Z\r\n")
+        else:
+            wire.half_close()
+        assert (await wire.receive()).status == 400
+        assert " 400 " in request_lines(quiet)[0]
+        read_on.set()
+    await ended(upstream.exchanges[0])
+    assert not upstream.exchanges[0].complete
+
+
+async def upload_is_stalled(edge: Running, served: Any) -> bool:
+    """Whether what was read from the client is no longer taken by the connection to Jira."""
+    body = served._current_request.body
+    waiting = body._size
+    if not waiting:
+        return False
+    assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
+    return bool(body._size == waiting and not served._reading_paused)
 
 
 async def test_an_idle_connection_is_closed(
@@ -602,12 +702,12 @@ async def test_a_jira_that_does_not_read_pauses_the_client(
         assert (await wire.receive()).body == expected
 
 
-async def narrow_wire(client: Client) -> Wire:
+async def narrow_wire(client: Client, size: int = 65536) -> Wire:
     """A connection whose own buffers are small."""
     sock = socket.socket()
     sock.setblocking(False)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, 65536)
+        sock.setsockopt(socket.SOL_SOCKET, option, size)
     await asyncio.get_running_loop().sock_connect(sock, (client.host, client.port))
     return Wire(*await asyncio.open_connection(sock=sock))
 
@@ -629,7 +729,7 @@ async def test_a_client_that_never_reads_its_answers_is_not_served_on(
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(flooding), 1)
         assert sent < 16 * MIB
-        (served,) = edge.server._listener.connections
+        (served,) = edge.server.listener.connections
         assert served.transport is not None
         assert served.transport.get_write_buffer_size() < MIB
         flooding.cancel()
@@ -659,17 +759,29 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
+MakeEdge = Callable[[], Awaitable[Running]]
+
+
 @pytest.fixture
-async def tls_edge(
+def make_tls_edge(
     make_sidecar: MakeSidecar, upstream: RawUpstream, authority: trustme.CA, tmp_path: Path
-) -> Running:
+) -> MakeEdge:
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     file = tmp_path / "tls.pem"
     file.touch(mode=0o600)
     certificate.private_key_and_cert_chain_pem.write_to_path(str(file))
-    return await make_sidecar(
-        upstream.url, token="t", listen__tls_certificate=str(file), listen__tls_key=str(file)
-    )
+
+    async def make() -> Running:
+        return await make_sidecar(
+            upstream.url, token="t", listen__tls_certificate=str(file), listen__tls_key=str(file)
+        )
+
+    return make
+
+
+@pytest.fixture
+async def tls_edge(make_tls_edge: MakeEdge) -> Running:
+    return await make_tls_edge()
 
 
 @pytest.fixture
@@ -744,6 +856,19 @@ async def test_over_tls_an_answer_cut_short_is_never_ended_cleanly(
 async def test_tls_on_a_plain_port_is_told_so(edge: Running) -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600)
     assert "plain http" in (await edge.raw(hello)).message
+
+
+async def test_a_tls_handshake_has_the_time_that_a_head_has(
+    make_tls_edge: MakeEdge, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.get_running_loop().set_debug(False)  # in debug mode asyncio logs a traceback
+    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.2)
+    edge = await make_tls_edge()
+    async with await edge.wire() as silent:
+        assert (await silent.end())[0] == b""
+    async with await edge.wire(ssl=trust) as wire:
+        await wire.send(edge.message("GET", "/x"))
+        assert (await wire.receive()).status == 200
 
 
 async def test_plain_http_on_a_tls_port_is_closed(tls_edge: Running) -> None:

@@ -20,7 +20,7 @@ STATUS = "/_sidecar/status"
 
 
 async def throw(
-    sidecar: Running, sandbox: Sandbox, target: str = MYSELF, **switches: object
+    sidecar: Running, sandbox: Sandbox, target: str = MYSELF, /, **switches: object
 ) -> tuple[Load, Load]:
     """Throw switches and undo them again, both under load: what came during and after that."""
     async with Load(sidecar, target) as during:
@@ -77,6 +77,14 @@ async def test_what_can_be_healed_shows_no_failure(
     assert during.is_flawless
     assert after.is_flawless
     assert (await sidecar.get(STATUS)).json()["last_problem"] is None
+
+
+async def test_a_long_query_is_healed_too(sidecar: Running, sandbox: Sandbox) -> None:
+    """Jira's base string comes in the answer's head, encoded twice more."""
+    sandbox.faults.perceived_scheme = "https"
+    answer = await sidecar.get(SEARCH + "&x=" + "%C3%BC%20" * 1600)
+    assert answer.status == 200
+    assert [request.verdict for request in sandbox.log] == ["signature_invalid", "ok"]
 
 
 async def test_a_token_that_expires_is_renewed_without_a_failure(

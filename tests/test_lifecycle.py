@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.sandbox import Sandbox
 from tests.processes import Process
-from tests.services import Manager, listening_socket, port_of
+from tests.services import MYSELF, Load, Manager, listening_socket, port_of, under_load
 from tests.wire import Client
-
-MYSELF = "/rest/api/2/myself"
 
 
 @pytest.fixture
@@ -317,62 +314,6 @@ class TestSocketActivation:
         assert "access.key_file" in process.said[0]
 
 
-class Load:
-    """200 requests a second, a connection for each, with slow downloads among them."""
-
-    PACE = 0.005
-    SLOW_EVERY = 20
-    SLOW = "/_sandbox/drip?pieces=20&size=20000&interval=0.01&type=application/octet-stream"
-    SLOW_SIZE = 400_000
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.failed: list[str] = []
-        self.done = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def run(self, during: asyncio.Task[None]) -> None:
-        number = 0
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        while not during.done():
-            task = asyncio.create_task(self._one(number))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            number += 1
-            await asyncio.sleep(max(0.0, started + number * self.PACE - loop.time()))
-        await asyncio.gather(*self._tasks)
-        await during
-
-    async def _one(self, number: int) -> None:
-        slow = number % self.SLOW_EVERY == 0
-        try:
-            answer = await self._client.get(self.SLOW if slow else MYSELF)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-            self.failed.append(f"{number}: {error!r}")
-            return
-        if answer.status != 200 or (slow and len(answer.body) != self.SLOW_SIZE):
-            self.failed.append(f"{number}: {answer.status} {len(answer.body)}")
-        self.done += 1
-
-
-@asynccontextmanager
-async def under_load(client: Client) -> AsyncIterator[Load]:
-    """Requests while the context lasts; at its end all are answered."""
-    load = Load(client)
-    over = asyncio.Event()
-
-    async def wait() -> None:
-        await over.wait()
-
-    running = asyncio.create_task(load.run(asyncio.create_task(wait())))
-    try:
-        yield load
-    finally:
-        over.set()
-        await running
-
-
 async def after(load: Load, number: int) -> None:
     """Wait until so many more requests are done."""
     wanted = load.done + number
@@ -400,7 +341,7 @@ class TestUnderLoad:
             await after(load, 100)
         last.signal(signal.SIGTERM)
         assert await last.ends() == 0
-        assert load.failed == []
+        assert (load.failed, load.unheard) == ([], 0)
         assert load.done > 150
 
     async def test_reloads_fail_no_request(
@@ -417,7 +358,7 @@ class TestUnderLoad:
                 await after(load, 40)
             process.signal(signal.SIGTERM)
             assert await process.ends() == 0
-        assert load.failed == []
+        assert (load.failed, load.unheard) == ([], 0)
         assert len([line for line in process.said if "reloaded the configuration" in line]) == 2
 
 

@@ -50,7 +50,8 @@ def sessions() -> Iterator[Command]:
 
 def matches(expected: list[str], printed: str) -> bool:
     """Whether the text is what README shows; `…` stands for anything."""
-    pattern = "\n".join(re.escape(line).replace("…", ".*?") for line in expected)
+    shown = "\n".join(expected).rstrip("…\n")
+    pattern = re.escape(shown).replace("…", ".*?")
     return re.search(pattern, printed, re.DOTALL) is not None
 
 
@@ -92,8 +93,7 @@ class Session:
                 self._shell.running(*words, until=until)
             )
             return "\n".join(running.said)
-        done = await self._shell.run(*words)
-        return done.err + done.out + done.err
+        return (await self._shell.run(*words, terminal=True)).out
 
     async def _afterwards(self, line: str, printed: str) -> None:
         """What happens between two commands: in Jira, in the browser, or by Ctrl-C."""

@@ -33,6 +33,7 @@ from sidecar.errors import (
     TLSError,
     UpstreamError,
 )
+from tests.conftest import MakeSidecar
 from tests.jira_edge import Connect, Serve, connecting, get, nothing_left, request, serving
 from tests.raw_server import SECONDS, Peer, RawServer, answers, field, once
 
@@ -331,7 +332,7 @@ async def test_a_handshake_that_never_ends(serve: Serve, connect: Connect) -> No
     upstream = await connect(f"https://127.0.0.1:{server.port}", timeouts__connect=0.2)
     with pytest.raises(ConnectTimeout):
         await upstream.send(request())
-    await server.ended.wait()
+    await server.end()
 
 
 async def test_giving_up_inside_the_handshake(serve: Serve, connect: Connect) -> None:
@@ -349,8 +350,28 @@ async def test_giving_up_inside_the_handshake(serve: Serve, connect: Connect) ->
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    await server.ended.wait()
+    await server.end()
     assert not upstream._connector._acquired
+
+
+async def test_a_client_that_leaves_ends_a_handshake_in_its_name(
+    serve: Serve, make_sidecar: MakeSidecar
+) -> None:
+    reached = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read(1)
+        reached.set()
+        await peer.gone()
+
+    server = await serve(script)
+    sidecar = await make_sidecar(f"https://127.0.0.1:{server.port}", token="t")
+    wire = await sidecar.wire()
+    await wire.send(sidecar.message("GET", "/x"))
+    await reached.wait()
+    wire.writer.transport.abort()
+    await server.end()
+    await wire.close()
 
 
 # Ends of bodies
@@ -689,7 +710,7 @@ async def test_a_proxy_that_makes_no_tunnel(
     )
     with pytest.raises(error, match=text):
         await upstream.send(request())
-    await proxy.ended.wait()
+    await proxy.end()
     assert not upstream._connector._acquired
 
 
@@ -702,7 +723,7 @@ async def test_a_proxy_that_never_answers(serve: Serve, connect: Connect) -> Non
     )
     with pytest.raises(ConnectTimeout):
         await upstream.send(request())
-    await proxy.ended.wait()
+    await proxy.end()
 
 
 async def test_giving_up_on_a_proxy(serve: Serve, connect: Connect) -> None:
@@ -723,7 +744,7 @@ async def test_giving_up_on_a_proxy(serve: Serve, connect: Connect) -> None:
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    await proxy.ended.wait()
+    await proxy.end()
     assert not upstream._connector._acquired
 
 

@@ -25,7 +25,7 @@ from sidecar.errors import (
     ResponseTimeout,
     UpstreamError,
 )
-from sidecar.exchange import PIECE
+from sidecar.exchange import PIECE, UpstreamResponse
 from tests.conftest import MakeSidecar
 from tests.jira_edge import Connect, Serve, connecting, get, nothing_left, request, serving, whole
 from tests.raw_server import Peer, answers, field, once
@@ -100,7 +100,7 @@ async def test_a_connection_that_ended_while_idle_is_not_used_again(
     await get(upstream)
     end(server.peers[0])
     if end is not Peer.cut:  # which the loop has not seen yet, only the kernel
-        await server.ended.wait()
+        await server.end()
     # A POST, which is never retried.
     assert await whole(await upstream.send(request("POST"))) == b"POST / HTTP/1.1"
     assert len(server.peers) == 2
@@ -128,7 +128,7 @@ async def test_bytes_that_nobody_asked_for_are_not_taken_for_the_next_answer(
     first = server.peers[0]
     first.writer.write(poison)
     if seen:
-        await server.ended.wait()  # we ended it
+        await server.end()  # we ended it
     assert await get(upstream, "/next") == b"GET /next HTTP/1.1"
     assert len(server.peers) == 2
 
@@ -160,6 +160,42 @@ async def test_a_server_that_speaks_first_is_an_error_and_not_a_loop(
     with pytest.raises(ProtocolError):
         await upstream.send(request())
     assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("early", "error"), [(b"SSH-2.0-x\r\n", ProtocolError), (b"", ConnectionLost)], ids=repr
+)
+async def test_what_happens_between_connecting_and_asking_is_noticed(
+    serve: Serve, connect: Connect, early: bytes, error: type[UpstreamError]
+) -> None:
+    async def script(peer: Peer) -> None:
+        if early:
+            await peer.send(early)
+            await peer.gone()
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    connection = await upstream._connect()
+    assert connection.protocol is not None
+    async with asyncio.timeout(5):
+        while not connection.protocol.should_close:
+            await asyncio.sleep(0)
+    response = UpstreamResponse(upstream._terms, connection, 0.0)
+    with pytest.raises(error):
+        await response.exchange(b"GET / HTTP/1.1\r\n\r\n", request())
+
+
+async def test_what_was_peeked_at_is_still_read(serve: Serve, connect: Connect) -> None:
+    body = bytes(range(256)) * 1024
+    server = await serve(once(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body))
+    upstream = await connect(server.url)
+    response = await upstream.send(request())
+    start = await response.peek(1000)
+    assert len(start) >= 1000
+    assert body.startswith(start)
+    assert not response.at_end()
+    assert response.read_nowait() == start
+    assert start + await whole(response) == body
 
 
 @pytest.mark.parametrize("end", [Peer.finish, Peer.reset], ids=["FIN", "RST"])
@@ -403,7 +439,7 @@ async def test_a_broken_answer_is_a_protocol_error_at_once(
     upstream = await connect(server.url)
     with pytest.raises(ProtocolError):
         await get(upstream)
-    await server.ended.wait()  # the connection is gone
+    await server.end()  # the connection is gone
     assert len(server.peers) == 1
 
 
@@ -443,7 +479,7 @@ async def test_a_body_that_turns_out_broken_fails_at_once(
         assert not response.at_end()
     finally:
         response.close()
-    await server.ended.wait()
+    await server.end()
 
 
 async def test_bytes_beyond_content_length_are_never_seen_by_anybody(
@@ -466,7 +502,7 @@ async def test_bytes_beyond_content_length_are_never_seen_by_anybody(
     response = await upstream.send(request())
     assert await response.read() == b"hello"
     go_on.set()
-    await server.ended.wait()
+    await server.end()
     assert response.at_end()
     response.close()
     assert await get(upstream) == b"GET / HTTP/1.1"
@@ -495,7 +531,7 @@ async def test_a_bodiless_answer_with_a_body_poisons_nothing(
         assert await whole(response) == b""
         assert len(server.peers) == number + 1
         go_on.set()
-        await server.ended.wait()
+        await server.end()
         go_on.clear()
         server.ended.clear()
 
@@ -547,7 +583,7 @@ async def test_what_has_no_end_is_cut_off_in_little_memory(
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    await server.ended.wait()
+    await server.end()
     assert sent < 16 << 20  # what sockets hold is in it
     assert peak < 8 << 20
 
@@ -560,7 +596,7 @@ async def test_no_head_within_the_response_timeout(serve: Serve, connect: Connec
     upstream = await connect(server.url, timeouts__response=0.1)
     with pytest.raises(ResponseTimeout, match=r"did not answer within 0.1 s"):
         await upstream.send(request())
-    await server.ended.wait()
+    await server.end()
 
 
 async def test_interim_answers_do_not_extend_the_response_timeout(
@@ -597,19 +633,18 @@ async def test_a_slow_upload_is_no_slow_response(serve: Serve, connect: Connect)
 
 
 async def test_a_large_body_in_memory_has_time_to_be_sent(serve: Serve, connect: Connect) -> None:
-    body = b"x" * (8 << 20)
+    body = b"x" * (32 << 20)  # more than sockets hold
 
     async def script(peer: Peer) -> None:
         await peer.head()
+        await asyncio.sleep(0.5)
         rest = len(body)
         while rest:
             rest -= len(await peer.reader.read(1 << 20))
-            if rest > 6 << 20:
-                await asyncio.sleep(0.05)
         await peer.answer(b"thanks")
 
     server = await serve(script, receive_buffer=1 << 16)
-    upstream = await connect(server.url, timeouts__response=0.2)
+    upstream = await connect(server.url, timeouts__response=0.3)
     response = await upstream.send(request("POST", body=body))
     assert await whole(response) == b"thanks"
 
@@ -622,7 +657,7 @@ async def test_a_pause_inside_the_body(serve: Serve, connect: Connect) -> None:
     with pytest.raises(ResponseTimeout, match=r"paused for more than 0.1 s"):
         await response.read()
     response.close()
-    await server.ended.wait()
+    await server.end()
 
 
 async def test_a_drip_is_no_pause_and_arrives_at_once(serve: Serve, connect: Connect) -> None:
@@ -694,15 +729,18 @@ async def test_back_pressure_holds_jira_up(serve: Serve, connect: Connect) -> No
 
 
 async def test_jira_stops_taking_the_upload(serve: Serve, connect: Connect) -> None:
+    gave_up = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.head()
-        await server.ended.wait()
+        await gave_up.wait()
 
     server = await serve(script, receive_buffer=1 << 14)
     upstream = await connect(server.url, timeouts__idle=0.1)
     body = stream(*[b"x" * (1 << 20)] * 64)
     with pytest.raises(ResponseTimeout, match="stopped taking"):
         await upstream.send(request("PUT", body=body, chunked=True))
+    gave_up.set()
 
 
 # Uploads
@@ -752,16 +790,18 @@ async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connec
 
     async def script(peer: Peer) -> None:
         await peer.head()
-        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\n", b"too large")
+        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ")
+        await closed.wait()
+        await peer.send(b"large")
         await peer.gone()
 
     server = await serve(script)
     upstream = await connect(server.url)
     response = await upstream.send(request("PUT", body=endless(), chunked=True))
     assert response.status == 413
-    assert await whole(response) == b"too large"
-    await closed.wait()
-    await server.ended.wait()  # never completed, and never used again
+    async with asyncio.timeout(5):
+        assert await whole(response) == b"too large"
+    await server.end()  # never completed, and never used again
 
 
 async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
@@ -1111,7 +1151,7 @@ async def test_giving_up_ends_the_connection(serve: Serve, connect: Connect, sta
     using.cancel()
     with pytest.raises(asyncio.CancelledError):
         await using
-    await server.ended.wait()
+    await server.end()
     if "upload" in stage:
         await closed.wait()
     assert not upstream._connector._acquired
@@ -1228,7 +1268,7 @@ async def test_a_413_reaches_a_client_that_is_still_sending(
         )
         answer = await wire.receive()
     assert (answer.status, answer.body) == (413, b"too large")
-    await server.ended.wait()
+    await server.end()
 
 
 @pytest.mark.parametrize(
@@ -1293,5 +1333,5 @@ async def test_a_client_that_leaves_ends_its_request_to_jira(
     if stage == "streaming":
         await wire.head()
     wire.writer.transport.abort()
-    await server.ended.wait()
+    await server.end()
     await wire.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -44,7 +44,7 @@ class Asked:
     clock_difference: float | None
     """Jira's clock minus ours, in seconds; None where the answer tells no time."""
     problem: Problem | None = None
-    base_string: str = ""
+    base_string: str = field(default="", repr=False)
 
     @property
     def user(self) -> str:

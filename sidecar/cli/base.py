@@ -59,7 +59,7 @@ def global_options(command: Command) -> Command:
     )
     config = click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         metavar="PATH",
         expose_value=False,
         callback=remember_config,

@@ -190,9 +190,9 @@ TARGETS = {
         "backslash in the authority", "http://127.0.0.1:{{PORT}}\\@{{EVIL}}/", canary="none"
     ),
     "TGT-56": target("form feed", "/rest/\x0c"),
-    "TGT-57": case(
-        "two spaces before the target", f"GET  /x HTTP/1.1\r\n{HOST}\r\n", ("400", "2xx"), "max_one"
-    ),
+    "TGT-57": case("two spaces before the target", f"GET  /x HTTP/1.1\r\n{HOST}\r\n", "400"),
+    "TGT-61": case("two spaces behind the target", f"GET /x  HTTP/1.1\r\n{HOST}\r\n", "400"),
+    "TGT-62": case("RTSP in the target", get(target="/rest?RTSP/1.0"), target="/rest?RTSP/1.0"),
     "TGT-58": case(
         "absolute-form https on a plain listener",
         get(target="https://127.0.0.1:{{PORT}}/x"),

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from tests.clients.stand import Stand, stand
 
 SCRIPTS = Path(__file__).parent / "scripts"
+INSTALLED = Path(__file__).parents[2] / ".venv-clients"
+prepared = pytest.mark.skipif(not INSTALLED.is_dir(), reason="make clients installs the clients")
 MakeStand = Callable[..., Awaitable[Stand]]
 
 

@@ -39,11 +39,12 @@ class Tap:
     def __init__(self, port: int) -> None:
         self._sidecar_port = port
         self._server: asyncio.Server | None = None
+        self._passing: set[asyncio.Task[None]] = set()
         self.port = 0
         self.lines: list[Line] = []
 
     async def __aenter__(self) -> Tap:
-        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -55,6 +56,9 @@ class Tap:
     ) -> None:
         assert self._server
         self._server.close()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
         await self._server.wait_closed()
 
     @property
@@ -62,16 +66,23 @@ class Tap:
         """What clients sent so far, connection by connection."""
         return [request for line in self.lines for request in read_requests(bytes(line.asked))]
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._pass_on(reader, writer))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line()
         self.lines.append(line)
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._sidecar_port)
-        await asyncio.gather(
-            _copy(reader, ours, line.asked),
-            _copy(theirs, writer, line.answered),
-        )
-        for end in (ours, writer):
-            end.close()
+        try:
+            await asyncio.gather(
+                _copy(reader, ours, line.asked),
+                _copy(theirs, writer, line.answered),
+            )
+        finally:
+            for end in (ours, writer):
+                end.close()
 
 
 async def _copy(

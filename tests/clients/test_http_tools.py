@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import MakeStand, Ran, run
+from sidecar.private_files import write_private
+from tests.clients.conftest import MakeStand, Ran, prepared, run
 from tests.clients.stand import PASSWORD, USER, Stand
 
 DATA = hashlib.shake_256(b"tools").digest(5 << 20)
@@ -27,7 +28,7 @@ def needs(*tools: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
-pytestmark = needs("curl")
+pytestmark = [prepared, needs("curl")]
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ async def test_an_upload_that_its_user_breaks_off_is_not_completed(
 ) -> None:
     slow = ("-T", "-", "--limit-rate", "1M", "--max-time", "1")
     await curl(*slow, f"{stand.url}/_sandbox/echo/x", stdin=DATA, code=28)
-    await stand.sidecar.says("closed_early=client")
+    await stand.sidecar.says("PUT /_sandbox/echo/x 400")
     (record,) = stand.sandbox.log
     assert not record.body_complete
 
@@ -285,12 +286,33 @@ async def test_http_2_without_asking_is_refused_and_does_no_harm(stand: Stand, c
     assert json.loads((await curl(where)).out)["name"] == "alana"
 
 
+async def test_an_answer_says_who_is_signed_in(stand: Stand, curl: Tool) -> None:
+    """go-jira logs in again without that, or when it says `anonymous`."""
+    done = await curl("-I", f"{stand.url}/rest/api/2/serverInfo")
+    assert b"X-AUSERNAME: alana\r\n" in done.out
+    stand.check()
+
+
 async def test_one_connection_serves_many_requests(stand: Stand, curl: Tool) -> None:
     where = f"{stand.url}/rest/api/2/"
     each = [f"{where}myself", f"{where}issue/JJ-2", f"{where}issue/NO-1", f"{where}field"]
     await curl(*each)
     assert len(stand.tap.lines) == 1
     stand.check()
+
+
+async def test_sixty_requests_at_a_time_are_all_answered(stand: Stand, curl: Tool) -> None:
+    each = [f"{stand.url}/rest/api/2/issue/JJ-{number}?fields=summary" for number in range(1, 61)]
+    done = await curl("--fail", "-Z", "--parallel-max", "60", *each)
+    assert done.out.count(b'"summary"') == 60
+    assert len(stand.tap.lines) > 10
+    stand.check()
+
+
+async def test_a_head_that_is_too_large_is_431(stand: Stand, curl: Tool) -> None:
+    done = await curl("-i", "-H", f"X-Long: {'x' * 70_000}", f"{stand.url}/rest/api/2/myself")
+    assert done.out.startswith(b"HTTP/1.1 431 ")
+    assert not stand.sandbox.log
 
 
 # ── ways to the sidecar ─────────────────────────────────────────────────────────────────────
@@ -371,6 +393,37 @@ async def test_httpie_reads_writes_and_downloads(
     await tool(*http, "-d", "-o", "whole", file)
     assert (tmp_path / "whole").read_bytes() == DATA
     stand.check()
+
+
+@needs("http")
+async def test_a_compressed_body_is_left_alone(stand: Stand, tool: Tool) -> None:
+    words = ("http", "--ignore-stdin", "--check-status", "--compress", "--compress")
+    await tool(*words, "PUT", f"{stand.url}/_sandbox/echo/x", "a=b")
+    assert stand.sandbox.log[0].fields.all("content-encoding") == ["deflate"]
+    stand.check()
+
+
+@needs("wget", "http", "aria2c")
+async def test_the_access_key_is_a_password_to_every_tool(
+    make_stand: MakeStand, curl: Tool, tool: Tool, tmp_path: Path
+) -> None:
+    write_private(tmp_path / "key", f"{PASSWORD}\n".encode())
+    stand = await make_stand(more='[access]\nkey_file = "key"')
+    where = f"{stand.url}/rest/api/2/myself"
+    bearer = ("-H", f"Authorization: Bearer {PASSWORD}")
+    by_name = ("-H", f"X-Sidecar-Key: {PASSWORD}")
+    await curl("--fail", where)
+    await curl("--fail", "--anyauth", where)
+    await tool("curl", "-sS", "--fail", *bearer, where)
+    await tool("curl", "-sS", "--fail", *by_name, where)
+    await tool("wget", "-q", "-O", "-", f"--user={USER}", f"--password={PASSWORD}", where)
+    await tool("http", "--ignore-stdin", "--check-status", "-a", CREDENTIALS, where)
+    await tool("aria2c", "-q", f"--http-user={USER}", f"--http-passwd={PASSWORD}", where)
+    assert len(stand.sandbox.log) == 7
+    await tool("curl", "-sS", "--fail", where, code=22)
+    await tool("wget", "-q", "-O", "-", where, code=6)
+    assert len(stand.sandbox.log) == 7
+    stand.check_log()
 
 
 @needs("wget")

@@ -1,6 +1,6 @@
 """Whole sessions of real clients: search, create, update, comment, transition, attach, delete.
 
-`tests/clients/install` installs the clients; one that is not there is skipped.  Each script in
+`make clients` installs the clients; one that is not there is skipped.  Each script in
 scripts/ asserts what its client sees; afterwards the sandbox's log is looked at, and what the
 client put on the wire is compared with what reached the sandbox.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import SCRIPTS, MakeStand, run
+from tests.clients.conftest import INSTALLED, SCRIPTS, MakeStand, prepared, run
 from tests.clients.stand import Stand, session_environment
 from tests.conftest import CONSUMER_KEY
 from tests.dancing import approve
 from tests.processes import Shell
 
-INSTALLED = Path(__file__).parents[2] / ".venv-clients"
+pytestmark = prepared
 _NODE = {"NODE_PATH": str(INSTALLED / "node_modules")}
 
 

@@ -25,8 +25,8 @@ public class JiraSession {
 
     public static void main(String[] arguments) throws Exception {
         equal(field("name", text("GET", API + "myself", null)), "alana");
-        String found = text("GET", API + "search?maxResults=1&jql=" + encoded(told("JQL")), null);
-        equal(number("total", found), told("MATCHES"));
+        String first = text("GET", API + "search?maxResults=1&jql=" + encoded(told("JQL")), null);
+        equal(number("total", first), told("MATCHES"));
         Set<String> keys = new HashSet<>();
         for (int start = 0; start < 250; start += 100) {
             String query = "search?fields=summary&maxResults=100&startAt=" + start + "&jql=";
@@ -54,6 +54,13 @@ public class JiraSession {
         text("POST", self + "/comment", "{\"body\":" + json(told("DESCRIPTION")) + "}");
         text("POST", self + "/transitions", "{\"transition\":{\"id\":\"4\"}}");
         equal(text("GET", self + "?fields=status", null).contains("In Progress"), true);
+
+        // The links that Atlassian's own client follows.
+        String whole = text("GET", self + "?fields=votes,watches", null);
+        for (String part : new String[] {"votes", "watchers"}) {
+            text("GET", found("\"self\": ?\"([^\"]*/" + part + ")\"", whole), null);
+        }
+        text("GET", self + "/transitions", null);
 
         byte[] file = Files.readAllBytes(Path.of(told("FILE")));
         BodyPublisher form = BodyPublishers.concat(
@@ -101,10 +108,14 @@ public class JiraSession {
             .replace("\n", "\\n").replace("\t", "\\t") + '"';
     }
 
-    static String group(String pattern, String name, String text) {
-        Matcher match = Pattern.compile('"' + name + "\": ?" + pattern).matcher(text);
-        if (!match.find()) throw new AssertionError("no " + name + " in " + text);
+    static String found(String pattern, String text) {
+        Matcher match = Pattern.compile(pattern).matcher(text);
+        if (!match.find()) throw new AssertionError("no " + pattern + " in " + text);
         return match.group(1);
+    }
+
+    static String group(String pattern, String name, String text) {
+        return found('"' + name + "\": ?" + pattern, text);
     }
 
     static String field(String name, String text) { return group("\"([^\"]*)\"", name, text); }

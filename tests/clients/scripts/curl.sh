@@ -28,7 +28,7 @@ for start in 0 100 200; do
         "$api/search" | json '["issues"].__len__()' >>pages
     echo >>pages
 done
-equal "$(paste -sd+ pages | bc)" "$SESSION_LONG_MATCHES"
+equal "$(($(paste -sd+ pages)))" "$SESSION_LONG_MATCHES"
 
 printf '{"fields": {"project": {"key": "JJ"}, "issuetype": {"name": "Bug"}, "summary": "first", "description": %s}}' \
     "$(quote "$SESSION_DESCRIPTION")" | post "$api/issue" >made
