@@ -40,7 +40,7 @@ MAX_FIELDS = 128
 class Request:
     """A request as the parser read it, with its body as it arrives."""
 
-    __slots__ = ("_is_broken_off", "_task", "_work", "body", "connection", "is_answered", "message")
+    __slots__ = ("_is_broken_off", "_task", "body", "connection", "is_answered", "message", "work")
 
     def __init__(
         self,
@@ -56,28 +56,25 @@ class Request:
         self.is_answered = False
         """Whether a final answer to it has begun."""
         self._task = task
-        self._work: asyncio.Task[Any] | None = None
+        self.work: asyncio.Task[Any] | None = None
+        """The task that makes the answer, while it does."""
         self._is_broken_off = False
-
-    def begin(self) -> None:
-        """Note who works on it: the task that calls."""
-        self._work = asyncio.current_task()
 
     def break_off(self) -> None:
         """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
 
         Whatever that work waits for, what was sent to Jira must end now.
         """
-        if self._work is not None and not self.is_answered:
+        if self.work is not None and not self.is_answered:
             self._is_broken_off = True
-            self._work.cancel()
+            self.work.cancel()
 
     def broken_off(self) -> RequestRefused | None:
         """What a CancelledError means: a body that failed, or None where it is a cancellation."""
         error = self.body.exception()
-        if not self._is_broken_off or error is None or self._work is None:
+        if not self._is_broken_off or error is None or self.work is None:
             return None
-        return None if self._work.uncancel() else body_refusal(error)
+        return None if self.work.uncancel() else body_refusal(error)
 
     def _finish(self) -> None:
         """Called by aiohttp when the handler is done."""
@@ -98,12 +95,15 @@ class Listener(web.Server):
         head_bytes: int,
         scheme: str = "http",
     ) -> None:
-        async def begin(request: Request) -> Reply:
-            request.begin()
-            return await handler(request)
+        async def handle(request: Request) -> Reply:
+            request.work = asyncio.current_task()
+            try:
+                return await handler(request)
+            finally:
+                request.work = None  # else the two would keep each other
 
         super().__init__(
-            cast(Any, begin),
+            cast(Any, handle),
             request_factory=cast(Any, Request),
             handler_cancellation=True,
             keepalive_timeout=IDLE_SECONDS,

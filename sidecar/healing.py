@@ -10,7 +10,7 @@ from sidecar.authorize import Authorizer
 from sidecar.fields import Field
 from sidecar.identity import Identity, Signed
 from sidecar.problems import Problem, Remedy, explain
-from sidecar.renewal import Renewal
+from sidecar.renewal import IN_VAIN, Renewal
 from sidecar.target import BaseURL
 from sidecar.troubles import Troubles
 
@@ -70,7 +70,8 @@ class Healer:
             signing = self._identity.signing
             difference = signing.difference(problem, signed.base_string, signed.url)
             return (difference.sentence, difference.hint) if difference else ("", "")
-        if remedy is Remedy.RENEW and (error := self.renewal.error):
+        if remedy is Remedy.RENEW:
+            error = self.renewal.error or IN_VAIN
             sentence = f"Our token has come to its end and cannot be renewed. {error.message}"
             return sentence, error.hint
         if remedy is Remedy.RELOAD and self._identity.renewal_mark.is_about(signed.token):

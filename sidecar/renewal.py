@@ -49,7 +49,7 @@ _JIRA_DID_NOTHING = (
 )
 """After these Jira still knows the old token; after any other error nobody knows."""
 
-_IN_VAIN = NotAuthorized(
+IN_VAIN = NotAuthorized(
     "The token that Jira has given just now it calls expired.",
     "see whether the clocks of Jira's machines are right",
 )
@@ -77,7 +77,7 @@ class Renewal:
         self._quiet = Quiet()
         self._daily = Quiet(_DAY)
         self.error: SidecarError | None = None
-        """Why the last renewal failed; None after one that did not."""
+        """Why the last renewal failed; None once a new token was proved."""
 
     async def replace(self, used: TokenCredentials) -> bool:
         """Make sure that the token is another than `used`; False where it cannot be renewed.
@@ -124,11 +124,12 @@ class Renewal:
     def proved(self) -> None:
         """Jira takes the new token."""
         self._pause = 0.0
+        self.error = None
 
     def was_in_vain(self, used: TokenCredentials) -> None:
         """Jira calls the new token expired, too: don't make one for every request."""
         if not self._is_replaced(used):
-            self._failed(_IN_VAIN)
+            self._failed(IN_VAIN)
 
     async def close(self) -> None:
         """Let a renewal under way come to its end: half of one could cost the token."""
@@ -173,7 +174,6 @@ class Renewal:
             if not was_cut_short:
                 self._mark.clear()
             raise
-        self.error = None
         try:
             self._file.save(renewed)
         except SidecarError as error:

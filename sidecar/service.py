@@ -19,7 +19,7 @@ from sidecar.server import Server
 
 log = logging.getLogger("sidecar.server")
 
-UPKEEP_SECONDS = 30.0
+UPKEEP_SECONDS = 5.0
 """How often token and status are looked after where no request and no signal comes."""
 MOST_DESCRIPTORS = 65536
 

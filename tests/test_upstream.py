@@ -178,7 +178,7 @@ async def test_what_happens_between_connecting_and_asking_is_noticed(
     connection = await upstream._connect()
     assert connection.protocol is not None
     async with asyncio.timeout(5):
-        while not connection.protocol.should_close:
+        while not connection.protocol.should_close:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0)
     response = UpstreamResponse(upstream._terms, connection, 0.0)
     with pytest.raises(error):
