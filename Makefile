@@ -10,7 +10,7 @@ COVERAGE := 95
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test check clients soak fuzz format lock audit bench clean
+.PHONY: help demo test check clients soak units fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -53,6 +53,9 @@ clients: $(VENV)/.dev .venv-clients/.installed ## whole sessions of real Jira cl
 soak: $(VENV)/.dev ## a quarter of an hour of traffic, faults and restarts: nothing fails, nothing grows
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.soak --restarts 20
+
+units: ## the systemd units under a real systemd, in namespaces of its own; as root
+	benchmarks/units/try
 
 fuzz: $(VENV)/.dev ## hostile input by the hour: 100,000 examples for each test in tests/fuzz
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=long --timeout=0

@@ -236,11 +236,16 @@ async def soak(minutes: float) -> bool:
 
 
 async def _with_fault(place: Stand, traffic: Traffic, switches: dict[str, object]) -> None:
-    """Throw switches for a while.  A revoked or expired token is followed by another."""
+    """Throw switches for a while.  A revoked or expired token is followed by another.
+
+    The first request afterwards is one that can be sent again: a clock that jumps back, or a
+    proxy that goes, costs a streamed upload else.
+    """
     place.sandbox.faults.throw(switches)
     await traffic.run(FAULT_SECONDS)
     place.sandbox.faults.clear()
     store_grant(place.manager, place.sandbox)
+    await place.client.get(MYSELF)
 
 
 async def _at_rest(process: Process) -> Size:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 from aiohttp.web_protocol import RequestPayloadError
 
-from sidecar.connection import Request
 from sidecar.errors import RequestRefused
 from sidecar.fields import first
+from sidecar.incoming import Request
 from sidecar.malformed import body_refusal
 
 REPLAY_BYTES = 64 * 1024

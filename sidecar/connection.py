@@ -1,4 +1,4 @@
-"""One client's connection: its requests, what is sent, and how it ends.
+"""One client's connection: what is sent, and how it ends.
 
 Answers are written as bytes.  A connection closes so that the last answer is still read, and an
 answer that is cut short ends so that nobody takes it for whole.
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from sidecar.errors import RequestRefused
-from sidecar.malformed import body_refusal, refusal
+from sidecar.incoming import Request
+from sidecar.malformed import refusal
 from sidecar.receiving import Receiver
 
 if TYPE_CHECKING:
@@ -35,53 +34,6 @@ FIRST_REQUEST_SECONDS = 3.0
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
 MAX_FIELDS = 128
-
-
-class Request:
-    """A request as the parser read it, with its body as it arrives."""
-
-    __slots__ = ("_is_broken_off", "_task", "body", "connection", "is_answered", "message", "work")
-
-    def __init__(
-        self,
-        message: RawRequestMessage,
-        body: StreamReader,
-        connection: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> None:
-        self.message = message
-        self.body = body
-        self.connection = cast("ClientConnection", connection)
-        self.is_answered = False
-        """Whether a final answer to it has begun."""
-        self._task = task
-        self.work: asyncio.Task[Any] | None = None
-        """The task that makes the answer, while it does."""
-        self._is_broken_off = False
-
-    def break_off(self) -> None:
-        """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
-
-        Whatever that work waits for, what was sent to Jira must end now.
-        """
-        if self.work is not None and not self.is_answered:
-            self._is_broken_off = True
-            self.work.cancel()
-
-    def broken_off(self) -> RequestRefused | None:
-        """What a CancelledError means: a body that failed, or None where it is a cancellation."""
-        error = self.body.exception()
-        if not self._is_broken_off or error is None or self.work is None:
-            return None
-        return None if self.work.uncancel() else body_refusal(error)
-
-    def _finish(self) -> None:
-        """Called by aiohttp when the handler is done."""
-
-    def _cancel(self, error: BaseException) -> None:
-        """Called by aiohttp when the connection is gone."""
-        self.body.set_exception(error)
 
 
 class Listener(web.Server):

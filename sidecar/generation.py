@@ -9,10 +9,10 @@ from dataclasses import replace
 from sidecar.access import Access
 from sidecar.authorize import Authorizer
 from sidecar.config import Config
-from sidecar.connection import Request
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.healing import Healer
 from sidecar.identity import Identity
+from sidecar.incoming import Request
 from sidecar.private_files import read_secret
 from sidecar.proxy import Local, Proxy
 from sidecar.record import Record

@@ -10,10 +10,11 @@ import stat
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sidecar.config import Address, Config, TCPAddress, UnixAddress
 from sidecar.errors import AddressInUse, ConfigError
+from sidecar.settings import OPTIONS
 
 BACKLOG = 1024
 ADMIN_NAME = "admin"
@@ -77,8 +78,14 @@ def open_sockets(config: Config, environ: MutableMapping[str, str]) -> list[List
 
 
 def warnings(opened: Sequence[Listening], config: Config) -> Iterator[str]:
-    """What is unwise about the sockets that systemd passed; Config.warnings() knows our own."""
+    """What to know of the sockets that systemd passed; Config.warnings() knows our own."""
     passed = [one for one in opened if not one.is_ours and not one.is_admin]
+    configured = sorted(map(str, config.listen.addresses))
+    if passed and configured not in (
+        sorted(cast("list[str]", OPTIONS["listen.addresses"].default)),
+        sorted(one.url("http").removeprefix("http://") for one in passed),
+    ):
+        yield "listen.addresses is not used: the sockets of systemd's socket unit replace it"
     for listening in passed:
         where = listening.url("https" if config.listen.tls_certificate else "http")
         if not listening.is_local:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -10,11 +9,11 @@ from time import perf_counter
 
 from sidecar import __version__
 from sidecar.access import check_admin
-from sidecar.connection import Request
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.identity import Identity
+from sidecar.incoming import Request
 from sidecar.metrics import CONTENT_TYPE, Metrics
-from sidecar.record import RESERVED, Record, shown_path
+from sidecar.record import RESERVED, Record, request_id, shown_path
 from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.troubles import Troubles
 
@@ -59,6 +58,11 @@ class LocalPages:
     def _health(self) -> Reply:
         return json_reply(200, {"status": "ok"})
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be signed and sent."""
+        return self._ready().status == 200
+
     def _ready(self) -> Reply:
         if self.stopping:
             return json_reply(503, {"ready": False, "reason": "shutting down"})
@@ -101,7 +105,10 @@ class AdminPages:
         """Answer one request; called by the connection for each."""
         message = request.message
         record = Record(
-            message.method, shown_path(message.path), secrets.token_hex(8), perf_counter()
+            message.method,
+            shown_path(message.path),
+            request_id(message.raw_headers),
+            perf_counter(),
         )
         try:
             check_admin(message.raw_headers)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 METRICS = {
+    "sidecar_ready": "1 while key and token are usable, as /_sidecar/ready has it, else 0.",
     "sidecar_requests_total": "Requests by method, class of status, and whose answer it was "
     "(jira or sidecar); status is none where the client left before an answer began.",
     "sidecar_requests_in_flight": "Requests being answered, those that wait among them.",
@@ -69,6 +70,7 @@ _STARTED = time.time()
 class Gauges(NamedTuple):
     """What is true at the moment of asking."""
 
+    is_ready: bool
     in_flight: int
     waiting: int
     connections: int
@@ -173,6 +175,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client: every metric as it is now."""
         gauges, troubles = self._gauges(), self._troubles
+        yield _gauge("sidecar_ready", gauges.is_ready)
         yield _counter("sidecar_requests", ("method", "status", "answered_by"), self._requests())
         yield _gauge("sidecar_requests_in_flight", gauges.in_flight)
         yield _gauge("sidecar_requests_waiting", gauges.waiting)

@@ -9,14 +9,12 @@ import asyncio
 import json
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from sidecar.access import METHODS, Access, Caller
 from sidecar.bodies import RequestBody
 from sidecar.config import Config
-from sidecar.connection import Request
 from sidecar.errors import (
     ConfigError,
     NotAuthorized,
@@ -27,8 +25,9 @@ from sidecar.errors import (
 from sidecar.fields import Field, Fields, first, request_fields, values
 from sidecar.healing import SEND_AGAIN, Healer
 from sidecar.identity import Identity
+from sidecar.incoming import Request
 from sidecar.problems import problem_field
-from sidecar.record import RESERVED, Record, shown_id, shown_path
+from sidecar.record import RESERVED, Record, new_id, request_id, shown_path
 from sidecar.relay import Relay
 from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.rewriting import JiraLinks
@@ -84,7 +83,7 @@ class Proxy:
         record = Record(
             message.method,
             shown_path(message.path),
-            _request_id(message.raw_headers),
+            request_id(message.raw_headers),
             perf_counter(),
         )
         caller: Caller | None = None
@@ -121,10 +120,10 @@ class Proxy:
 
     def refuse(self, error: RequestRefused) -> Reply:
         """Answer what never became a request."""
-        request_id = secrets.token_hex(8)
-        log.info("refused with %d: %s id=%s", error.status, error.message, request_id)
+        own_id = new_id()
+        log.info("refused with %d: %s id=%s", error.status, error.message, own_id)
         reply = error_reply(error, head_only=False)
-        reply.fields.append((b"X-Request-Id", request_id.encode()))
+        reply.fields.append((b"X-Request-Id", own_id.encode()))
         return reply
 
     def _error(self, error: SidecarError, method: str, caller: Caller | None) -> Reply:
@@ -285,11 +284,3 @@ def _check_transfer_encoding(minor: int, value: bytes) -> None:
             "The request's Transfer-Encoding is ambiguous.",
             "only the one coding chunked, in HTTP/1.1, is taken",
         )
-
-
-def _request_id(fields: Iterable[Field]) -> str:
-    """The client's X-Request-Id as far as it can be shown, else one of our own."""
-    for name, value in fields:
-        if len(name) == 12 and name.lower() == b"x-request-id" and value:
-            return shown_id(value)
-    return secrets.token_hex(8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,19 @@ class Record:
     def is_local(self) -> bool:
         """Whether it asked for one of the sidecar's own pages."""
         return self.path.startswith(RESERVED)
+
+
+def request_id(fields: Iterable[tuple[bytes, bytes]]) -> str:
+    """A client's X-Request-Id as far as it can be shown, else one of our own."""
+    for name, value in fields:
+        if len(name) == 12 and name.lower() == b"x-request-id" and value:
+            return shown_id(value)
+    return new_id()
+
+
+def new_id() -> str:
+    """Make a request's id; it is no secret."""
+    return f"{random.getrandbits(64):016x}"
 
 
 def shown_path(target: str) -> str:

@@ -6,9 +6,9 @@ import asyncio
 import re
 from collections.abc import Iterable
 
-from sidecar.connection import Request
 from sidecar.errors import ProtocolError, UpstreamError
 from sidecar.fields import Fields, first, response_fields, serialize
+from sidecar.incoming import Request
 from sidecar.links import Links
 from sidecar.record import Record
 from sidecar.replies import Relayed

@@ -50,7 +50,7 @@ _JIRA_DID_NOTHING = (
 """After these Jira still knows the old token; after any other error nobody knows."""
 
 IN_VAIN = NotAuthorized(
-    "The token that Jira has given just now it calls expired.",
+    "Jira calls a token expired that it has only just given.",
     "see whether the clocks of Jira's machines are right",
 )
 
@@ -165,6 +165,9 @@ class Renewal:
         """Ask for the new token and keep it; what would stop us from storing it comes first."""
         if used.session_handle is None:
             raise NotAuthorized("Jira gave nothing to renew it with.", "run `sidecar auth`")
+        if unsaved := self._identity.unsaved_token():
+            self._file.save(unsaved)
+            self._identity.use(unsaved)
         self._file.ensure_replaceable()
         was_cut_short = self._mark.is_about(used)
         self._mark.set(used)

@@ -11,7 +11,7 @@ from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.fields import Fields, serialize
 
 if TYPE_CHECKING:
-    from sidecar.connection import Request
+    from sidecar.incoming import Request
 
 RETRY_AFTER_SECONDS = 1
 

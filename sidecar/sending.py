@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from sidecar import signature
 from sidecar.bodies import RequestBody
-from sidecar.connection import Request
 from sidecar.errors import ConnectionLost
 from sidecar.fields import Fields, first
 from sidecar.healing import Healer
 from sidecar.identity import Identity, Signed
+from sidecar.incoming import Request
 from sidecar.problems import Problem, not_jira, parse_problem
 from sidecar.record import Record
 from sidecar.signature import EncodedPair

@@ -14,10 +14,11 @@ from aiohttp import http_parser
 
 from sidecar import listeners, receiving, tls
 from sidecar.config import Config
-from sidecar.connection import Listener, Request
+from sidecar.connection import Listener
 from sidecar.errors import ConfigError, RequestRefused, SidecarError
 from sidecar.generation import Generation, access_rules, merged
 from sidecar.identity import Identity
+from sidecar.incoming import Request
 from sidecar.listeners import BACKLOG, Listening, open_sockets
 from sidecar.local import AdminPages, LocalPages
 from sidecar.logs import log_request
@@ -71,6 +72,9 @@ class Server:
             for listening in self.listening:
                 self._servers.append((listening, await self._serve(listening)))
         except BaseException:
+            for listening in self.listening[len(self._servers) :]:
+                listening.remove()
+                listening.socket.close()
             await self.stop(0)
             raise
         return [self._url(listening) for listening in self.listening]
@@ -157,6 +161,7 @@ class Server:
     def _gauges(self) -> Gauges:
         token = self._identity.known_token()
         return Gauges(
+            is_ready=self._pages.is_ready,
             in_flight=sum(generation.in_flight for generation in self.generations),
             waiting=sum(generation.waiting for generation in self.generations),
             connections=len(self.listener.connections),

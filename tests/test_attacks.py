@@ -107,7 +107,6 @@ async def run_case(arena: Arena, case: dict[str, Any], delivery: str) -> list[Re
         receiving = asyncio.create_task(
             receive_all(wire, method=method, half_closed=half_closed or "slow" in expect)
         )
-        await arena.bystander()
         if "slow" in expect:
             await drip(wire, expect["slow"], receiving)
         answers = await receiving
@@ -182,6 +181,8 @@ async def test_attack(
     arena: Arena, case: dict[str, Any], delivery: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expect = case["expect"]
+    # Of a case's time, debug mode would take the most.
+    asyncio.get_running_loop().set_debug(delivery == "split")
     if "slow" in expect:
         monkeypatch.setattr(receiving, "HEAD_SECONDS", HEAD_SECONDS)
     answers = await run_case(arena, case, delivery)

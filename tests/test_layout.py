@@ -23,7 +23,7 @@ LAYERS = [
     {"config", "keys", "metrics", "renewal_mark", "sample_client", "signing_url", "store"},
     {"identity", "listeners", "provision", "rewriting"},
     # the two edges: clients and Jira
-    {"bodies", "connection", "exchange", "receiving", "replies", "upstream"}
+    {"bodies", "connection", "exchange", "incoming", "receiving", "replies", "upstream"}
     | {"upstream_connection"},
     # steps of the dance, of healing, of an answer
     {"authorize", "check", "dance", "healing", "local", "oneshot", "relay", "renewal"},
@@ -34,7 +34,7 @@ LAYERS = [
     {"cli", "__main__"},
 ]
 PURE = LAYERS[0] | LAYERS[1]
-AIOHTTP = {"bodies", "connection", "exchange", "failures", "malformed", "receiving"} | {
+AIOHTTP = {"bodies", "connection", "exchange", "failures", "incoming", "malformed", "receiving"} | {
     "sandbox",
     "server",
     "upstream",

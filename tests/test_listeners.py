@@ -273,7 +273,8 @@ class TestPassed:
         self, opened: Any, passed: Any, configured: Any, tmp_path: Path
     ) -> None:
         write_private(tmp_path / "key", b"correct horse")
-        key = {"access__key_file": str(tmp_path / "key")}
+        key: dict[str, Any] = {"access__key_file": str(tmp_path / "key")}
+        key["listen__addresses"] = ["127.0.0.1:8088", "[::1]:8088"]
         found = opened(passed(bound("0.0.0.0")), **key)
         first, second = listeners.warnings(found, configured(**key))
         assert "reached from elsewhere" in first
@@ -282,7 +283,8 @@ class TestPassed:
         sock.bind(str(tmp_path / "s"))
         sock.listen()
         (tmp_path / "s").chmod(0o666)
-        (said,) = listeners.warnings(opened(passed(sock)), configured())
+        unused, said = listeners.warnings(opened(passed(sock)), configured())
+        assert "listen.addresses is not used" in unused
         assert "SocketMode=0600" in said
         (tmp_path / "s").chmod(0o600)
         (one,) = opened(listen__addresses=["127.0.0.1:0"])

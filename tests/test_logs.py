@@ -8,6 +8,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,6 +123,20 @@ class TestForms:
         record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None)
         for form in (logs.TextFormatter(journal=False), logs.JSONFormatter(journal=False)):
             assert form.format(record).isprintable()
+
+    def test_the_journal_knows_an_error_that_ends_the_program_for_one(self, tmp_path: Path) -> None:
+        with (tmp_path / "stream").open("wb") as stream:
+            info = os.fstat(stream.fileno())
+            done = subprocess.run(
+                [sys.executable, "-m", "sidecar", "run", "--config", str(tmp_path / "none.toml")],
+                stderr=stream,
+                env={**os.environ, "JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"},
+                timeout=30,
+            )
+        assert done.returncode == 78
+        error, hint = (tmp_path / "stream").read_text().splitlines()
+        assert error.startswith("<3>sidecar: error: ")
+        assert hint.startswith("<3>sidecar: hint: ")
 
 
 class TestLevels:

@@ -24,7 +24,7 @@ from tests.wire import Client
 
 
 def metrics() -> Metrics:
-    return Metrics(Troubles(), lambda: Gauges(3, 2, 5, 1.9e9, -0.5))
+    return Metrics(Troubles(), lambda: Gauges(True, 3, 2, 5, 1.9e9, -0.5))
 
 
 def record(**facts: object) -> Record:
@@ -101,13 +101,15 @@ class TestCounting:
 
     def test_gauges_are_what_is_true_now_and_missing_where_nothing_is_known(self) -> None:
         found = samples(metrics().exposition())
+        assert found["sidecar_ready"] == 1
         assert found["sidecar_requests_in_flight"] == 3
         assert found["sidecar_requests_waiting"] == 2
         assert found["sidecar_client_connections"] == 5
         assert found["sidecar_token_expiry_timestamp_seconds"] == 1.9e9
         assert found["sidecar_clock_difference_seconds"] == -0.5
-        unknown = Metrics(Troubles(), lambda: Gauges(0, 0, 0, None, None))
+        unknown = Metrics(Troubles(), lambda: Gauges(False, 0, 0, 0, None, None))
         assert "sidecar_clock_difference_seconds" not in samples(unknown.exposition())
+        assert samples(unknown.exposition())["sidecar_ready"] == 0
 
     def test_problems_and_heals_by_kind_unknown_ones_together(self) -> None:
         troubles = Troubles()
@@ -115,7 +117,7 @@ class TestCounting:
         for number in range(5):
             troubles.seen(Problem(f"unheard_of_{number}"))
         troubles.healed(Problem("nonce_used"))
-        found = samples(Metrics(troubles, lambda: Gauges(0, 0, 0, None, None)).exposition())
+        found = samples(Metrics(troubles, lambda: Gauges(False, 0, 0, 0, None, None)).exposition())
         assert found['sidecar_oauth_problems_total{problem="token_rejected"}'] == 1
         assert found['sidecar_oauth_problems_total{problem="other"}'] == 5
         assert found['sidecar_heals_total{problem="nonce_used"}'] == 1

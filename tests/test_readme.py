@@ -14,6 +14,7 @@ import pytest
 
 from sidecar import errors, keys
 from sidecar.cli import cli
+from sidecar.metrics import METRICS
 from sidecar.sandbox import Sandbox
 from sidecar.settings import OPTIONS
 from tests.dancing import approve
@@ -148,6 +149,13 @@ def test_its_configuration_table_names_keys_that_exist() -> None:
     for name in re.findall(r"`([a-z]+\.[a-z_]+)`", section):
         if name.partition(".")[0] in {option.partition(".")[0] for option in OPTIONS}:
             assert name in OPTIONS, name
+
+
+def test_its_list_of_metrics_is_the_programs() -> None:
+    listed = dict(
+        re.findall(r"^\| `((?:sidecar|process)_[a-z_]+)` \| (.*) \|$", README, re.MULTILINE)
+    )
+    assert listed == METRICS
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))

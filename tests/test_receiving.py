@@ -168,6 +168,7 @@ async def test_nothing_is_looked_at_behind_the_last_request(
         edge.message("GET", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket")),
         edge.message("GET", "/x", ("Connection", "Upgrade"), ("Upgrade", "h2c")),
         edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "h2c"), body=b"hello"),
+        edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket"), body=b"1"),
     ]
     for last in lasts:
         for cut in (len(last) + len(smuggled), len(last) - 1, len(last) + 9):

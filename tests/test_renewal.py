@@ -187,6 +187,21 @@ async def test_a_token_whose_end_is_near_is_renewed_while_requests_run(
     assert "token_expired" not in verdicts
 
 
+async def test_two_sidecars_renew_a_token_whose_end_is_near_once_and_without_a_failure(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    one, two = await make_sidecar(sandbox.url), await make_sidecar(sandbox.url)
+    store_grant(one, sandbox.grant())
+    sandbox.faults.latency = 0.03
+    async with Load(one) as first, Load(two) as second:
+        await first.more(5)
+        store_grant(one, sandbox.grant(), expires_at=time.time() - 1)
+        await asyncio.gather(first.more(15), second.more(15))
+    assert first.is_flawless
+    assert second.is_flawless
+    assert renewals(sandbox) == 1
+
+
 @pytest.mark.parametrize(
     ("left", "whole", "is_near"),
     [
@@ -475,6 +490,23 @@ async def test_a_sign_in_in_the_meantime_counts_more_than_an_unstored_token(
     await desk.renewal.close()
     assert desk.stored == signed_in.token.reveal()
     assert desk.identity.token() == signed_in
+
+
+async def test_no_second_token_is_asked_for_while_the_first_is_not_stored(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstacle = Obstacle(monkeypatch)
+    obstacle.is_there = False
+    old = desk.grant()
+    obstacle.is_there = True
+    assert await desk.renewal.replace(old)
+    first = desk.identity.token()
+    assert not await desk.renewal.replace(first)
+    assert renewals(desk.sandbox) == 1
+    obstacle.is_there = False
+    desk.now += 1
+    assert await desk.renewal.replace(first)
+    assert desk.stored == desk.identity.token().token.reveal() != first.token.reveal()
 
 
 async def test_an_unstored_token_is_stored_at_the_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import ssl
 from collections.abc import Awaitable, Callable
@@ -338,6 +339,40 @@ async def _connections(sidecar: Running, number: int) -> None:
     async with asyncio.timeout(5):
         while len(sidecar.server.listener.connections) < number:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="it counts them in /proc")
+class TestLeftovers:
+    async def test_after_good_and_bad_clients_no_task_and_no_descriptor_is_left(
+        self, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        tasks, descriptors = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        sidecar = await make_sidecar(sandbox.url, token=sandbox.grant().token)
+        await asyncio.gather(*(_misbehave(sidecar, number) for number in range(40)))
+        await sidecar.server.stop(5)
+        async with asyncio.timeout(5):
+            while len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            while len(os.listdir("/proc/self/fd")) > descriptors:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def _misbehave(sidecar: Running, number: int) -> None:
+    """One client of many kinds."""
+    head = sidecar.message("PUT", "/_sandbox/echo", ("Content-Length", "100000"))
+    async with await sidecar.wire() as wire:
+        if number % 4 == 0:
+            await wire.send(sidecar.message("GET", MYSELF))
+            assert (await wire.receive()).status == 200
+        elif number % 4 == 1:
+            await wire.send(head + b"x" * 1000)
+            wire.leave()
+        elif number % 4 == 2:
+            await wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nb ad: 1\r\n\r\n")
+            assert (await wire.receive()).status == 400
+        else:
+            await wire.send(sidecar.message("GET", "/_sandbox/drip?pieces=2&gate=never"))
+            wire.leave()
 
 
 class TestStart:

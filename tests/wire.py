@@ -51,7 +51,9 @@ class Wire:
 
     @classmethod
     async def open(cls, host: str, port: int, **options: Any) -> Wire:
-        return cls(*await asyncio.open_connection(host, port, **options))
+        wire = cls(*await asyncio.open_connection(host, port, **options))
+        await turns(5)
+        return wire
 
     @classmethod
     async def open_unix(cls, path: str) -> Wire:
@@ -76,11 +78,11 @@ class Wire:
             return
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece in a segment of its own, as far as that is ours to decide."""
+        """Send each piece in a segment of its own: a server in this loop reads it before the next."""
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
-            await asyncio.sleep(0)
+            await turns(3)
 
     async def head(self) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """Read a head; ConnectionError where the connection ends instead."""
@@ -153,6 +155,12 @@ class Wire:
         while await self.reader.readuntil(b"\r\n") != b"\r\n":
             pass
         return b"".join(pieces)
+
+
+async def turns(count: int) -> None:
+    """Let the event loop turn: for a server in it to accept, or to read what was sent."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

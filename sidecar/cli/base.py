@@ -79,10 +79,13 @@ def say(text: str) -> None:
 
 
 def report(message: str, hint: str) -> None:
-    """Tell of an error in its two lines."""
-    say(f"sidecar: error: {message}")
+    """Tell of an error in its two lines, and the journal how bad it is."""
+    from sidecar import logs
+
+    priority = "<3>" if logs.is_journal(sys.stderr, os.environ) else ""
+    say(f"{priority}sidecar: error: {message}")
     if hint:
-        say(f"sidecar: hint: {hint}")
+        say(f"{priority}sidecar: hint: {hint}")
 
 
 def ask(flag: str, question: str, default: str | None = None) -> str:

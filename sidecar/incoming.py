@@ -1,0 +1,64 @@
+"""A client's request as it comes in, and the work on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from sidecar.errors import RequestRefused
+from sidecar.malformed import body_refusal
+
+if TYPE_CHECKING:
+    from sidecar.connection import ClientConnection
+
+
+class Request:
+    """A request as the parser read it, with its body as it arrives."""
+
+    __slots__ = ("_is_broken_off", "_task", "body", "connection", "is_answered", "message", "work")
+
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        body: StreamReader,
+        connection: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> None:
+        self.message = message
+        self.body = body
+        self.connection = cast("ClientConnection", connection)
+        self.is_answered = False
+        """Whether a final answer to it has begun."""
+        self._task = task
+        self.work: asyncio.Task[Any] | None = None
+        """The task that makes the answer, while it does."""
+        self._is_broken_off = False
+
+    def break_off(self) -> None:
+        """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
+
+        Whatever that work waits for, what was sent to Jira must end now.
+        """
+        if self.work is not None and not self.is_answered:
+            self._is_broken_off = True
+            self.work.cancel()
+
+    def broken_off(self) -> RequestRefused | None:
+        """What a CancelledError means: a body that failed, or None where it is a cancellation."""
+        error = self.body.exception()
+        if not self._is_broken_off or error is None or self.work is None:
+            return None
+        return None if self.work.uncancel() else body_refusal(error)
+
+    def _finish(self) -> None:
+        """Called by aiohttp when the handler is done."""
+
+    def _cancel(self, error: BaseException) -> None:
+        """Called by aiohttp when the connection is gone."""
+        self.body.set_exception(error)
