@@ -22,7 +22,7 @@ from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.private_files import FileWatch
 from sidecar.renewal_mark import RenewalMark
 from sidecar.signature import EncodedPair, percent_encode
-from sidecar.signer import Signer
+from sidecar.signer import Signer, Unsigned
 from sidecar.signing_url import SigningURL
 from sidecar.store import TokenFile
 from sidecar.target import BaseURL, signing_uri
@@ -47,6 +47,34 @@ class Signed(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Signed(…, url={self.url!r})"
+
+
+class Prepared(NamedTuple):
+    """A request that waits for its signature, which another thread may make."""
+
+    unsigned: Unsigned
+    sign: Callable[[bytes], bytes]
+    token: TokenCredentials
+    url: BaseURL
+    clock_correction: float
+
+    @property
+    def base_string(self) -> bytes:
+        """What is to be signed; it holds the token."""
+        return self.unsigned.base_string
+
+    def signed(self, signature: bytes) -> Signed:
+        """The request with its signature."""
+        return Signed(
+            self.unsigned.authorization(signature),
+            self.unsigned.base_string,
+            self.token,
+            self.url,
+            self.clock_correction,
+        )
+
+    def __repr__(self) -> str:
+        return f"Prepared(…, url={self.url!r})"
 
 
 class Identity:
@@ -133,14 +161,14 @@ class Identity:
         self._reload_key()
         self._load_token()
 
-    def sign(
+    def prepare(
         self,
         method: str,
         path: str,
         parameters: Iterable[EncodedPair],
         url: BaseURL | None = None,
-    ) -> Signed:
-        """Sign a request with our token.
+    ) -> Prepared:
+        """Put together all but the signature of a request in our name.
 
         `path` is the target's, context path included; it is signed below the URL that Jira
         believes to be its own, or below `url`.
@@ -152,9 +180,18 @@ class Identity:
         correction = self.clock.correction
         uri = signing_uri(self._jira.base_url, url, path)
         unsigned = self.signer.prepare(method, uri, parameters, token.token.reveal())
-        signature = self.signer.signature(unsigned.base_string)
-        authorization = unsigned.authorization(signature)
-        return Signed(authorization, unsigned.base_string, token, url, correction)
+        return Prepared(unsigned, self.signer.signature, token, url, correction)
+
+    def sign(
+        self,
+        method: str,
+        path: str,
+        parameters: Iterable[EncodedPair],
+        url: BaseURL | None = None,
+    ) -> Signed:
+        """Sign a request with our token, here and now; see prepare()."""
+        prepared = self.prepare(method, path, parameters, url)
+        return prepared.signed(prepared.sign(prepared.base_string))
 
     def is_our_token(self, authorization: bytes) -> bool:
         """Whether an Authorization field carries our own access token."""

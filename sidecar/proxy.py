@@ -32,6 +32,7 @@ from sidecar.relay import Relay
 from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.rewriting import JiraLinks
 from sidecar.sending import Exchanged, Sender, first_bytes
+from sidecar.signatures import Signatures
 from sidecar.slots import Slots
 from sidecar.target import BaseURL, Target, absolute_form, clean
 from sidecar.troubles import Troubles
@@ -67,7 +68,6 @@ class Proxy:
         self._form_bytes = config.limits.form_bytes
         self._head_bytes = config.limits.head_bytes
         self._identity = identity
-        self._sender = Sender(identity, upstream, healer, config.limits.form_bytes)
         self._access = access
         self._healer = healer
         self._troubles = troubles
@@ -76,6 +76,10 @@ class Proxy:
         self._links = JiraLinks(self._base, rewrite=config.links.rewrite)
         self._host = self._base.authority.encode()
         self.slots = Slots(config.limits.connections, config.limits.waiting)
+        self._signatures = Signatures(lambda: self.slots.in_use > 1)
+        self._sender = Sender(
+            identity, upstream, healer, self._signatures, config.limits.form_bytes
+        )
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request; called by the connection for each."""
@@ -117,6 +121,10 @@ class Proxy:
         finally:
             record.total = perf_counter() - record.started
             self._finished(record)
+
+    def close(self) -> None:
+        """End what runs beside the event loop."""
+        self._signatures.close()
 
     def refuse(self, error: RequestRefused) -> Reply:
         """Answer what never became a request."""

@@ -18,6 +18,7 @@ from sidecar.incoming import Request
 from sidecar.problems import Problem, not_jira, parse_problem
 from sidecar.record import Record
 from sidecar.signature import EncodedPair
+from sidecar.signatures import Signatures
 from sidecar.target import BaseURL, Target, refuse_reserved
 from sidecar.troubles import Quiet
 from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
@@ -77,13 +78,19 @@ class Sender:
     """Sends requests to Jira in our name."""
 
     def __init__(
-        self, identity: Identity, upstream: Upstream, healer: Healer, form_bytes: int
+        self,
+        identity: Identity,
+        upstream: Upstream,
+        healer: Healer,
+        signatures: Signatures,
+        form_bytes: int,
     ) -> None:
         """`form_bytes` is the size of the largest form that is read."""
         self._identity = identity
         self._base = identity.base_url
         self._upstream = upstream
         self._healer = healer
+        self._signatures = signatures
         self._form_bytes = form_bytes
         self._quiet = Quiet()
 
@@ -133,8 +140,11 @@ class Sender:
         """Sign, for `url` if given, and send; once more if the connection is lost and may be."""
         while True:
             started = perf_counter()
-            signed = self._identity.sign(
+            prepared = self._identity.prepare(
                 outgoing.method, outgoing.target.path, outgoing.parameters, url
+            )
+            signed = prepared.signed(
+                await self._signatures.make(prepared.sign, prepared.base_string)
             )
             record.signing += perf_counter() - started
             try:

@@ -25,6 +25,7 @@ class Load:
         self.answers: list[Response | None] = []
         """In the order in which they came; None for one that was cut short."""
         self.sent = 0
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._sidecar = sidecar
         self._target = target
         self._answered = asyncio.Condition()
@@ -67,10 +68,18 @@ class Load:
         async with asyncio.timeout(10), self._answered:
             await self._answered.wait_for(lambda: len(self.answers) >= wanted)
 
+    async def those_in_flight(self) -> None:
+        """Wait until all that were sent by now are answered, and at least one is."""
+        await self.more(1)
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight))
+
     async def _send(self) -> None:
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
-                group.create_task(self._get())
+                task = group.create_task(self._get())
+                self._in_flight.add(task)
+                task.add_done_callback(self._in_flight.discard)
                 self.sent += 1
                 await asyncio.sleep(PACE)
 

@@ -18,7 +18,17 @@ LAYERS = [
     {"signature", "fields", "target", "links", "access", "problems", "options"},
     # tools for one thing each
     {"callback", "clock", "failures", "logs", "malformed", "notify", "places", "private_files"}
-    | {"prompt", "refusals", "settings", "signer", "slots", "tls", "tomlfile", "troubles"},
+    | {
+        "prompt",
+        "refusals",
+        "settings",
+        "signatures",
+        "signer",
+        "slots",
+        "tls",
+        "tomlfile",
+        "troubles",
+    },
     # what is on disk
     {"config", "keys", "metrics", "renewal_mark", "sample_client", "signing_url", "store"},
     {"identity", "listeners", "provision", "rewriting"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -138,15 +140,19 @@ class TestCounting:
 
 class TestPrice:
     def test_a_request_costs_a_few_microseconds(self) -> None:
-        counted, one = metrics(), record()
-
-        def round_trip() -> float:
-            started = time.perf_counter()
-            for _ in range(1000):
-                counted.finished(one)
-            return (time.perf_counter() - started) / 1000
-
-        assert min(round_trip() for _ in range(20)) < 10e-6
+        """In a process of its own: measuring coverage costs more than what is measured."""
+        program = (
+            "import timeit; from tests.test_metrics import metrics, record\n"
+            "counted, one = metrics(), record()\n"
+            "times = timeit.repeat(lambda: counted.finished(one), number=1000, repeat=20)\n"
+            "print(min(times) / 1000)"
+        )
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        root = Path(__file__).parent.parent
+        seconds = subprocess.check_output(
+            [sys.executable, "-c", program], cwd=root, env=plain, timeout=30
+        )
+        assert float(seconds) < 10e-6
 
     def test_prometheus_client_is_not_imported_before_somebody_asks(self) -> None:
         program = (

@@ -17,15 +17,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import connection, service
+from sidecar import connection, generation, service
 from sidecar import server as server_module
 from sidecar.config import Config
+from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.generation import merged
 from sidecar.keys import generate_private_key, private_key_pem
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
+from sidecar.server import Server
 from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.wire import Wire
 
 MYSELF = "/rest/api/2/myself"
 Reconfigure = Callable[..., Config]
@@ -168,6 +171,27 @@ class TestReload:
         with pytest.raises(ConfigError, match="reached from elsewhere"):
             sidecar.server.reload(reconfigured(listen__addresses=["127.0.0.1:0"]))
         assert (await sidecar.get(MYSELF, ("Host", "localhost"))).status == 401
+
+    async def test_a_renewed_token_that_is_not_stored_yet_is_not_given_up(
+        self,
+        sandbox: Sandbox,
+        sidecar: Running,
+        reconfigured: Reconfigure,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(generation, "STORING_SECONDS", 0.01)
+        identity = sidecar.server.identity
+        stored = identity.token()
+        renewed = TokenCredentials(Secret(sandbox.grant().token), Secret(""))
+        identity.use(renewed, instead_of=stored)
+        sidecar.server.reload(reconfigured(timeouts__idle=5))
+        assert (await sidecar.get(MYSELF)).status == 200
+        await asyncio.sleep(0.05)
+        assert len(sidecar.server.generations) == 2
+        assert identity.token() == renewed
+        sidecar.token_file.save(renewed)
+        identity.use(renewed)
+        await _only_one_generation(sidecar)
 
     async def test_many_reloads_leave_nothing_behind(
         self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure
@@ -383,6 +407,29 @@ class TestStart:
         monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
         with pytest.raises(ConfigError, match="C parser"):
             server_module.require_c_parser()
+
+    async def test_on_a_unix_socket_it_serves_and_leaves_no_file(
+        self, sandbox: Sandbox, reconfigured: Reconfigure, tmp_path: Path
+    ) -> None:
+        config = reconfigured(listen__addresses=[f"unix:{tmp_path}/s"])
+        store_token(config, sandbox.grant().token)
+        server = Server(config, {})
+        assert await server.start() == [f"unix:{tmp_path}/s"]
+        async with await Wire.open_unix(str(tmp_path / "s")) as wire:
+            await wire.send(b"GET /rest/api/2/myself HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await wire.receive()).json()["name"] == "alana"
+        await server.stop(1)
+        assert "s" not in os.listdir(tmp_path)
+
+    async def test_without_a_token_there_is_nothing_to_look_after(
+        self, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        sidecar = await make_sidecar(sandbox.url)
+        sidecar.server.look_after_token()
+        store_token(sidecar.config, sandbox.grant().token)
+        sidecar.server.look_after_token()
+        assert sidecar.server.identity.known_token() is not None
+        assert not sandbox.log
 
     async def test_what_was_opened_is_closed_where_the_start_fails(
         self, sandbox: Sandbox, sidecar: Running, make_sidecar: MakeSidecar
