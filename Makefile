@@ -36,7 +36,7 @@ demo: $(VENV)/.run ## a sandbox Jira, the dance and the sidecar, ready for curl
 	$(BIN)/sidecar demo
 
 test: $(VENV)/.dev ## the whole test suite, with its coverage floor
-	$(BIN)/pytest --cov --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses=auto --cov --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
 
 check: $(VENV)/.dev ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -172,7 +172,6 @@ class ClientConnection(Receiver):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cancel_give_up_timer()
         self._client_ended()
-        self.transport = None
         super().connection_lost(exc)
 
     def force_close(self) -> None:

@@ -182,7 +182,7 @@ async def arena(
         yield arena
 
 
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def _no_trouble(arena: Arena, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     with arena.without_trouble(caplog):
         yield
@@ -199,6 +199,7 @@ async def exchange_bytes(wire: Wire, segments: list[bytes]) -> bytes:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.usefixtures("_no_trouble")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(raw=seeds, changes=spoilings, where=cuts)
 async def test_only_what_a_strict_reader_understands_gets_through(
