@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import errors, keys
+from sidecar import errors, keys, logs
 from sidecar.cli import cli
 from sidecar.metrics import METRICS
 from sidecar.sandbox import Sandbox
@@ -151,11 +151,18 @@ def test_its_configuration_table_names_keys_that_exist() -> None:
             assert name in OPTIONS, name
 
 
+def table(heading: str) -> dict[str, str]:
+    """A two-column table below a heading: first cell without backticks → second cell."""
+    section = README.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    return dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|$", section, re.MULTILINE))
+
+
 def test_its_list_of_metrics_is_the_programs() -> None:
-    listed = dict(
-        re.findall(r"^\| `((?:sidecar|process)_[a-z_]+)` \| (.*) \|$", README, re.MULTILINE)
-    )
-    assert listed == METRICS
+    assert table("What to watch") == METRICS
+
+
+def test_its_log_levels_are_the_programs() -> None:
+    assert table("What the log shows") == logs.LEVELS
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))
