@@ -78,7 +78,7 @@ class Wire:
             return
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece in a segment of its own: a server in this loop reads it before the next."""
+        """Send each piece in a segment of its own: a server in this loop reads one by one."""
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
