@@ -335,7 +335,7 @@ async def test_a_body_that_ends_with_its_connection_is_whole(
         (CHUNKED + b"ff\r\n", Peer.finish),
         (CHUNKED + b"5\r\n", Peer.reset),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 @pytest.mark.parametrize("seen", [True, False], ids=["waiting", "not yet waiting"])
 async def test_a_body_that_is_cut_short_is_never_taken_for_whole(
