@@ -37,6 +37,7 @@ _SEARCH_CONNECTIONS = 4
 def bulk(session: Session) -> None:
     """512 MB down, up, and both at once: MB/s, time to the first byte, memory above idle."""
     file = session.lab.bulk_file
+    file.read_bytes()  # into the page cache: its holes are found only once
     running = session.start(*RELAYS)
     idle = {}
     for each in running:

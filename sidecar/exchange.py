@@ -21,7 +21,7 @@ from sidecar.errors import (
     UpstreamError,
 )
 from sidecar.failures import FOREIGN, exchange_failed, head_too_large, proxy_refused
-from sidecar.fields import Fields, values
+from sidecar.fields import Fields, Received, values
 from sidecar.upstream_connection import Terms, UpstreamConnection
 
 PIECE = 64 * 1024
@@ -108,7 +108,7 @@ class UpstreamResponse:
         self._check(message)
         self.status = message.code
         self.reason = message.reason.encode("utf-8", "surrogateescape")
-        self.fields = list(message.raw_headers)
+        self.fields = Received(message.raw_headers)
         self.chunked = message.chunked
         self._stream = stream
         if self.status >= 400 and self._upload is not None:

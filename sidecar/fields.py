@@ -16,6 +16,30 @@ from sidecar.errors import ProtocolError, RequestRefused
 Field = tuple[bytes, bytes]
 Fields = list[Field]
 
+
+class Received(list[Field]):
+    """The fields of a message as they arrived.  Looking one up doesn't go through all of them."""
+
+    __slots__ = ("firsts",)
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        super().__init__(fields)
+        self.firsts = {_lower[name]: value for name, value in reversed(self)}
+        """The first value of every field, by name in lower case."""
+
+
+class _Lower(dict[bytes, bytes]):
+    """Names in lower case by their exact spelling, remembered for at most 512 spellings."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        if len(self) >= 512:
+            self.clear()
+        lower = self[name] = name.lower()
+        return lower
+
+
+_lower = _Lower()
+
 USER_AGENT = b"jira-oauth-sidecar/" + __version__.encode()
 
 HOP_BY_HOP = frozenset(
@@ -78,6 +102,11 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 class _Fate(Enum):
     KEEP = auto()
+    MALFORMED = auto()
+    URL = auto()
+    LINK = auto()
+    ETAG = auto()
+    OF_BODY = auto()
     DROP = auto()
     CONNECTION = auto()
     ACCEPT_ENCODING = auto()
@@ -94,6 +123,22 @@ _SPECIAL = {
     b"x-atlassian-token": _Fate.ATLASSIAN_TOKEN,
     b"x-request-id": _Fate.REQUEST_ID,
     b"range": _Fate.RANGE,
+}
+
+
+_RESPONSE_SPECIAL = {
+    b"connection": _Fate.CONNECTION,
+    b"location": _Fate.URL,
+    b"content-location": _Fate.URL,
+    b"link": _Fate.LINK,
+    b"etag": _Fate.ETAG,
+    # What describes the bytes of a body that is not sent as it came.
+    b"content-length": _Fate.OF_BODY,
+    b"content-encoding": _Fate.OF_BODY,
+    b"content-md5": _Fate.OF_BODY,
+    b"digest": _Fate.OF_BODY,
+    b"content-digest": _Fate.OF_BODY,
+    b"repr-digest": _Fate.OF_BODY,
 }
 
 
@@ -116,8 +161,10 @@ def _request_fate(name: bytes) -> _Fate:
 
 def _response_fate(name: bytes) -> _Fate:
     lower = name.lower()
-    if lower == b"connection":
-        return _Fate.CONNECTION
+    if not _TOKEN.fullmatch(name):
+        return _Fate.MALFORMED
+    if special := _RESPONSE_SPECIAL.get(lower):
+        return special
     if lower in _RESPONSE_DROPPED or lower.startswith(_RESPONSE_DROPPED_PREFIXES):
         return _Fate.DROP
     return _Fate.KEEP
@@ -138,6 +185,7 @@ class _Fates(dict[bytes, _Fate]):
         return fate
 
 
+_KEEP, _DROP, _OF_BODY = _Fate.KEEP, _Fate.DROP, _Fate.OF_BODY
 _request_fates = _Fates(_request_fate)
 _response_fates = _Fates(_response_fate)
 
@@ -192,29 +240,53 @@ def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fiel
     return kept
 
 
-def response_fields(raw: Iterable[Field]) -> Fields:
-    """The fields of Jira's answer that may go to the client, framing as Jira had it.
+def response_fields(
+    raw: Sequence[Field],
+    rewrite: Callable[[Field], Field] | None = None,
+    *,
+    body_changes: bool = False,
+) -> Fields:
+    """The fields of Jira's answer as they go to the client.
 
-    Raises ProtocolError where a field holds control bytes, which a client could take for the
-    end of the field.
+    `rewrite` leads Location, Content-Location and Link there; of an answer whose body changes,
+    the fields that describe its bytes are left out, and its ETag is weak (RFC 9110 §8.8).  Raises
+    ProtocolError where a field holds control bytes, which could be taken for the end of the field.
     """
+    if _CONTROL.search(b"".join([value for _, value in raw])):
+        raise _malformed()
     kept: Fields = []
     connection: list[bytes] = []
     for field in raw:
-        name, value = field
-        if _CONTROL.search(value) or not _TOKEN.fullmatch(name):
-            raise ProtocolError(
-                "Jira's answer has a header field with control characters in it",
-                "look at what stands between here and Jira: no sound server sends that",
-            )
-        fate = _response_fates[name]
-        if fate is _Fate.KEEP:
+        fate = _response_fates[field[0]]
+        if fate is _KEEP:
             kept.append(field)
+        elif fate is _DROP:
+            continue
+        elif fate is _OF_BODY:
+            if not body_changes:
+                kept.append(field)
+        elif fate is _Fate.ETAG:
+            kept.append(_weak(field) if body_changes else field)
         elif fate is _Fate.CONNECTION:
-            connection.append(value)
+            connection.append(field[1])
+        elif fate is _Fate.MALFORMED:
+            raise _malformed()
+        else:
+            kept.append(rewrite(field) if rewrite else field)
     if connection and (nominated := nominated_fields(connection) - FRAMING):
         kept = [field for field in kept if field[0].lower() not in nominated]
     return kept
+
+
+def _weak(field: Field) -> Field:
+    return field if field[1].startswith(b"W/") else (field[0], b"W/" + field[1])
+
+
+def _malformed() -> ProtocolError:
+    return ProtocolError(
+        "Jira's answer has a header field with control characters in it",
+        "look at what stands between here and Jira: no sound server sends that",
+    )
 
 
 def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:
@@ -245,6 +317,8 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
 
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:
     """The first value of the field called `name` (lower case), or None."""
+    if type(fields) is Received:
+        return fields.firsts.get(name)
     for key, value in fields:
         if key.lower() == name:
             return value

@@ -67,6 +67,11 @@ class Links:
         match = self._jira.url.match(value)
         return self._origin + value[match.end() :] if match else value
 
+    def field(self, field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        """Lead Location, Content-Location or Link to the client's origin."""
+        name, value = field
+        return name, self.link_field(value) if name.lower() == b"link" else self.url(value)
+
     def link_field(self, value: bytes) -> bytes:
         """Lead every `<URI>` of a Link field to the client's origin; parameters stay."""
         return _LINK_PART.sub(self._link_part, value)
@@ -97,15 +102,20 @@ class LinkRewriter:
         self._context = b""  # passed on already, and needed to judge what comes
         self._held = b""
 
-    def feed(self, data: bytes) -> bytes:
-        """Take the next bytes of the body, return what can be passed on."""
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """Take the next bytes of the body, return what can be passed on; all, of the last."""
         buffer = self._context + self._held + data
         passed = len(self._context)
+        if last:
+            self._context = self._held = b""
+            return self._rewritten(buffer)[passed:]
         self._context, self._held = self._jira.unfinished(buffer)
         return self._rewritten(buffer[: len(buffer) - len(self._held)])[passed:]
 
     def finish(self) -> bytes:
         """Return what was held back: the body is at its end."""
+        if not self._context and not self._held:
+            return b""
         rest = self._rewritten(self._context + self._held)[len(self._context) :]
         self._context = self._held = b""
         return rest

@@ -103,7 +103,7 @@ class FileWatch:
     """Notices when one of several files has become another, at the price of a stat each."""
 
     def __init__(self, *paths: Path | None) -> None:
-        self._paths = [path for path in paths if path is not None]
+        self._paths = [os.fspath(path) for path in paths if path is not None]  # stat is quicker so
         self._seen: list[Signature | None] = [None] * len(self._paths)
 
     def changed(self) -> bool:
@@ -122,7 +122,7 @@ class FileWatch:
         return [_signature_at(path) for path in self._paths]
 
 
-def _signature_at(path: Path) -> Signature | None:
+def _signature_at(path: str) -> Signature | None:
     try:
         return _signature(os.stat(path))
     except OSError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -19,9 +19,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from sidecar.fields import Fields, first
 from sidecar.signature import DEFAULT_PORTS
-
-Fields = Sequence[tuple[bytes, bytes]]
 
 _BODY_LIMIT = 64 * 1024  # a base string is at most Tomcat's 8 KiB of head, encoded thrice
 
@@ -297,7 +296,7 @@ def not_jira(path: str, status: int, fields: Fields, origins: Iterable[str]) -> 
 
 def _value(fields: Fields, name: bytes) -> bytes:
     """The first value of a field, b"" if there is none."""
-    return next((value for this, value in fields if this.lower() == name), b"")
+    return first(fields, name) or b""
 
 
 def oauth_problem(fields: Fields, body: bytes | None = None) -> Problem | None:

@@ -12,7 +12,7 @@ from sidecar.incoming import Request
 from sidecar.links import Links
 from sidecar.record import Record
 from sidecar.replies import Relayed
-from sidecar.rewriting import BodyRewriter, changed_body_fields, is_eligible, rewrite_fields
+from sidecar.rewriting import BodyRewriter, is_eligible
 from sidecar.upstream import UpstreamResponse
 
 _SEND_BYTES = 64 * 1024
@@ -48,12 +48,13 @@ class Relay:
         A body that is cut short upstream is cut short for the client too, by RST.  Raises
         ConnectionResetError where the client is gone, an UpstreamError where nothing was sent.
         """
-        response = self._response
+        response, raw = self._response, self._response.fields
         fields = self._adapted_fields()
         bodiless = response.status in (204, 304)
         if response.status == 204:
             fields = [field for field in fields if field[0].lower() != b"content-length"]
-        known_length = bodiless or first(fields, b"content-length") is not None
+        is_unchanged = self._rewriter is None
+        known_length = bodiless or (is_unchanged and first(raw, b"content-length") is not None)
         self._chunked = not known_length and self._request.message.version.minor > 0
         if self._chunked:
             fields.append((b"Transfer-Encoding", b"chunked"))
@@ -63,7 +64,7 @@ class Relay:
             fields.append((b"Connection", b"close"))
         elif self._request.message.version.minor == 0:
             fields.append((b"Connection", b"keep-alive"))
-        if not any(len(name) == 12 and name.lower() == b"x-request-id" for name, _ in fields):
+        if first(raw, b"x-request-id") is None:
             fields.append((b"X-Request-Id", self._record.request_id.encode()))
         head = serialize(_status_line(response), fields + extra)
         self._record.status = response.status
@@ -75,15 +76,13 @@ class Relay:
         return Relayed(response.status, keep_alive=keep_alive)
 
     def _adapted_fields(self) -> Fields:
-        fields = response_fields(self._response.fields)
-        if self._links is None:
-            return fields
-        fields = rewrite_fields(fields, self._links)
-        if not is_eligible(self._response.status, fields):
-            return fields
-        gzipped = (first(fields, b"content-encoding") or b"").lower() == b"gzip"
-        self._rewriter = BodyRewriter(self._links.rewriter(), gzipped=gzipped)
-        return changed_body_fields(fields)
+        raw, links = self._response.fields, self._links
+        if links is None:
+            return response_fields(raw)
+        if changes := is_eligible(self._response.status, raw):
+            gzipped = (first(raw, b"content-encoding") or b"").lower() == b"gzip"
+            self._rewriter = BodyRewriter(links.rewriter(), gzipped=gzipped)
+        return response_fields(raw, links.field, body_changes=changes)
 
     def _may_stay_open(self) -> bool:
         return (
@@ -134,7 +133,7 @@ class Relay:
     def _through_rewriter(
         self, rewriter: BodyRewriter, piece: bytes, last: bool
     ) -> Iterable[bytes]:
-        for rewritten in rewriter.feed(piece):
+        for rewritten in rewriter.feed(piece, last=last):
             if rewritten:
                 yield rewritten
         if last and (rest := rewriter.finish()):

@@ -1,4 +1,4 @@
-"""Which answers have their links led to the client, and what that does to their fields and body."""
+"""Which answers have their links led to the client, and what that does to their bodies."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from collections.abc import Iterator
 
 from sidecar.access import Caller
 from sidecar.errors import ProtocolError
-from sidecar.fields import Field, Fields, first
+from sidecar.fields import Fields, first
 from sidecar.links import LinkRewriter, Links, may_hold_links
 from sidecar.target import BaseURL
 
 _PIECE_BYTES = 64 * 1024
 """As much is inflated at a time: a gzip bomb never exists whole."""
 _CACHED_LINKS = 64
-
-# What describes the bytes of a body that is not sent as it came.
-_BODY_FIELDS = frozenset(
-    {b"content-length", b"content-encoding", b"content-md5", b"digest", b"content-digest"}
-    | {b"repr-digest"}
-)
-_URL_FIELDS = frozenset({b"location", b"content-location"})
 
 
 class JiraLinks:
@@ -56,20 +49,6 @@ class JiraLinks:
         return links
 
 
-def rewrite_fields(fields: Fields, links: Links) -> Fields:
-    """Lead Location, Content-Location and Link to the client."""
-    return [_rewrite_field(field, links) for field in fields]
-
-
-def _rewrite_field(field: Field, links: Links) -> Field:
-    name = field[0].lower()
-    if name in _URL_FIELDS:
-        return field[0], links.url(field[1])
-    if name == b"link":
-        return field[0], links.link_field(field[1])
-    return field
-
-
 def is_eligible(status: int, fields: Fields) -> bool:
     """Whether the body of such an answer may hold links that we rewrite.
 
@@ -82,17 +61,6 @@ def is_eligible(status: int, fields: Fields) -> bool:
     return may_hold_links(first(fields, b"content-type") or b"")
 
 
-def changed_body_fields(fields: Fields) -> Fields:
-    """The fields of an answer whose body may change: no length, no strong ETag (RFC 9110 §8.8)."""
-    return [
-        (name, b"W/" + value)
-        if name.lower() == b"etag" and not value.startswith(b"W/")
-        else (name, value)
-        for name, value in fields
-        if name.lower() not in _BODY_FIELDS
-    ]
-
-
 class BodyRewriter:
     """Inflates, where need be, and rewrites one body in pieces of bounded size."""
 
@@ -100,10 +68,10 @@ class BodyRewriter:
         self._rewriter = rewriter
         self._inflate = _Gunzip() if gzipped else None
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def feed(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
         """What can be passed on after `data`; ProtocolError where that isn't gzip."""
         if self._inflate is None:
-            yield self._rewriter.feed(data)
+            yield self._rewriter.feed(data, last=last)
             return
         for piece in self._inflate.feed(data):
             yield self._rewriter.feed(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import resource
 import signal
@@ -40,8 +41,20 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(report)
     service = _Service(load, environ, verbose)
     await service.start(announce)
+    _calm_collector()
     await service.run(signals)
     await _first(service.stop(), signals.at_once.wait())
+
+
+def _calm_collector() -> None:
+    """Leave what lives as long as the process out of garbage collections, and make them rarer.
+
+    A request leaves few cycles behind, and Python would look for them every 700 objects: a tenth
+    of what a request costs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class _Signals:
