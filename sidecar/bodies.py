@@ -35,11 +35,6 @@ class RequestBody:
         """Bytes read so far."""
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no body at all."""
-        return self.size == 0 and self._stream.at_eof()
-
-    @property
     def replayable(self) -> bool:
         """Whether all that was read is still in memory."""
         return self.size <= REPLAY_BYTES

@@ -329,6 +329,9 @@ def _unwise(config: Config) -> Iterator[str]:
         yield f"{jira.base_url} is plain http: whoever is on the way reads and changes everything"
     if jira.proxy and "@" in jira.proxy.reveal() and config.path and _others_can_read(config.path):
         yield f"{config.path} holds the proxy's password and others can read it: chmod 600"
+    if config.access.hosts and not (config.access.key_file or listen.tls_certificate):
+        # Browsers send Sec-Fetch-Site to https and loopback names alone.
+        yield "web pages can send GETs to the names in access.hosts: set access.key_file"
     for address in listen.addresses:
         if isinstance(address, UnixAddress):
             if listen.unix_mode & 0o077 and not config.access.key_file:

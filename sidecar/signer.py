@@ -9,12 +9,10 @@ from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 
-from sidecar.errors import ConfigError
 from sidecar.signature import (
     Encoded,
     EncodedPair,
@@ -135,18 +133,6 @@ class Signer:
         """Prepare and sign in one: the value of `Authorization`."""
         unsigned = self.prepare(method, uri, parameters, token, extra)
         return unsigned.authorization(self.signature(unsigned.base_string))
-
-    def prove(self) -> None:
-        """Sign and verify once; ConfigError if key, library or OpenSSL's policy cannot do it."""
-        proof = b"GET&https%3A%2F%2Fjira.example.com%2F&"
-        try:
-            signature = self.signature(proof)
-            self._private_key.public_key().verify(signature, proof, self._padding, self._hash)
-        except (InternalError, InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
-            raise ConfigError(
-                "this machine cannot make an RSA-SHA1 signature with the private key",
-                "see whether OpenSSL's policy forbids SHA-1 (update-crypto-policies --show)",
-            ) from error
 
     def _encode_constants(self, token: str | None) -> _Constants:
         parameters = [

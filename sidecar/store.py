@@ -53,10 +53,6 @@ class TokenFile:
         """Whether the file is another than at the last load() or save(); costs one stat."""
         return self._watch.changed()
 
-    def changed_by_us(self) -> None:
-        """Count the file as it is now as loaded: its token is known."""
-        self._watch.seen()
-
     def ensure_replaceable(self) -> None:
         """Raise StoreError where save() would destroy something else than this Jira's token.
 

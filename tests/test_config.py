@@ -416,6 +416,12 @@ def test_listeners_that_others_reach_are_warned_about(file: Path) -> None:
     assert warned(file, socket.replace("0666", "0600")) == ""
 
 
+def test_names_that_web_pages_can_reach_are_warned_about(file: Path) -> None:
+    hosts = '[access]\nhosts = ["sidecar.internal"]\n'
+    assert "access.hosts" in warned(file, hosts)
+    assert warned(file, hosts + 'key_file = "k"\n') == ""
+
+
 def test_a_file_that_has_vanished_meanwhile_is_not_warned_about(file: Path) -> None:
     found = load(file, 'proxy = "http://u:hunter2@proxy:3128"')
     file.unlink()

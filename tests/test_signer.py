@@ -28,7 +28,6 @@ from oauthlib.oauth1.rfc5849.signature import (  # type: ignore[import-untyped,u
     verify_rsa_sha1,
 )
 
-from sidecar.errors import ConfigError
 from sidecar.signature import encode_form, encode_parameters, encode_query
 from sidecar.signer import Signer, random_nonce
 
@@ -213,32 +212,6 @@ def test_nothing_secret_is_in_a_repr() -> None:
     unsigned = one.prepare("GET", "http://j/", [], TOKEN)
     assert TOKEN in unsigned.base_string.decode()
     assert TOKEN not in repr(unsigned) + str(unsigned) + repr(one)
-
-
-def test_a_key_that_signs_is_proven() -> None:
-    signer().prove()
-
-
-class BrokenSigner(Signer):
-    """Stands for a library whose signatures are wrong, or a policy that forbids SHA-1."""
-
-    failure: Exception | None = None
-
-    def signature(self, base_string: bytes) -> bytes:
-        if self.failure:
-            raise self.failure
-        return super().signature(base_string + b"x")
-
-
-@pytest.mark.parametrize("failure", [None, ValueError("digital envelope routines::forbidden")])
-def test_a_signature_that_cannot_be_made_or_verified_is_a_configuration_error(
-    failure: Exception | None,
-) -> None:
-    broken = BrokenSigner(KEY, "OauthKey")
-    broken.failure = failure
-    with pytest.raises(ConfigError) as raised:
-        broken.prove()
-    assert "SHA-1" in raised.value.hint
 
 
 def test_a_signature_is_rsassa_pkcs1_v1_5_with_sha_1() -> None:
