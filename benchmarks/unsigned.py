@@ -6,12 +6,13 @@ Takes the sidecar's own arguments.  Jira would refuse what it sends.
 from __future__ import annotations
 
 from sidecar.cli import main
-from sidecar.signatures import Sign, Signatures
+from sidecar.signatures import Signatures
+from sidecar.signer import Signer
 
 SIGNATURE = bytes(range(256))  # as long as a 2048-bit key's
 
 
-async def constant(self: Signatures, sign: Sign, data: bytes) -> bytes:
+async def constant(self: Signatures, signer: Signer, base_string: bytes) -> bytes:
     """What stands in for Signatures.make."""
     return SIGNATURE
 

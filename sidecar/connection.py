@@ -7,6 +7,7 @@ answer that is cut short ends so that nobody takes it for whole.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 
 from sidecar.errors import RequestRefused
 from sidecar.incoming import Request
@@ -24,6 +26,8 @@ from sidecar.receiving import Receiver
 
 if TYPE_CHECKING:
     from sidecar.replies import Reply
+
+log = logging.getLogger("sidecar.connection")
 
 IDLE_SECONDS = 75.0
 LINGER_SECONDS = 5.0
@@ -47,16 +51,8 @@ class Listener(web.Server):
         head_bytes: int,
         scheme: str = "http",
     ) -> None:
-        async def handle(request: Request) -> Reply:
-            request.work = asyncio.current_task()
-            try:
-                return await handler(request)
-            finally:
-                request.work = None  # else the two would keep each other
-
         super().__init__(
-            cast(Any, handle),
-            request_factory=cast(Any, Request),
+            cast(Any, handler),
             handler_cancellation=True,
             keepalive_timeout=IDLE_SECONDS,
             max_line_size=head_bytes,
@@ -66,6 +62,7 @@ class Listener(web.Server):
             access_log=None,
             lingering_time=0,
         )
+        self.handler = handler
         self.refuse = refuse
         self.head_bytes = head_bytes
         self.scheme = scheme
@@ -133,6 +130,70 @@ class ClientConnection(Receiver):
         self._half_closed = False  # the client ended its side
         self._give_up_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
+
+    # One request after the other
+
+    async def start(self) -> None:
+        """Answer requests until the connection is to end; called by aiohttp, in a task.
+
+        It stands in for aiohttp's own loop, which makes a task and a writer for each request.
+        """
+        try:
+            while not self._force_close:
+                if not await self._answer(*await self._next_request()):
+                    break
+                self._await_next_until(self._loop.time() + IDLE_SECONDS)
+        except ConnectionError:
+            pass  # the client is gone
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception:
+            log.exception("a bug in a client's connection")
+            self.force_close()
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _next_request(self) -> tuple[RawRequestMessage | _ErrInfo, StreamReader]:
+        if not self._messages:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        arrived = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused:
+            self._resume_reading_if_drained()
+        return arrived
+
+    async def _answer(self, message: RawRequestMessage | _ErrInfo, body: StreamReader) -> bool:
+        """Answer one request; whether another can follow."""
+        if isinstance(message, _ErrInfo):
+            self._stop()
+            request = Request(ERROR, body, self)
+            reply = self._listener.refuse(refusal(message.exc, message.status))
+        else:
+            request = Request(message, body, self)
+            self._current_request = cast(Any, request)
+            request.work = self._task_handler
+            try:
+                reply = await self._listener.handler(request)
+            finally:
+                self._current_request = request.work = None
+        if self._upgraded and self._parser is not None:  # it was offered, and is not taken
+            self._parser.set_upgraded(False)
+            self._upgraded = False
+        await reply.finish(request)
+        return reply.keep_alive and body.is_eof() and not self._close
+
+    def _await_next_until(self, deadline: float) -> None:
+        self._next_keepalive_close_time = deadline
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(deadline, self._process_keepalive)
 
     # How it ends
 
@@ -294,21 +355,6 @@ class ClientConnection(Receiver):
                 return
             before = moved
             await asyncio.wait([ended], timeout=LINGER_SECONDS)
-
-    # What aiohttp's parser refuses
-
-    def handle_error(
-        self,
-        request: Any,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> Any:
-        """Answer what the parser refuses in our own words, never quoting the input."""
-        if exc is not None and status >= 500:
-            raise exc  # not the parser's: the client is gone, or that is a bug
-        self._stop()
-        return self._listener.refuse(refusal(exc, status))
 
 
 def _unsent(transport: asyncio.WriteTransport) -> int:

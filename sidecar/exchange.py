@@ -69,16 +69,25 @@ class UpstreamResponse:
 
         Raises an UpstreamError, or what the body's iterator raised; the connection is gone then.
         """
+        started = self._loop.time()
         try:
-            await self._exchange(head, request)
+            self._send(head, request)
+            message, stream = await self._protocol.read()
+            while message.code < 200:
+                self._check_interim(message)
+                message, stream = await self._protocol.read()
+            if self._upload_error is not None:
+                raise self._upload_error
+            self._begin(message, stream)
         except BaseException as error:
             self.abort()
             if isinstance(error, FOREIGN) and error is not self._upload_error:
                 raise self._failed(error) from error
             raise
+        self.first_byte_seconds = self._loop.time() - started
 
-    async def _exchange(self, head: bytes, request: UpstreamRequest) -> None:
-        started = self._loop.time()
+    def _send(self, head: bytes, request: UpstreamRequest) -> None:
+        """Send the request, or begin to."""
         self._protocol.begin(request.method)
         body = request.body
         if isinstance(body, bytes) and len(body) <= PIECE:
@@ -88,19 +97,11 @@ class UpstreamResponse:
         else:
             self._write(head)
             pieces = _pieces(body) if isinstance(body, bytes) else body
-            self._upload = self._loop.create_task(self._send(pieces, request.chunked))
-        while True:
-            message, stream = await self._protocol.read()
-            if message.code >= 200:
-                break
-            if not 100 <= message.code < 200 or message.code == 101:
-                raise ProtocolError(
-                    f"{self._terms.where} answers with status {message.code}, unasked."
-                )
-        if self._upload_error is not None:
-            raise self._upload_error
-        self._begin(message, stream)
-        self.first_byte_seconds = self._loop.time() - started
+            self._upload = self._loop.create_task(self._send_body(pieces, request.chunked))
+
+    def _check_interim(self, message: RawResponseMessage) -> None:
+        if not 100 <= message.code < 200 or message.code == 101:
+            raise ProtocolError(f"{self._terms.where} answers with status {message.code}, unasked.")
 
     def _begin(self, message: RawResponseMessage, stream: StreamReader) -> None:
         if self._deadline is not None:
@@ -214,7 +215,7 @@ class UpstreamResponse:
             )
         )
 
-    async def _send(self, pieces: AsyncIterator[bytes], chunked: bool) -> None:
+    async def _send_body(self, pieces: AsyncIterator[bytes], chunked: bool) -> None:
         """Send the body as it comes.  A failure ends the exchange with that failure."""
         try:
             if await self._send_pieces(pieces, chunked) and not self.status:

@@ -96,7 +96,8 @@ _RESPONSE_DROPPED_PREFIXES = (b"access-control-",)
 
 # A browser's User-Agent makes Jira's XSRF check refuse a POST.
 _BROWSER = re.compile(rb"\b(?:Mozilla|Opera)/")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = bytes([*range(9), *range(10, 32), 127])
+"""No field's value holds these (RFC 9110 §5.5)."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -252,7 +253,8 @@ def response_fields(
     the fields that describe its bytes are left out, and its ETag is weak (RFC 9110 §8.8).  Raises
     ProtocolError where a field holds control bytes, which could be taken for the end of the field.
     """
-    if _CONTROL.search(b"".join([value for _, value in raw])):
+    text = b"".join([value for _, value in raw])
+    if len(text.translate(None, _CONTROL)) != len(text):
         raise _malformed()
     kept: Fields = []
     connection: list[bytes] = []
@@ -331,9 +333,7 @@ def serialize(start_line: bytes, fields: Iterable[Field]) -> bytes:
     Raises ValueError for a line end inside a line.  Parsers and checks let none come this far;
     if one did, it would be another's header field or request.
     """
-    lines = [start_line]
-    lines += [b"%b: %b" % field for field in fields]
-    lines.append(b"\r\n")
+    lines = [start_line, *map(b": ".join, fields), b"\r\n"]
     head = b"\r\n".join(lines)
     if not head.count(b"\r") == head.count(b"\n") == len(lines):
         raise ValueError("a line of a message's head holds a line end")

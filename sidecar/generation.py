@@ -97,7 +97,7 @@ class Generation:
         """Close the connections to Jira; a renewal under way comes to its end."""
         await self._healer.close()
         await self._upstream.close()
-        self._proxy.close()
+        await self._proxy.close()
 
     def _has_unsaved_token(self) -> bool:
         try:

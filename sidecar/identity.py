@@ -29,6 +29,9 @@ from sidecar.target import BaseURL, signing_uri
 
 log = logging.getLogger("sidecar.identity")
 
+NEVER = float("-inf")
+LOOK_SECONDS = 0.001
+"""Requests that come within so much of each other share a look at the files."""
 WARNING_SECONDS = 30 * 24 * 3600.0
 """A token's end that nobody can put off is warned of in its last 30 days."""
 
@@ -50,10 +53,10 @@ class Signed(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A request that waits for its signature, which another thread may make."""
+    """A request that waits for its signature, which another process may make."""
 
     unsigned: Unsigned
-    sign: Callable[[bytes], bytes]
+    signer: Signer
     token: TokenCredentials
     url: BaseURL
     clock_correction: float
@@ -93,6 +96,7 @@ class Identity:
         self._token: TokenCredentials | None = None
         self._token_error: SidecarError | None = None
         self._taken_at = 0.0
+        self._looked_at = NEVER
         self._outlived: TokenCredentials | None = None
         self._key_watch = FileWatch(
             config.jira.private_key, config.jira.private_key_passphrase_file
@@ -129,6 +133,16 @@ class Identity:
                 "There is no access token for Jira yet.", "run `sidecar auth`"
             )
         return self._token
+
+    def look(self) -> TokenCredentials:
+        """Like token(), for every request: key and token are as they are on disk, or just were."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS and self._token is not None:
+            return self._token
+        self._looked_at = now
+        if self._key_watch.changed():
+            self._reload_key()
+        return self.token()
 
     def known_token(self) -> TokenCredentials | None:
         """The token last read, without a look at the disk."""
@@ -173,14 +187,12 @@ class Identity:
         `path` is the target's, context path included; it is signed below the URL that Jira
         believes to be its own, or below `url`.
         """
-        if self._key_watch.changed():
-            self._reload_key()
-        token = self.token()
+        token = self.look()
         url = url or self.signing.url
         correction = self.clock.correction
         uri = signing_uri(self._jira.base_url, url, path)
         unsigned = self.signer.prepare(method, uri, parameters, token.token.reveal())
-        return Prepared(unsigned, self.signer.signature, token, url, correction)
+        return Prepared(unsigned, self.signer, token, url, correction)
 
     def sign(
         self,
@@ -190,8 +202,9 @@ class Identity:
         url: BaseURL | None = None,
     ) -> Signed:
         """Sign a request with our token, here and now; see prepare()."""
+        self._looked_at = NEVER
         prepared = self.prepare(method, path, parameters, url)
-        return prepared.signed(prepared.sign(prepared.base_string))
+        return prepared.signed(prepared.signer.signature(prepared.base_string))
 
     def is_our_token(self, authorization: bytes) -> bool:
         """Whether an Authorization field carries our own access token."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 
 from sidecar.errors import RequestRefused
 from sidecar.malformed import body_refusal
@@ -20,22 +18,19 @@ if TYPE_CHECKING:
 class Request:
     """A request as the parser read it, with its body as it arrives."""
 
-    __slots__ = ("_is_broken_off", "_task", "body", "connection", "is_answered", "message", "work")
+    __slots__ = ("_is_broken_off", "body", "connection", "is_answered", "message", "work")
 
     def __init__(
         self,
         message: RawRequestMessage,
         body: StreamReader,
-        connection: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
+        connection: ClientConnection,
     ) -> None:
         self.message = message
         self.body = body
-        self.connection = cast("ClientConnection", connection)
+        self.connection = connection
         self.is_answered = False
         """Whether a final answer to it has begun."""
-        self._task = task
         self.work: asyncio.Task[Any] | None = None
         """The task that makes the answer, while it does."""
         self._is_broken_off = False
@@ -55,9 +50,6 @@ class Request:
         if not self._is_broken_off or error is None or self.work is None:
             return None
         return None if self.work.uncancel() else body_refusal(error)
-
-    def _finish(self) -> None:
-        """Called by aiohttp when the handler is done."""
 
     def _cancel(self, error: BaseException) -> None:
         """Called by aiohttp when the connection is gone."""

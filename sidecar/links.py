@@ -39,6 +39,7 @@ _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"?|<[^>]*+>?', re.DOTALL)
 """What RFC 8288 §3 has in a Link field: a parameter's quoted string, or a target in brackets."""
 
 
+@lru_cache(maxsize=64)
 def may_hold_links(content_type: bytes) -> bool:
     """Say whether a body of this Content-Type is JSON, whatever its parameters."""
     return _JSON_TYPE.fullmatch(content_type) is not None

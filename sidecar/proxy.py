@@ -122,9 +122,9 @@ class Proxy:
             record.total = perf_counter() - record.started
             self._finished(record)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End what runs beside the event loop."""
-        self._signatures.close()
+        await self._signatures.close()
 
     def refuse(self, error: RequestRefused) -> Reply:
         """Answer what never became a request."""
@@ -200,7 +200,7 @@ class Proxy:
     ) -> Reply:
         message, method = request.message, request.message.method
         self._refuse_loop(message.raw_headers)
-        token = self._identity.token()  # no slot is taken, and no body read, for a 503
+        token = self._identity.look()  # no slot is taken, and no body read, for a 503
         self._links.learn_first(token.server_url)
         self._healer.renewal.early()
         fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
@@ -236,8 +236,9 @@ class Proxy:
 
     def _is_server_info(self, method: str, target: Target) -> bool:
         """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
-        path = target.path[len(self._base.path) :]
-        return method == "GET" and _SERVER_INFO.fullmatch(path) is not None
+        if method != "GET" or not target.path.rstrip("/").endswith("/serverInfo"):
+            return False
+        return _SERVER_INFO.fullmatch(target.path[len(self._base.path) :]) is not None
 
     async def _learn_server_url(self, response: UpstreamResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""

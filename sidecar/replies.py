@@ -1,4 +1,4 @@
-"""What the sidecar says itself, in Jira's shape, and how an answer is handed to aiohttp."""
+"""What the sidecar says itself, in Jira's shape, and how an answer comes to its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RETRY_AFTER_SECONDS = 1
 
 
 class Reply:
-    """An answer of our own, written when aiohttp asks for it."""
+    """An answer of our own."""
 
     def __init__(
         self,
@@ -33,32 +33,26 @@ class Reply:
         self.body = body
         self.keep_alive = not close
         self.head_only = head_only
-        self._request: Request | None = None
 
-    async def prepare(self, request: Request) -> None:
-        """Called by aiohttp before `write_eof`."""
-        self._request = request
-
-    async def write_eof(self) -> None:
+    async def finish(self, request: Request) -> None:
         """Write the answer; if the connection can't go on, stay until the client has read it."""
-        assert self._request is not None
-        connection = self._request.connection
+        connection = request.connection
         self.keep_alive = (
             self.keep_alive
             and connection.may_continue
-            and self._request.body.is_eof()
-            and not self._request.message.should_close
+            and request.body.is_eof()
+            and not request.message.should_close
         )
-        connection.send(self._on_the_wire())
+        connection.send(self._on_the_wire(request.message.version.minor))
         await connection.answered(keep_alive=self.keep_alive)
 
-    def _on_the_wire(self) -> bytes:
+    def _on_the_wire(self, minor_version: int) -> bytes:
         fields = [*self.fields, (b"Date", formatdate(usegmt=True).encode())]
         if self.status != 204:
             fields.append((b"Content-Length", b"%d" % len(self.body)))
         if not self.keep_alive:
             fields.append((b"Connection", b"close"))
-        elif self._request is not None and self._request.message.version.minor == 0:
+        elif minor_version == 0:
             fields.append((b"Connection", b"keep-alive"))
         start = b"HTTP/1.1 %d %b" % (self.status, HTTPStatus(self.status).phrase.encode())
         head = serialize(start, fields)
@@ -71,10 +65,9 @@ class Relayed(Reply):
     def __init__(self, status: int, *, keep_alive: bool) -> None:
         super().__init__(status, close=not keep_alive)
 
-    async def write_eof(self) -> None:
+    async def finish(self, request: Request) -> None:
         """Nothing is left to write; only the end of the connection may be."""
-        assert self._request is not None
-        connection = self._request.connection
+        connection = request.connection
         self.keep_alive = self.keep_alive and connection.may_continue
         await connection.answered(keep_alive=self.keep_alive)
 

@@ -144,7 +144,7 @@ class Sender:
                 outgoing.method, outgoing.target.path, outgoing.parameters, url
             )
             signed = prepared.signed(
-                await self._signatures.make(prepared.sign, prepared.base_string)
+                await self._signatures.make(prepared.signer, prepared.base_string)
             )
             record.signing += perf_counter() - started
             try:

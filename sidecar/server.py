@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Awaitable, Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -145,8 +145,8 @@ class Server:
             f"{base_url} as {name} until {datetime.fromtimestamp(token.expires_at, UTC):%Y-%m-%d}"
         )
 
-    async def _handle(self, request: Request) -> Reply:
-        return await self.generations[-1].handle(request)
+    def _handle(self, request: Request) -> Awaitable[Reply]:
+        return self.generations[-1].handle(request)
 
     def _refuse(self, error: RequestRefused) -> Reply:
         self.metrics.refused(error.status, error.proxy_error)

@@ -1,90 +1,104 @@
-"""RSA signatures, made beside the event loop while it is busy and on it while it is not.
+"""RSA signatures, made on the event loop while it has the time, and beside it while it has not.
 
-A signature is the one costly step of a request: 0.2 ms for 2048 bits, 3 ms for 4096.  OpenSSL
-makes it without the GIL, so that a thread makes it on another core while the loop goes on.
-Handing it over and back costs the loop some 20 µs and a lone request more than that, which had
-better sign at once.
+A signature is the one costly step of a request: 0.25 ms for 2048 bits, 3 ms for 4096.  Handing it
+to another process costs a lone request more than it gains, so that takes place in a rush alone.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
-from collections import deque
+import logging
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import NamedTuple
+from time import perf_counter
 
-Sign = Callable[[bytes], bytes]
+from sidecar.signer import Signer
+from sidecar.signing_process import SigningProcess, SigningProcessEnded
 
+log = logging.getLogger("sidecar.signing")
 
-class _Job(NamedTuple):
-    sign: Sign
-    data: bytes
-    done: asyncio.Future[bytes]
+WINDOW = 100
+"""Signatures after which the next ones are judged by the time that these came in."""
+RUSH = 4
+"""There is a rush if they came in less than this many times what it takes to make them."""
+ENOUGH = 20
+"""Where so many wait for the process, it has enough to do, and the loop signs too."""
+QUICK = 0.0005
+"""Seconds that the loop may be held up by that: not more than a 2048-bit key takes."""
+PAUSE_SECONDS = 60.0
+"""How long no process is started after one that failed."""
 
 
 class Signatures:
-    """Makes signatures in threads while `is_busy()`.  Use it inside one running event loop.
+    """Makes signatures, in a rush by one process of its own.  Use it in one running event loop.
 
-    The threads wake the loop once for all signatures that are ready by then, not for each.
+    Whatever becomes of that process, signatures are made: on the loop where it can't.
     """
 
-    def __init__(self, is_busy: Callable[[], bool], threads: int | None = None) -> None:
-        """Without a number, one thread for each core, at most two; none is started before need."""
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        """`is_busy` tells whether there is more than one request to be served."""
         self._is_busy = is_busy
-        self._count = threads or min(2, os.cpu_count() or 1)
-        self._threads: list[threading.Thread] = []
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._ready: deque[tuple[asyncio.Future[bytes], bytes | Exception]] = deque()
-        self._is_woken = False
+        self._process: SigningProcess | None = None
+        self._ending: set[SigningProcess] = set()
+        self._start_after = 0.0
+        self._quickest = float("inf")  # seconds that a signature takes on the loop
+        self._is_rush = False
+        self._asked = 0
+        self._window_began = perf_counter()
 
-    async def make(self, sign: Sign, data: bytes) -> bytes:
-        """Return `sign(data)`, or raise what it raises."""
-        if not self._is_busy():
-            return sign(data)
-        if not self._threads:
-            self._start()
-        done: asyncio.Future[bytes] = self._loop.create_future()
-        self._jobs.put(_Job(sign, data, done))
-        return await done
-
-    def close(self) -> None:
-        """End the threads once what was asked for is signed."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        self._threads.clear()
-
-    def _start(self) -> None:
-        for number in range(self._count):
-            thread = threading.Thread(target=self._work, name=f"signing-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    async def make(self, signer: Signer, base_string: bytes) -> bytes:
+        """Return the signature of a base string by this signer's key."""
+        self._asked += 1
+        if self._asked == WINDOW:
+            self._judge_window()
+        process = self._process_for(signer) if self._is_rush and self._is_busy() else None
+        if process is not None and (process.waiting < ENOUGH or self._quickest > QUICK):
             try:
-                made: bytes | Exception = job.sign(job.data)
-            except Exception as error:  # noqa: BLE001 — raised where the signature is awaited
-                made = error
-            self._ready.append((job.done, made))
-            if not self._is_woken:
-                self._is_woken = True
-                try:
-                    self._loop.call_soon_threadsafe(self._deliver)
-                except RuntimeError:  # the loop is closed: nobody waits any more
-                    return
+                return await process.sign(base_string)
+            except SigningProcessEnded:
+                pass  # then here
+        began = perf_counter()
+        signature = signer.signature(base_string)
+        self._quickest = min(self._quickest, perf_counter() - began)
+        return signature
 
-    def _deliver(self) -> None:
-        # Cleared first: what is ready from here on either is delivered below or wakes us again.
-        self._is_woken = False
-        while self._ready:
-            done, made = self._ready.popleft()
-            if done.done():  # its client has left
-                continue
-            if isinstance(made, bytes):
-                done.set_result(made)
-            else:
-                done.set_exception(made)
+    async def close(self) -> None:
+        """End the process, once what it was asked for is signed."""
+        self._retire()
+        self._start_after = float("inf")
+        for process in list(self._ending):
+            await process.wait_closed()
+
+    def _judge_window(self) -> None:
+        now = perf_counter()
+        self._is_rush = now - self._window_began < RUSH * WINDOW * self._quickest
+        self._window_began = now
+        self._asked = 0
+
+    def _process_for(self, signer: Signer) -> SigningProcess | None:
+        """The process, if it is up and has this signer's key; started if it is worth it."""
+        process = self._process
+        if process is not None:
+            if process.signer is signer:
+                return process if process.is_ready else None
+            self._retire()  # the key was changed
+        if perf_counter() >= self._start_after:
+            self._process = SigningProcess(signer, self._ended)
+        return None
+
+    def _retire(self) -> None:
+        if self._process is not None:
+            self._ending.add(self._process)
+            self._process.close()
+            self._process = None
+
+    def _ended(self, process: SigningProcess, why: str) -> None:
+        self._ending.discard(process)
+        if process is self._process:
+            self._process = None
+        if why:
+            self._start_after = perf_counter() + PAUSE_SECONDS
+            log.warning(
+                "the process that signs while there is much to do is gone: %s. Nothing is lost, but"
+                " fewer requests a second are served; another is started after %g s if needed.",
+                why,
+                PAUSE_SECONDS,
+            )

@@ -118,6 +118,11 @@ class Signer:
             header += "".join([f', {name}="{value}"' for name, value in more])
         return Unsigned(signature_base_string(method, uri, signed).encode("ascii"), header)
 
+    @property
+    def private_key(self) -> RSAPrivateKey:
+        """The key that it signs with."""
+        return self._private_key
+
     def signature(self, base_string: bytes) -> bytes:
         """Return the RSA signature (RFC 5849 §3.4.3); the one costly call, without the GIL."""
         return self._private_key.sign(base_string, self._padding, self._hash)

@@ -1,84 +1,232 @@
-"""Signatures beside the loop: the right one to each, none lost, the loop free meanwhile."""
+"""Who makes a signature: the loop while it has the time, a process in a rush, and never nobody."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from sidecar.signatures import Signatures
+from sidecar import signatures as module
+from sidecar.signatures import ENOUGH, WINDOW, Signatures
+from sidecar.signer import Signer
+from sidecar.signing_process import SigningProcess
+from tests.processes import Process
+from tests.raw_upstream import RawUpstream
+from tests.services import Manager, port_of
+from tests.test_signing_process import is_alive, pid_of
+from tests.wire import Client
+
+SIGNER = Signer(generate_private_key(65537, 1024), "OauthKey")
+OTHER = Signer(generate_private_key(65537, 1024), "OauthKey")
 
 
 @pytest.fixture
 async def busy() -> AsyncIterator[Signatures]:
-    signatures = Signatures(lambda: True, threads=2)
+    signatures = Signatures(lambda: True)
     yield signatures
-    signatures.close()
+    await signatures.close()
 
 
-async def test_everybody_gets_the_signature_of_their_own_data(busy: Signatures) -> None:
-    data = [b"%d" % number for number in range(500)]
-    made = await asyncio.gather(*(busy.make(lambda text: b"signed " + text, d) for d in data))
-    assert made == [b"signed " + text for text in data]
+async def rush(signatures: Signatures, signer: Signer = SIGNER) -> SigningProcess:
+    """Want signatures, one after the other, until a process that makes them is up."""
+    async with asyncio.timeout(30):
+        while True:
+            made = await signatures.make(signer, b"text")
+            assert made == signer.signature(b"text")
+            process = signatures._process
+            if process is not None and process.is_ready and process.signer is signer:
+                return process
+            await asyncio.sleep(0)
 
 
-async def test_a_lone_request_signs_on_the_loop() -> None:
+def keep_rushing(signatures: Signatures, seconds: float = 0.0) -> None:
+    """Let the rush go on, with signatures that take so long on the loop."""
+    signatures._is_rush = True
+    signatures._asked = -(10**6)
+    signatures._quickest = seconds
+
+
+async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
     signatures = Signatures(lambda: False)
-    here = threading.get_ident()
-    signed_by = await signatures.make(lambda _: str(threading.get_ident()).encode(), b"")
-    assert int(signed_by) == here
+    for _ in range(3 * WINDOW):
+        assert await signatures.make(SIGNER, b"text") == SIGNER.signature(b"text")
+    assert signatures._process is None
 
 
-async def test_a_busy_loop_goes_on_while_threads_sign(busy: Signatures) -> None:
-    started, go_on = threading.Event(), threading.Event()
+async def test_many_at_once_that_come_slowly_sign_on_the_loop(
+    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
 
-    def sign(data: bytes) -> bytes:
-        started.set()
-        assert go_on.wait(10)
-        return data
+    def clock() -> float:
+        nonlocal now
+        now += 0.01
+        return now
 
-    making = asyncio.create_task(busy.make(sign, b"slow"))
-    assert await asyncio.to_thread(started.wait, 10)
-    assert await busy.make(bytes.upper, b"quick") == b"QUICK"
-    go_on.set()
-    assert await making == b"slow"
-
-
-async def test_an_error_is_raised_where_the_signature_is_awaited(busy: Signatures) -> None:
-    def fail(data: bytes) -> bytes:
-        raise ValueError("no key")
-
-    with pytest.raises(ValueError, match="no key"):
-        await busy.make(fail, b"")
-    assert await busy.make(bytes.upper, b"x") == b"X"
+    monkeypatch.setattr(module, "perf_counter", clock)
+    busy._window_began = 0.0
+    busy._quickest = 0.001
+    for _ in range(3 * WINDOW):
+        await busy.make(SIGNER, b"text")
+    assert busy._process is None
 
 
-async def test_who_leaves_stops_nobody_else(busy: Signatures) -> None:
-    go_on = threading.Event()
+async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
+    process = await rush(busy)
+    keep_rushing(busy)
+    before = process._made
+    texts = [b"%d" % number for number in range(ENOUGH)]
+    made = await asyncio.gather(*(busy.make(SIGNER, text) for text in texts))
+    assert made == [SIGNER.signature(text) for text in texts]
+    assert process._made == before + len(texts)
 
-    def sign(data: bytes) -> bytes:
-        assert go_on.wait(10)
-        return data
 
-    leaving = [asyncio.create_task(busy.make(sign, b"a")) for _ in range(4)]
-    staying = asyncio.create_task(busy.make(bytes.upper, b"b"))
+async def test_where_enough_wait_for_the_process_the_loop_signs_too(busy: Signatures) -> None:
+    process = await rush(busy)
+    keep_rushing(busy)
+    before = process._made
+    texts = [b"%d" % number for number in range(3 * ENOUGH)]
+    made = await asyncio.gather(*(busy.make(SIGNER, text) for text in texts))
+    assert made == [SIGNER.signature(text) for text in texts]
+    assert process._made == before + ENOUGH
+
+
+async def test_but_not_with_a_key_that_would_hold_it_up(busy: Signatures) -> None:
+    process = await rush(busy)
+    keep_rushing(busy, 0.003)
+    before = process._made
+    await asyncio.gather(*(busy.make(SIGNER, b"x") for _ in range(2 * ENOUGH)))
+    assert process._made == before + 2 * ENOUGH
+
+
+async def test_when_the_process_is_killed_everybody_gets_a_signature_all_the_same(
+    busy: Signatures, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await rush(busy)
+    keep_rushing(busy, 0.003)  # so that all go to the process
+    asked = [asyncio.create_task(busy.make(SIGNER, b"%d" % number)) for number in range(200)]
     await asyncio.sleep(0)
-    for task in leaving:
-        task.cancel()
-    go_on.set()
-    assert await staying == b"B"
-    results = await asyncio.gather(*leaving, return_exceptions=True)
-    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    os.kill(pid_of(process), signal.SIGKILL)
+    assert await asyncio.gather(*asked) == [SIGNER.signature(b"%d" % n) for n in range(200)]
+    async with asyncio.timeout(10):
+        while busy._process is process:  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
+    assert "is gone: it ended with status -9. Nothing is lost" in caplog.text
 
 
-async def test_threads_end_when_closed() -> None:
-    signatures = Signatures(lambda: True, threads=2)
-    await signatures.make(bytes.upper, b"x")
-    threads = [t for t in threading.enumerate() if t.name.startswith("signing-")]
-    assert len(threads) >= 2
-    signatures.close()
-    for thread in threads:
-        await asyncio.to_thread(thread.join, 10)
-        assert not thread.is_alive()
+async def test_after_a_failure_another_is_started_only_after_a_pause(
+    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await rush(busy)
+    os.kill(pid_of(process), signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while busy._process is not None:  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
+    for _ in range(2 * WINDOW):
+        await busy.make(SIGNER, b"text")
+    assert busy._process is None
+    busy._start_after = 0.0
+    assert await rush(busy) is not process
+
+
+async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:
+    first = await rush(busy)
+    keep_rushing(busy)
+    asked = asyncio.create_task(busy.make(SIGNER, b"before"))
+    await asyncio.sleep(0)
+    second = await rush(busy, OTHER)
+    assert second is not first
+    assert await asked == SIGNER.signature(b"before")
+    await first.wait_closed()
+
+
+async def test_closed_it_leaves_no_process_and_still_signs(busy: Signatures) -> None:
+    pid = pid_of(await rush(busy))
+    await busy.close()
+    assert not is_alive(pid)
+    for _ in range(2 * WINDOW):
+        assert await busy.make(SIGNER, b"text") == SIGNER.signature(b"text")
+    assert busy._process is None
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class UnderLoad:
+    """A sidecar that runs as its user runs it, and eight clients that keep it busy."""
+
+    def __init__(self, process: Process, client: Client) -> None:
+        self.process = process
+        self.statuses: list[int] = []
+        self._client = client
+        self._over = asyncio.Event()
+        self._asking = [asyncio.create_task(self._ask()) for _ in range(8)]
+
+    async def _ask(self) -> None:
+        async with await self._client.wire() as wire:
+            while not self._over.is_set():
+                await wire.send(self._client.message("GET", "/rest/api/2/myself"))
+                self.statuses.append((await wire.receive()).status)
+
+    async def more(self, number: int) -> None:
+        """Wait for so many more answers."""
+        wanted = len(self.statuses) + number
+        async with asyncio.timeout(30):
+            while len(self.statuses) < wanted:  # noqa: ASYNC110 — nothing tells
+                await asyncio.sleep(0)
+
+    async def child(self) -> int:
+        """The process id of the process that signs, once there is one."""
+        async with asyncio.timeout(30):
+            while not (found := children(self.process.pid)):  # noqa: ASYNC110 — nothing tells
+                await asyncio.sleep(0)
+        return found[0]
+
+    async def stop(self) -> None:
+        self._over.set()
+        await asyncio.gather(*self._asking)
+
+
+@pytest.fixture
+async def under_load(upstream: RawUpstream, tmp_path: Path) -> AsyncIterator[UnderLoad]:
+    # With so long a key a hundred requests a second are a rush.
+    manager = Manager(tmp_path, upstream.url, generate_private_key(65537, 4096))
+    manager.store_token("TOKEN")
+    async with manager.running() as process:
+        client = Client("127.0.0.1", port_of(await process.says("listening on")))
+        yield UnderLoad(process, client)
+
+
+only_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+
+
+@only_linux
+async def test_no_client_notices_that_the_process_was_killed(under_load: UnderLoad) -> None:
+    child = await under_load.child()
+    await under_load.more(100)
+    os.kill(child, signal.SIGKILL)
+    await under_load.more(100)
+    await under_load.stop()
+    assert set(under_load.statuses) == {200}
+    await under_load.process.says("is gone: it ended with status -9")
+
+
+@only_linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_no_end_of_the_sidecar_leaves_the_process_behind(
+    under_load: UnderLoad, number: signal.Signals
+) -> None:
+    child = await under_load.child()
+    await under_load.more(20)
+    await under_load.stop()
+    under_load.process.signal(number)
+    assert await under_load.process.ends() == (0 if number == signal.SIGTERM else -number)
+    async with asyncio.timeout(10):
+        while is_alive(child):  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
