@@ -30,7 +30,7 @@ os.register_at_fork(after_in_child=_unused_nonces.clear)
 def random_nonce() -> str:
     """Return 128 random bits in hexadecimal, never twice the same, not in a forked child either.
 
-    They are drawn in blocks: a system call lets go of the GIL, and signing threads wait for it.
+    They are drawn in blocks: one system call does for many.
     """
     while True:
         try:

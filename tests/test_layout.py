@@ -22,15 +22,16 @@ LAYERS = [
         "prompt",
         "refusals",
         "settings",
-        "signatures",
         "signer",
+        "signing_child",
         "slots",
         "tls",
         "tomlfile",
         "troubles",
     },
     # what is on disk
-    {"config", "keys", "metrics", "renewal_mark", "sample_client", "signing_url", "store"},
+    {"config", "keys", "metrics", "renewal_mark", "sample_client", "signing_process"},
+    {"signatures", "signing_url", "store"},
     {"identity", "listeners", "provision", "rewriting"},
     # the two edges: clients and Jira
     {"bodies", "connection", "exchange", "incoming", "receiving", "replies", "upstream"}
