@@ -19,10 +19,12 @@ WINDOW = 100
 """Signatures after which the next ones are judged by the time that these came in."""
 RUSH = 4
 """There is a rush if they came in less than this many times what it takes to make them."""
-ENOUGH = 20
-"""Where so many wait for the process, it has enough to do, and the loop signs too."""
 QUICK = 0.0005
-"""Seconds that the loop may be held up by that: not more than a 2048-bit key takes."""
+"""Seconds that the loop may be held up by a signature while it has other things to do."""
+ENOUGH = 20
+"""Where so many wait for the process, it has enough to do, and a loop that is quick signs too."""
+FULL = 256
+"""Where so many wait, any loop signs: who waits may leave, and the place in the queue stays."""
 PAUSE_SECONDS = 60.0
 """How long no process is started after one that failed."""
 
@@ -36,8 +38,10 @@ class Signatures:
     def __init__(self, is_busy: Callable[[], bool]) -> None:
         """`is_busy` tells whether there is more than one request to be served."""
         self._is_busy = is_busy
+        self._signer: Signer | None = None
         self._process: SigningProcess | None = None
         self._ending: set[SigningProcess] = set()
+        self._is_closed = False
         self._start_after = 0.0
         self._quickest = float("inf")  # seconds that a signature takes on the loop
         self._is_rush = False
@@ -46,11 +50,12 @@ class Signatures:
 
     async def make(self, signer: Signer, base_string: bytes) -> bytes:
         """Return the signature of a base string by this signer's key."""
+        if signer is not self._signer:
+            self._change_signer(signer)
         self._asked += 1
         if self._asked == WINDOW:
             self._judge_window()
-        process = self._process_for(signer) if self._is_rush and self._is_busy() else None
-        if process is not None and (process.waiting < ENOUGH or self._quickest > QUICK):
+        if self._is_rush and self._is_busy() and (process := self._free_process()) is not None:
             try:
                 return await process.sign(base_string)
             except SigningProcessEnded:
@@ -62,10 +67,15 @@ class Signatures:
 
     async def close(self) -> None:
         """End the process, once what it was asked for is signed."""
+        self._is_closed = True
         self._retire()
-        self._start_after = float("inf")
         for process in list(self._ending):
             await process.wait_closed()
+
+    def _change_signer(self, signer: Signer) -> None:
+        self._signer = signer
+        self._quickest = float("inf")
+        self._retire()
 
     def _judge_window(self) -> None:
         now = perf_counter()
@@ -73,15 +83,14 @@ class Signatures:
         self._window_began = now
         self._asked = 0
 
-    def _process_for(self, signer: Signer) -> SigningProcess | None:
-        """The process, if it is up and has this signer's key; started if it is worth it."""
+    def _free_process(self) -> SigningProcess | None:
+        """The process, if it is up and has not enough to do; it is started if there is none."""
         process = self._process
         if process is not None:
-            if process.signer is signer:
-                return process if process.is_ready else None
-            self._retire()  # the key was changed
-        if perf_counter() >= self._start_after:
-            self._process = SigningProcess(signer, self._ended)
+            limit = ENOUGH if self._quickest <= QUICK else FULL
+            return process if process.is_ready and process.waiting < limit else None
+        if self._signer is not None and not self._is_closed and perf_counter() >= self._start_after:
+            self._process = SigningProcess(self._signer, self._ended)
         return None
 
     def _retire(self) -> None:

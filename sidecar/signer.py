@@ -9,6 +9,7 @@ from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -126,6 +127,15 @@ class Signer:
     def signature(self, base_string: bytes) -> bytes:
         """Return the RSA signature (RFC 5849 §3.4.3); the one costly call, without the GIL."""
         return self._private_key.sign(base_string, self._padding, self._hash)
+
+    def has_made(self, signature: bytes, base_string: bytes) -> bool:
+        """Whether this is the signature of a base string by our key."""
+        try:
+            public_key = self._private_key.public_key()
+            public_key.verify(signature, base_string, self._padding, self._hash)
+        except InvalidSignature:
+            return False
+        return True
 
     def authorization(
         self,

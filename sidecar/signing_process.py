@@ -19,10 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sidecar import signing_child
 from sidecar.signer import Signer
 
-LOOK_SECONDS = 5.0
-"""A process that makes nothing for so long, though it was asked, is given up."""
-IDLE_LOOKS = 12
-"""It ends after so many looks, a minute, without anything to do."""
+PATIENCE = 5.0
+"""Seconds; a process that makes nothing for so long, though it was asked, is given up."""
+IDLE_SECONDS = 60.0
+"""It ends when it has had nothing to do for so long."""
+
+
+_PROBE = b"Is anybody there?"
 
 
 class SigningProcessEnded(Exception):
@@ -45,19 +48,26 @@ class SigningProcess(asyncio.SubprocessProtocol):
         self._loop = asyncio.get_running_loop()
         self._signature_bytes = (signer.private_key.key_size + 7) // 8
         self._is_closing = False
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._is_given_up = False
+        self._exited: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
         self._received = b""
         self._waiting: deque[asyncio.Future[bytes]] = deque()
-        self._made = self._made_before = 0
-        self._idle_looks = 0
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._moved_at = self._loop.time()  # when it last was given something to do, or did it
+        self._timer = self._loop.call_later(PATIENCE, self._look)
         self._starting = self._loop.create_task(self._start())
 
     def sign(self, base_string: bytes) -> asyncio.Future[bytes]:
-        """Ask for a signature; SigningProcessEnded if it cannot be had any more."""
-        return self._ask(hashlib.sha1(base_string, usedforsecurity=False).digest())
+        """Ask for a signature; now or later SigningProcessEnded where it cannot be had any more."""
+        if self._input is None or self._input.is_closing():
+            raise SigningProcessEnded
+        if not self._waiting:
+            self._moved_at = self._loop.time()
+        self._input.write(hashlib.sha1(base_string, usedforsecurity=False).digest())
+        signature: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting.append(signature)
+        return signature
 
     @property
     def waiting(self) -> int:
@@ -68,14 +78,15 @@ class SigningProcess(asyncio.SubprocessProtocol):
         """Let the process end, once what it was asked for is signed."""
         self._is_closing = True
         self.is_ready = False
+        self._moved_at = self._loop.time()
         if self._input is not None:
             self._input.close()
 
     async def wait_closed(self) -> None:
         """Return when the process is gone; it is killed if that takes too long."""
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await asyncio.shield(self._gone)
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.shield(self._exited)
         except TimeoutError:
             self._give_up("it did not end")
 
@@ -84,14 +95,15 @@ class SigningProcess(asyncio.SubprocessProtocol):
             await self._loop.subprocess_exec(
                 lambda: self, sys.executable, "-P", signing_child.__file__, stderr=DEVNULL
             )
-        except OSError as error:
-            self._give_up(f"it could not be started: {error.strerror}")
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            # No more processes or threads, or an embedded Python without an executable.
+            self._give_up(f"it could not be started: {error}")
 
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
-        if self._gone.done():  # nobody waits for it any more
+        if self._is_given_up:  # nobody waits for it any more
             self._transport.close()
             return
         self._input = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
@@ -99,11 +111,14 @@ class SigningProcess(asyncio.SubprocessProtocol):
             Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
         )
         self._input.write(len(key).to_bytes(signing_child.LENGTH_BYTES, "big") + key)
-        self._ask(bytes(signing_child.DIGEST_BYTES)).add_done_callback(self._is_up)
+        self.sign(_PROBE).add_done_callback(self._is_up)
         if self._is_closing:
             self._input.close()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if self._is_given_up:
+            return
+        self._moved_at = self._loop.time()
         data = self._received + data
         size = self._signature_bytes
         whole = len(data) - len(data) % size
@@ -111,40 +126,39 @@ class SigningProcess(asyncio.SubprocessProtocol):
             waiting = self._waiting.popleft()
             if not waiting.done():  # else its client has left
                 waiting.set_result(data[start : start + size])
-            self._made += 1
         self._received = data[whole:]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self.is_ready = False
         if fd == 1:
             self._fail_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # It has ended, and all that it wrote was received.
+        if not self._exited.done():
+            self._exited.set_result(None)
         assert self._transport is not None
         status = self._transport.get_returncode()
         self._give_up("" if self._is_closing else f"it ended with status {status}")
 
     # Looking after it
 
-    def _ask(self, digest: bytes) -> asyncio.Future[bytes]:
-        assert self._input is not None
-        signature: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting.append(signature)
-        self._input.write(digest)
-        return signature
-
-    def _is_up(self, first: asyncio.Future[bytes]) -> None:
-        self.is_ready = first.exception() is None and not self._is_closing
+    def _is_up(self, probe: asyncio.Future[bytes]) -> None:
+        if probe.exception() is not None:
+            return
+        if self.signer.has_made(probe.result(), _PROBE):
+            self.is_ready = not self._is_closing
+        else:  # something else writes to its output
+            self._give_up("its signatures are wrong")
 
     def _look(self) -> None:
-        is_still, self._made_before = self._made == self._made_before, self._made
-        if is_still and (self._waiting or self._is_closing):
+        rested = self._loop.time() - self._moved_at
+        if rested >= PATIENCE and (self._waiting or self._is_closing):
             self._give_up("it did not answer")
             return
-        self._idle_looks = self._idle_looks + 1 if is_still else 0
-        if self._idle_looks >= IDLE_LOOKS:
+        if rested >= IDLE_SECONDS:
             self.close()
-        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._timer = self._loop.call_later(PATIENCE, self._look)
 
     def _fail_waiting(self) -> None:
         self.is_ready = False
@@ -154,12 +168,14 @@ class SigningProcess(asyncio.SubprocessProtocol):
                 waiting.set_exception(SigningProcessEnded())
 
     def _give_up(self, why: str) -> None:
-        """See to it that it is gone."""
+        """Have nothing to do with it any more, and see to it that it ends."""
+        if self._is_given_up:
+            return
+        self._is_given_up = True
         self._timer.cancel()
         self._fail_waiting()
-        if self._gone.done():
-            return
-        self._gone.set_result(None)
         if self._transport is not None:
             self._transport.close()  # kills it, if it runs
+        elif not self._exited.done():
+            self._exited.set_result(None)
         self._ended(self, why)

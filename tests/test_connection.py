@@ -14,6 +14,9 @@ import pytest
 import trustme
 
 from sidecar import connection, receiving
+from sidecar.connection import Listener
+from sidecar.incoming import Request
+from sidecar.replies import Reply
 from tests.conftest import MakeSidecar, Running
 from tests.raw_upstream import Exchange, Handler, RawUpstream
 from tests.wire import Client, Wire
@@ -855,3 +858,19 @@ async def test_a_unix_socket_serves_like_any_other(
         await wire.send(edge.message("GET", "/x"))
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await wire.receive()
+
+
+async def test_a_bug_in_a_handler_ends_its_connection_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handler(request: Request) -> Reply:
+        raise ZeroDivisionError
+
+    listener = Listener(handler, lambda error: Reply(error.status), head_bytes=65536)
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+    async with server:
+        client = Client("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with await client.wire() as wire:
+            await wire.send(client.message("GET", "/"))
+            assert await wire.reader.read() == b""
+    assert "a bug in a client's connection" in caplog.text

@@ -23,7 +23,7 @@ from sidecar import keys
 from sidecar.config import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
-from sidecar.identity import Identity, Signed
+from sidecar.identity import LOOK_SECONDS, Identity, Signed
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
 from sidecar.target import BaseURL
@@ -239,6 +239,31 @@ def test_a_key_that_cannot_be_used_at_the_start_is_an_error(config: Config) -> N
     write_private(config.jira.private_key, b"nonsense")
     with pytest.raises(ConfigError):
         Identity(config)
+
+
+def test_requests_within_a_millisecond_share_a_look_at_the_files(
+    identity: Identity, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("sidecar.identity.time.monotonic", lambda: now)
+    first = identity.look().token
+    store_token(config, "SECOND")
+    now += 0.9 * LOOK_SECONDS
+    assert identity.look().token == first
+    assert identity.prepare("GET", "/jira/rest", []).token.token == first
+    now += 0.2 * LOOK_SECONDS
+    assert identity.look().token == Secret("SECOND")
+
+
+def test_a_look_is_due_at_once_where_there_is_no_token(
+    identity: Identity, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.identity.time.monotonic", lambda: 100.0)
+    config.token.path.unlink()
+    with pytest.raises(NotAuthorized):
+        identity.look()
+    store_token(config, "FOUND")
+    assert identity.look().token == Secret("FOUND")
 
 
 def test_reload_reads_both_files_again_even_if_they_look_the_same(

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from sidecar import signatures as module
-from sidecar.signatures import ENOUGH, WINDOW, Signatures
+from sidecar.signatures import ENOUGH, FULL, WINDOW, Signatures
 from sidecar.signer import Signer
 from sidecar.signing_process import SigningProcess
 from tests.processes import Process
@@ -20,6 +20,17 @@ from tests.raw_upstream import RawUpstream
 from tests.services import Manager, port_of
 from tests.test_signing_process import is_alive, pid_of
 from tests.wire import Client
+
+
+class Counting(Signer):
+    """A signer that counts the signatures that the loop makes with it."""
+
+    made = 0
+
+    def signature(self, base_string: bytes) -> bytes:
+        self.made += 1
+        return super().signature(base_string)
+
 
 SIGNER = Signer(generate_private_key(65537, 1024), "OauthKey")
 OTHER = Signer(generate_private_key(65537, 1024), "OauthKey")
@@ -30,6 +41,10 @@ async def busy() -> AsyncIterator[Signatures]:
     signatures = Signatures(lambda: True)
     yield signatures
     await signatures.close()
+
+
+def counting() -> Counting:
+    return Counting(SIGNER.private_key, "OauthKey")
 
 
 async def rush(signatures: Signatures, signer: Signer = SIGNER) -> SigningProcess:
@@ -61,6 +76,7 @@ async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
 async def test_many_at_once_that_come_slowly_sign_on_the_loop(
     busy: Signatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await busy.make(SIGNER, b"text")
     now = 0.0
 
     def clock() -> float:
@@ -77,31 +93,69 @@ async def test_many_at_once_that_come_slowly_sign_on_the_loop(
 
 
 async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
-    process = await rush(busy)
+    signer = counting()
+    await rush(busy, signer)
     keep_rushing(busy)
-    before = process._made
+    signer.made = 0
     texts = [b"%d" % number for number in range(ENOUGH)]
-    made = await asyncio.gather(*(busy.make(SIGNER, text) for text in texts))
-    assert made == [SIGNER.signature(text) for text in texts]
-    assert process._made == before + len(texts)
+    made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
+    assert signer.made == 0
+    assert made == [signer.signature(text) for text in texts]
 
 
 async def test_where_enough_wait_for_the_process_the_loop_signs_too(busy: Signatures) -> None:
-    process = await rush(busy)
+    signer = counting()
+    await rush(busy, signer)
     keep_rushing(busy)
-    before = process._made
+    signer.made = 0
     texts = [b"%d" % number for number in range(3 * ENOUGH)]
-    made = await asyncio.gather(*(busy.make(SIGNER, text) for text in texts))
-    assert made == [SIGNER.signature(text) for text in texts]
-    assert process._made == before + ENOUGH
+    made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
+    assert signer.made == 2 * ENOUGH
+    assert made == [signer.signature(text) for text in texts]
 
 
-async def test_but_not_with_a_key_that_would_hold_it_up(busy: Signatures) -> None:
-    process = await rush(busy)
+async def test_but_with_a_key_that_would_hold_it_up_only_where_very_many_wait(
+    busy: Signatures,
+) -> None:
+    signer = counting()
+    process = await rush(busy, signer)
     keep_rushing(busy, 0.003)
-    before = process._made
-    await asyncio.gather(*(busy.make(SIGNER, b"x") for _ in range(2 * ENOUGH)))
-    assert process._made == before + 2 * ENOUGH
+    signer.made = 0
+    leaving = [asyncio.create_task(busy.make(signer, b"x")) for _ in range(FULL + 10)]
+    await asyncio.sleep(0)
+    assert process.waiting == FULL
+    assert signer.made == 10
+    for task in leaving:
+        task.cancel()
+    assert await busy.make(signer, b"y") == signer.signature(b"y")
+    await asyncio.gather(*leaving, return_exceptions=True)
+
+
+def test_requests_that_come_while_the_process_dies_are_signed_on_any_loop() -> None:
+    async def kill_under_load() -> None:
+        signatures = Signatures(lambda: True)
+        for _ in range(5):
+            process = await rush(signatures)
+            keep_rushing(signatures, 0.003)
+            os.kill(pid_of(process), signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while signatures._process is process:
+                    making = asyncio.create_task(signatures.make(SIGNER, b"text"))
+                    await asyncio.sleep(0)
+                    assert await making == SIGNER.signature(b"text")
+            signatures._start_after = 0.0
+        await signatures.close()
+
+    asyncio.run(kill_under_load())
+    uvloop = pytest.importorskip("uvloop")
+    uvloop.run(kill_under_load())
+
+
+async def test_how_long_a_signature_takes_is_found_out_for_each_key(busy: Signatures) -> None:
+    await busy.make(SIGNER, b"text")
+    busy._quickest = 1e-9
+    await busy.make(OTHER, b"text")
+    assert busy._quickest > 1e-9
 
 
 async def test_when_the_process_is_killed_everybody_gets_a_signature_all_the_same(

@@ -63,9 +63,10 @@ def pid_of(process: SigningProcess) -> int:
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True
 
 
 async def test_everybody_gets_the_signature_of_their_own_base_string(desk: Desk) -> None:
@@ -123,39 +124,86 @@ async def test_who_waits_for_one_that_is_killed_is_told(desk: Desk) -> None:
 async def test_one_that_does_not_answer_is_given_up(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signing_process, "LOOK_SECONDS", 1.0)
     process = await desk.ready(SLOW)
     pid = pid_of(process)
     os.kill(pid, signal.SIGSTOP)
+    asked = process.sign(b"x")
+    process._look()
+    assert process.is_ready  # it has some time to answer
+    monkeypatch.setattr(signing_process, "PATIENCE", 0.0)
+    process._look()
     with pytest.raises(SigningProcessEnded):
-        await process.sign(b"x")
+        await asked
     assert await desk.reason() == "it did not answer"
     async with asyncio.timeout(10):
         while is_alive(pid):  # noqa: ASYNC110 — nothing tells
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_one_that_rested_has_time_for_what_it_is_told_next(
+    desk: Desk, is_closed: bool
+) -> None:
+    process = await desk.ready(SLOW)
+    process._moved_at -= 2 * signing_process.PATIENCE
+    if is_closed:
+        process.close()
+        process._look()
+        assert await desk.reason() == ""
+    else:
+        asked = process.sign(b"x")
+        process._look()
+        assert await asked == SLOW.signature(b"x")
+
+
 async def test_one_that_has_nothing_to_do_goes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing_process, "LOOK_SECONDS", 0.5)
-    monkeypatch.setattr(signing_process, "IDLE_LOOKS", 2)
     process = await desk.ready()
+    process._look()
+    assert process.is_ready
+    monkeypatch.setattr(signing_process, "IDLE_SECONDS", 0.0)
+    process._look()
+    assert not process.is_ready
     assert await desk.reason() == ""
+
+
+async def test_what_arrives_after_it_was_given_up_is_nobodys(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await desk.ready()
+    asked = process.sign(b"x")
+    monkeypatch.setattr(signing_process, "PATIENCE", 0.0)
+    process._look()
+    process.pipe_data_received(1, SIGNER.signature(b"x"))
+    with pytest.raises(SigningProcessEnded):
+        await asked
+
+
+async def test_one_whose_output_is_not_its_own_is_not_used(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho hello\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    process = desk.start()
+    assert await desk.reason() == "its signatures are wrong"
     assert not process.is_ready
 
 
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("/nonexistent/python", "it could not be started: No such file or directory"),
+        ("/nonexistent/python", "it could not be started: "),
+        (None, "it could not be started: "),
         ("/bin/false", "it ended with status 1"),
     ],
 )
 async def test_one_that_cannot_start_says_so(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, program: str, why: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, program: str | None, why: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", program)
     process = desk.start()
-    assert await desk.reason() == why
+    assert (await desk.reason()).startswith(why)
     assert not process.is_ready
 
 
