@@ -21,8 +21,10 @@ RUSH = 4
 """There is a rush if they came in less than this many times what it takes to make them."""
 QUICK = 0.0005
 """Seconds that the loop may be held up by a signature while it has other things to do."""
-ENOUGH = 20
-"""Where so many wait for the process, it has enough to do, and a loop that is quick signs too."""
+ENOUGH = 16
+"""Where so many wait for the process, it has enough to do, and a quick loop helps it."""
+SHARE = 8
+"""Then the loop makes one signature in so many."""
 FULL = 256
 """Where so many wait, any loop signs: who waits may leave, and the place in the queue stays."""
 PAUSE_SECONDS = 60.0
@@ -45,6 +47,7 @@ class Signatures:
         self._start_after = 0.0
         self._quickest = float("inf")  # seconds that a signature takes on the loop
         self._is_rush = False
+        self._passed_on = 0  # signatures since the loop last helped the process
         self._asked = 0
         self._window_began = perf_counter()
 
@@ -87,11 +90,20 @@ class Signatures:
         """The process, if it is up and has not enough to do; it is started if there is none."""
         process = self._process
         if process is not None:
-            limit = ENOUGH if self._quickest <= QUICK else FULL
-            return process if process.is_ready and process.waiting < limit else None
+            return process if process.is_ready and not self._is_to_help(process) else None
         if self._signer is not None and not self._is_closed and perf_counter() >= self._start_after:
             self._process = SigningProcess(self._signer, self._ended)
         return None
+
+    def _is_to_help(self, process: SigningProcess) -> bool:
+        """Whether the loop had better sign.  If it did so too often, the process would starve."""
+        if process.waiting >= FULL:
+            return True
+        self._passed_on += 1
+        if process.waiting < ENOUGH or self._passed_on < SHARE or self._quickest > QUICK:
+            return False
+        self._passed_on = 0
+        return True
 
     def _retire(self) -> None:
         if self._process is not None:

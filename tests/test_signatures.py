@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from sidecar import signatures as module
-from sidecar.signatures import ENOUGH, FULL, WINDOW, Signatures
+from sidecar.signatures import ENOUGH, FULL, SHARE, WINDOW, Signatures
 from sidecar.signer import Signer
 from sidecar.signing_process import SigningProcess
 from tests.processes import Process
@@ -103,15 +103,21 @@ async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
     assert made == [signer.signature(text) for text in texts]
 
 
-async def test_where_enough_wait_for_the_process_the_loop_signs_too(busy: Signatures) -> None:
+async def test_where_enough_wait_for_the_process_the_loop_helps_it_a_little(
+    busy: Signatures,
+) -> None:
     signer = counting()
-    await rush(busy, signer)
+    process = await rush(busy, signer)
     keep_rushing(busy)
+    busy._passed_on = SHARE - 1  # as if it had not helped for long
     signer.made = 0
-    texts = [b"%d" % number for number in range(3 * ENOUGH)]
-    made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
-    assert signer.made == 2 * ENOUGH
-    assert made == [signer.signature(text) for text in texts]
+    texts = [b"%d" % number for number in range(ENOUGH + 5 * SHARE + 1)]
+    made = asyncio.gather(*(busy.make(signer, text) for text in texts))
+    await asyncio.sleep(0)
+    assert process.waiting == len(texts) - signer.made
+    assert signer.made == 1 + 5  # one once enough wait, then one in so many
+    signatures = await made
+    assert signatures == [signer.signature(text) for text in texts]
 
 
 async def test_but_with_a_key_that_would_hold_it_up_only_where_very_many_wait(
