@@ -115,6 +115,7 @@ class Signatures:
         self._ending.discard(process)
         if process is self._process:
             self._process = None
+            self._is_rush = False  # it is over, or has to show itself anew
         if why:
             self._start_after = perf_counter() + PAUSE_SECONDS
             log.warning(

@@ -24,7 +24,6 @@ PATIENCE = 5.0
 IDLE_SECONDS = 60.0
 """It ends when it has had nothing to do for so long."""
 
-
 _PROBE = b"Is anybody there?"
 
 

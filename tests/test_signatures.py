@@ -66,6 +66,12 @@ def keep_rushing(signatures: Signatures, seconds: float = 0.0) -> None:
     signatures._quickest = seconds
 
 
+async def until_gone(signatures: Signatures) -> None:
+    async with asyncio.timeout(10):
+        while signatures._process is not None:  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
+
+
 async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
     signatures = Signatures(lambda: False)
     for _ in range(3 * WINDOW):
@@ -149,7 +155,7 @@ def test_requests_that_come_while_the_process_dies_are_signed_on_any_loop() -> N
                     making = asyncio.create_task(signatures.make(SIGNER, b"text"))
                     await asyncio.sleep(0)
                     assert await making == SIGNER.signature(b"text")
-            signatures._start_after = 0.0
+            signatures._start_after = signatures._asked = 0
         await signatures.close()
 
     asyncio.run(kill_under_load())
@@ -173,9 +179,7 @@ async def test_when_the_process_is_killed_everybody_gets_a_signature_all_the_sam
     await asyncio.sleep(0)
     os.kill(pid_of(process), signal.SIGKILL)
     assert await asyncio.gather(*asked) == [SIGNER.signature(b"%d" % n) for n in range(200)]
-    async with asyncio.timeout(10):
-        while busy._process is process:  # noqa: ASYNC110 — nothing tells
-            await asyncio.sleep(0)
+    await until_gone(busy)
     assert "is gone: it ended with status -9. Nothing is lost" in caplog.text
 
 
@@ -184,14 +188,21 @@ async def test_after_a_failure_another_is_started_only_after_a_pause(
 ) -> None:
     process = await rush(busy)
     os.kill(pid_of(process), signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while busy._process is not None:  # noqa: ASYNC110 — nothing tells
-            await asyncio.sleep(0)
+    await until_gone(busy)
     for _ in range(2 * WINDOW):
         await busy.make(SIGNER, b"text")
     assert busy._process is None
     busy._start_after = 0.0
     assert await rush(busy) is not process
+
+
+async def test_after_a_rest_two_requests_at_once_start_none_again(busy: Signatures) -> None:
+    process = await rush(busy)
+    keep_rushing(busy)
+    process.close()  # as it does itself when it has nothing to do
+    await until_gone(busy)
+    await asyncio.gather(busy.make(SIGNER, b"a"), busy.make(SIGNER, b"b"))
+    assert busy._process is None
 
 
 async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:

@@ -130,8 +130,9 @@ async def test_one_that_does_not_answer_is_given_up(
     asked = process.sign(b"x")
     process._look()
     assert process.is_ready  # it has some time to answer
-    monkeypatch.setattr(signing_process, "PATIENCE", 0.0)
-    process._look()
+    with monkeypatch.context() as patch:
+        patch.setattr(signing_process, "PATIENCE", 0.0)
+        process._look()
     with pytest.raises(SigningProcessEnded):
         await asked
     assert await desk.reason() == "it did not answer"
@@ -171,8 +172,9 @@ async def test_what_arrives_after_it_was_given_up_is_nobodys(
 ) -> None:
     process = await desk.ready()
     asked = process.sign(b"x")
-    monkeypatch.setattr(signing_process, "PATIENCE", 0.0)
-    process._look()
+    with monkeypatch.context() as patch:
+        patch.setattr(signing_process, "PATIENCE", 0.0)
+        process._look()
     process.pipe_data_received(1, SIGNER.signature(b"x"))
     with pytest.raises(SigningProcessEnded):
         await asked
