@@ -15,15 +15,10 @@ from typing import Any
 from sidecar.callback import DENIED
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
+from sidecar.explanations import Remedy
 from sidecar.fields import USER_AGENT, Fields
 from sidecar.identity import Identity
-from sidecar.problems import (
-    Problem,
-    Remedy,
-    explain,
-    oauth_problem,
-    parse_problem,
-)
+from sidecar.problems import Problem, explain, oauth_problem, parse_problem
 from sidecar.refusals import (
     Consumer,
     Step,

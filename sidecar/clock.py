@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from sidecar.fields import Field, first
-from sidecar.problems import Problem, acceptable_timestamps, http_date
+from sidecar.http_date import http_date
+from sidecar.problems import Problem, acceptable_timestamps
 
 TOLERANCE = 30.0
 """Seconds that `Date` may differ from our idea of Jira's clock: a tenth of what Jira accepts."""

@@ -7,9 +7,10 @@ requests that follow.
 from __future__ import annotations
 
 from sidecar.authorize import Authorizer
+from sidecar.explanations import Remedy
 from sidecar.fields import Field
 from sidecar.identity import Identity, Signed
-from sidecar.problems import Problem, Remedy, explain
+from sidecar.problems import Problem, explain
 from sidecar.renewal import IN_VAIN, Renewal
 from sidecar.target import BaseURL
 from sidecar.troubles import Troubles

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar import signature
+from sidecar.base_strings import compare_base_strings
 from sidecar.config import Config
 from sidecar.errors import UsageError
 from sidecar.fields import Fields, first, request_fields
 from sidecar.identity import Identity, Signed
-from sidecar.problems import compare_base_strings, explain, parse_problem
+from sidecar.problems import explain, parse_problem
 from sidecar.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
 

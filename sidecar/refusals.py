@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import urlsplit
 
+from sidecar.base_strings import compare_base_strings
 from sidecar.errors import ConfigError, NotAuthorized, NotJira, SidecarError, UpstreamError
 from sidecar.fields import Fields, first
-from sidecar.problems import Problem, compare_base_strings, explain
+from sidecar.problems import Problem, explain
 from sidecar.target import BaseURL
 
 _AGAIN = "run `sidecar auth` again"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from sidecar.problems import Difference, Problem, compare_base_strings
+from sidecar.base_strings import Difference, compare_base_strings
+from sidecar.problems import Problem
 from sidecar.signature import percent_encode
 from sidecar.target import BaseURL
 from sidecar.troubles import Quiet

@@ -15,7 +15,8 @@ LAYERS = [
     # words that everybody uses
     {"__init__", "errors", "credentials", "record"},
     # what is known, without I/O
-    {"signature", "fields", "target", "links", "access", "problems", "options"},
+    {"signature", "fields", "target", "links", "access", "options"}
+    | {"base_strings", "explanations", "http_date", "problems"},
     # tools for one thing each
     {"callback", "clock", "failures", "logs", "malformed", "notify", "places", "private_files"}
     | {

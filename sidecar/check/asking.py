@@ -9,21 +9,14 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar import keys
+from sidecar.base_strings import Difference, compare_base_strings
 from sidecar.config import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
+from sidecar.explanations import Remedy
 from sidecar.fields import USER_AGENT, Fields, first
-from sidecar.problems import (
-    Difference,
-    Problem,
-    Remedy,
-    acceptable_timestamps,
-    compare_base_strings,
-    explain,
-    http_date,
-    oauth_problem,
-    parse_problem,
-)
+from sidecar.http_date import http_date
+from sidecar.problems import Problem, acceptable_timestamps, explain, oauth_problem, parse_problem
 from sidecar.refusals import Consumer, printable, refused
 from sidecar.refusals import Step as DanceStep
 from sidecar.signature import encode_query

@@ -11,12 +11,12 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.base_strings import compare_base_strings
+from sidecar.http_date import http_date
 from sidecar.problems import (
     Problem,
     acceptable_timestamps,
-    compare_base_strings,
     explain,
-    http_date,
     oauth_problem,
     parse_problem,
     problem_field,
