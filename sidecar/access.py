@@ -5,7 +5,7 @@ The order of judgement is fixed, and the caller of this module keeps it:
     check_caller     exactly one allowed Host, no other site's browser page     400, 421, 403
     preflight        an allowed origin's CORS question is answered (204), without a key
     check_key        the access key, where one is configured                    401
-    check_request    read_only, access.deny, access.allow                       403
+    check_request    read_only, access.deny, access.allow (rules.py)            403
 
 Pure: request fields in, a verdict out.  Field names are compared in any letter case.
 """
@@ -18,15 +18,14 @@ import re
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.rules import METHODS, Rules, denied, shown
 from sidecar.signature import DEFAULT_PORTS
 from sidecar.target import BaseURL
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 _CALLER_FIELDS = frozenset({b"host", b"origin", b"sec-fetch-site"})
@@ -36,16 +35,6 @@ _CALLER_FIELDS = frozenset({b"host", b"origin", b"sec-fetch-site"})
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::([0-9]{1,5}))?")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?")
 _TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-
-_READ_ONLY_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# The session is answered here, with any number of slashes at its end.
-_HARMLESS = re.compile(
-    r"POST /rest/api/(?:2|latest)/search/?|(?:POST|DELETE) /rest/auth/1/session/*"
-)
-
-# What Atlassian's REST plug-in takes off the last segment and reads as an Accept field
-# (ExtensionJerseyFilter): /rest/api/2/user.json is /rest/api/2/user.
-_EXTENSION = re.compile(r"\.(?:json|xml|atom|html?|txt)(?=/?\Z)", re.IGNORECASE)
 
 _PREFLIGHT_HEADERS = b"Accept, Authorization, Content-Type, X-Atlassian-Token, X-Sidecar-Key"
 # Named one by one: with `*` every field would be open, Authorization still would not.
@@ -70,14 +59,6 @@ class Caller(NamedTuple):
     """We were used as an HTTP proxy for Jira's own name: links stay Jira's."""
 
 
-class Rule(NamedTuple):
-    """A line of access.allow or access.deny with its compiled path."""
-
-    text: str
-    methods: frozenset[str]
-    pattern: re.Pattern[str]
-
-
 class Access:
     """The `access` table of the configuration, ready to judge requests."""
 
@@ -99,11 +80,7 @@ class Access:
         if key is not None and not key:
             raise ConfigError("access.key_file is empty", "put a long random text into it")
         self._key = key
-        self._read_only = read_only
-        # Tomcat minds letter case.  Deny is matched without regard to it and allow with it, so
-        # that neither lets more pass than it says where something on the way does not mind.
-        self._deny = [compile_rule(rule, base_url.path, re.IGNORECASE) for rule in deny]
-        self._allow = [compile_rule(rule, base_url.path) for rule in allow]
+        self._rules = Rules(base_url.path, read_only=read_only, allow=allow, deny=deny)
         self._judged: dict[tuple[str, bytes], Caller] = {}
 
     def check_caller(
@@ -168,7 +145,7 @@ class Access:
     def check_key(self, fields: Fields) -> None:
         """Demand the access key, if there is one, in any of its three places; else 401."""
         key = self._key
-        if key is None or any(hmac.compare_digest(key, shown) for shown in _keys_shown(fields)):
+        if key is None or any(hmac.compare_digest(key, shown) for shown in _keysshown(fields)):
             return
         raise RequestRefused(
             401,
@@ -179,19 +156,8 @@ class Access:
         )
 
     def check_request(self, method: str, path: str) -> None:
-        """Judge by read_only, deny and allow; RequestRefused is 403.
-
-        `path` is the cleaned target's, as sent to Jira: percent-encoded, with the context path.
-        """
-        if not (self._read_only or self._deny or self._allow):
-            return
-        if (path + "/").startswith(self._base_url.path + "/"):
-            path = path[len(self._base_url.path) :]
-        reads = method in _READ_ONLY_METHODS or _HARMLESS.fullmatch(f"{method} {path}")
-        if self._read_only and not reads:
-            raise _denied(f"This sidecar only reads, and {method} may write.", "access.read_only")
-        if self._deny or self._allow:
-            self._judge_rules(method, path)
+        """Judge by read_only, deny and allow; RequestRefused is 403.  See Rules.check()."""
+        self._rules.check(method, path)
 
     def _judge_host(self, scheme: str, value: bytes) -> Caller:
         """Judge a Host that was not seen before, and remember it if it is allowed."""
@@ -230,108 +196,13 @@ class Access:
             raise _foreign("The request comes from a web page of another site.")
         return caller
 
-    def _judge_rules(self, method: str, path: str) -> None:
-        """Deny wins; a non-empty allow refuses everything that it doesn't name."""
-        readings = _readings(path)
-        denied = readings | {_EXTENSION.sub("", reading) for reading in readings}
-        for rule in self._deny:
-            if method in rule.methods and any(map(rule.pattern.fullmatch, denied)):
-                raise _denied(f'access.deny has "{_shown(rule.text)}".', "access.deny")
-        allowing = [rule.pattern for rule in self._allow if method in rule.methods]
-        if self._allow and not all(
-            any(pattern.fullmatch(reading) for pattern in allowing) for reading in readings
-        ):
-            raise _denied(f"No rule of access.allow covers this {method}.", "access.allow")
-
 
 def check_admin(fields: Fields) -> None:
     """Judge a request at admin.address: no web page may ask, whatever its origin; else 403."""
     for name, value in fields:
         name = name.lower()
         if name == b"origin" or (name == b"sec-fetch-site" and value != b"none"):
-            raise _denied("The request comes from a web page, which may not ask here.")
-
-
-def compile_rule(text: str, context_path: str = "", flags: int = 0) -> Rule:
-    """Compile "GET /rest/api/*/issue/**"; ConfigError says what is wrong with it."""
-    method, _, path = text.strip().partition(" ")
-    method, path = method.upper(), path.strip()
-    problem = _rule_problem(method, path, context_path)
-    if problem:
-        raise ConfigError(
-            f'the rule "{text}" makes no sense: {problem}',
-            'a rule looks like "GET /rest/api/*/issue/**"',
-        )
-    methods = {"*": METHODS, "GET": ("GET", "HEAD")}.get(method, (method,))
-    return Rule(text, frozenset(methods), re.compile(_path_pattern(path), flags))
-
-
-def plain_path(path: str) -> str:
-    """Return the path that rules are matched against; RequestRefused (403) if it is not plain.
-
-    Decoded once, `;parameters` removed, `//` collapsed; a trailing slash stays.
-    """
-    decoded = unquote(path)
-    if "%" in decoded or "\\" in decoded or "%2f" in path.lower():
-        raise _denied("The path is encoded in a way that rules cannot be matched against.")
-    segments = [segment.partition(";")[0] for segment in decoded.split("/")]
-    if "." in segments or ".." in segments:
-        raise _denied("The path has dot segments.")
-    return _joined(segments)
-
-
-def _readings(path: str) -> set[str]:
-    """Return every path that Jira could take this for: deny must match none, allow all of them.
-
-    Tomcat removes `;parameters` before it decodes, so that `%3B` is a letter like any other.
-    """
-    readings = {plain_path(path)}
-    if "%3b" in path.lower():
-        segments = [unquote(segment.partition(";")[0]) for segment in path.split("/")]
-        readings.add(_joined(segments))
-    return readings
-
-
-def _joined(segments: list[str]) -> str:
-    """Put segments together without the empty ones, but with a trailing slash."""
-    collapsed = "/" + "/".join(filter(None, segments))
-    return collapsed + "/" if not segments[-1] and len(collapsed) > 1 else collapsed
-
-
-def _rule_problem(method: str, path: str, context_path: str) -> str | None:
-    segments = path.split("/")
-    if method != "*" and method not in METHODS:
-        return f"it begins with neither {', '.join(METHODS)} nor *"
-    if not path.startswith("/"):
-        return "its path does not begin with /"
-    if any(char in path for char in "%;?#\\") or not path.isprintable():
-        return "paths are matched decoded, without ;parameters and query"
-    if any("*" in segment and segment not in ("*", "**") for segment in segments):
-        return "* and ** stand for whole segments"
-    if "." in segments or ".." in segments:
-        return "it has dot segments, which no request may have"
-    if context_path and (path + "/").startswith(context_path + "/"):
-        return f"paths are matched without the context path {context_path}"
-    return None
-
-
-def _path_pattern(path: str) -> str:
-    """Translate a rule's path so that matching takes time linear in the path's length.
-
-    As fnmatch does since 3.11: what follows a `**` is found at its first place and never tried
-    again (an atomic group), only the last `**` reaches to the end.
-    """
-    chunks = [""]
-    for segment in filter(None, path.split("/")):
-        if segment == "**":
-            chunks.append("")
-        else:
-            chunks[-1] += "/[^/]++" if segment == "*" else "/" + re.escape(segment) + "(?![^/])"
-    first, *rest = chunks
-    if not rest:
-        return first + "/?"
-    middle = "".join(f"(?>(?:/[^/]++)*?{chunk})" for chunk in rest[:-1] if chunk)
-    return f"{first}{middle}(?:/[^/]++)*{rest[-1]}/?"
+            raise denied("The request comes from a web page, which may not ask here.")
 
 
 def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:
@@ -347,7 +218,7 @@ def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:
     return found, repeated
 
 
-def _keys_shown(fields: Fields) -> Iterator[bytes]:
+def _keysshown(fields: Fields) -> Iterator[bytes]:
     """Yield each text that might be the key: X-Sidecar-Key, Bearer, or Basic's password."""
     for name, value in fields:
         name = name.lower()
@@ -416,15 +287,10 @@ def _bracketed(name: str) -> str:
     return f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name
 
 
-def _shown(text: str) -> str:
-    """Return the text fit for a message: printable ASCII without quotes, at most 80 characters."""
-    return re.sub(r"[^ !#-\[\]-~]", "?", text[:80])
-
-
 def _misdirected(host: bytes) -> RequestRefused:
     return RequestRefused(
         421,
-        f'The Host "{_shown(host.decode("ascii"))}" is not one that this sidecar answers to.',
+        f'The Host "{shown(host.decode("ascii"))}" is not one that this sidecar answers to.',
         "use localhost or 127.0.0.1, or add the name to access.hosts",
         proxy_error="http_request_denied",
     )
@@ -432,9 +298,4 @@ def _misdirected(host: bytes) -> RequestRefused:
 
 def _foreign(message: str) -> RequestRefused:
     hint = "if the page may act as you in Jira, add its origin to access.origins"
-    return RequestRefused(403, message, hint, proxy_error="http_request_denied")
-
-
-def _denied(message: str, key: str = "") -> RequestRefused:
-    hint = f"{key} in the sidecar's configuration decides this" if key else ""
     return RequestRefused(403, message, hint, proxy_error="http_request_denied")

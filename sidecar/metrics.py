@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sidecar import __version__
-from sidecar.access import METHODS
 from sidecar.record import Record
+from sidecar.rules import METHODS
 from sidecar.troubles import Troubles
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
-from sidecar.access import METHODS, Access, Caller
+from sidecar.access import Access, Caller
 from sidecar.bodies import RequestBody
 from sidecar.config import Config
 from sidecar.errors import (
@@ -31,6 +31,7 @@ from sidecar.record import RESERVED, Record, new_id, request_id, shown_path
 from sidecar.relay import Relay
 from sidecar.replies import Reply, error_reply, json_reply
 from sidecar.rewriting import JiraLinks
+from sidecar.rules import METHODS
 from sidecar.sending import Exchanged, Sender, first_bytes
 from sidecar.signatures import Signatures
 from sidecar.slots import Slots

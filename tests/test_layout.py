@@ -16,7 +16,7 @@ LAYERS = [
     {"__init__", "errors", "credentials", "record"},
     # what is known, without I/O
     {"signature", "fields", "target", "links", "access", "options"}
-    | {"base_strings", "explanations", "http_date", "problems"},
+    | {"base_strings", "explanations", "http_date", "problems", "rules"},
     # tools for one thing each
     {"callback", "clock", "failures", "logs", "malformed", "notify", "places", "private_files"}
     | {

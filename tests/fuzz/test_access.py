@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access import METHODS, Access, Caller
+from sidecar.access import Access, Caller
 from sidecar.errors import RequestRefused
+from sidecar.rules import METHODS
 from sidecar.sandbox import tomcat
 from sidecar.target import BaseURL, clean
 from tests.fuzz.pieces import attempt, words
