@@ -10,22 +10,18 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakSet
 
-from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
+from aiohttp.web_protocol import ERROR, _ErrInfo
 
-from sidecar.errors import RequestRefused
 from sidecar.incoming import Request
 from sidecar.malformed import refusal
 from sidecar.receiving import Receiver
 
 if TYPE_CHECKING:
-    from sidecar.replies import Reply
+    from sidecar.listener import Listener
 
 log = logging.getLogger("sidecar.connection")
 
@@ -37,76 +33,6 @@ FIRST_REQUEST_SECONDS = 3.0
 """How long a new connection has for its request where no other connection is taken."""
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
-MAX_FIELDS = 128
-
-
-class Listener(web.Server):
-    """Makes a ClientConnection of each connection that arrives at one of our addresses."""
-
-    def __init__(
-        self,
-        handler: Callable[[Request], Awaitable[Reply]],
-        refuse: Callable[[RequestRefused], Reply],
-        *,
-        head_bytes: int,
-        scheme: str = "http",
-    ) -> None:
-        super().__init__(
-            cast(Any, handler),
-            handler_cancellation=True,
-            keepalive_timeout=IDLE_SECONDS,
-            max_line_size=head_bytes,
-            max_field_size=head_bytes,
-            max_headers=MAX_FIELDS,
-            auto_decompress=False,
-            access_log=None,
-            lingering_time=0,
-        )
-        self.handler = handler
-        self.refuse = refuse
-        self.head_bytes = head_bytes
-        self.scheme = scheme
-        self.is_cutting = False
-        """Whether connections are ended from here, whatever is under way."""
-        self._is_draining = False
-        self._arriving: WeakSet[RequestHandler] = WeakSet()  # accepted, perhaps in a TLS handshake
-
-    def __call__(self) -> ClientConnection:
-        connection = ClientConnection(self, self._loop, self._kwargs)
-        self._arriving.add(connection)
-        return connection
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self._arriving.discard(handler)
-        if self._is_draining:
-            cast(ClientConnection, handler).retire()
-
-    async def drain(self, seconds: float) -> None:
-        """End every connection once its request is answered; after `seconds` cut off the rest."""
-        self._is_draining = True
-        deadline = self._loop.time() + seconds
-        give_up_arriving = self._loop.time() + FIRST_REQUEST_SECONDS
-        for connection in self.connections:
-            cast(ClientConnection, connection).retire()
-        try:
-            while (now := self._loop.time()) < deadline:
-                if busy := self._busy():
-                    await asyncio.wait(busy, timeout=deadline - now)
-                elif self._arriving and now < give_up_arriving:
-                    await asyncio.sleep(0.01)
-                else:
-                    return
-        finally:
-            self.is_cutting = True
-        for connection in self.connections:
-            cast(ClientConnection, connection).reset()
-        if busy := self._busy():
-            await asyncio.wait(busy, timeout=LINGER_SECONDS)
-
-    def _busy(self) -> list[asyncio.Task[None]]:
-        tasks = [connection._task_handler for connection in self.connections]
-        return [task for task in tasks if task is not None and not task.done()]
 
 
 class ClientConnection(Receiver):

@@ -12,19 +12,19 @@ from typing import Any
 
 from aiohttp import http_parser
 
-from sidecar import listeners, receiving, tls
+from sidecar import receiving, sockets, tls
 from sidecar.config import Config
-from sidecar.connection import Listener
 from sidecar.errors import ConfigError, RequestRefused, SidecarError
 from sidecar.generation import Generation, access_rules, merged
 from sidecar.identity import Identity
 from sidecar.incoming import Request
-from sidecar.listeners import BACKLOG, Listening, open_sockets
+from sidecar.listener import Listener
 from sidecar.local import AdminPages, LocalPages
 from sidecar.logs import log_request
 from sidecar.metrics import Gauges, Metrics
 from sidecar.record import Record
 from sidecar.replies import Reply
+from sidecar.sockets import BACKLOG, Listening, open_sockets
 from sidecar.troubles import Troubles
 
 
@@ -85,7 +85,7 @@ class Server:
         Requests in flight go on by the old one.  Raises SidecarError, and nothing has changed.
         """
         config, waiting = merged(self._config, config)
-        listeners.refuse_strangers(self.listening, config)
+        sockets.refuse_strangers(self.listening, config)
         access = access_rules(config)
         certificate = _Certificate.load(config) if self._certificate else None
         stays = (config.jira, config.token) == (self._config.jira, self._config.token)
@@ -119,7 +119,7 @@ class Server:
     def warnings(self) -> Iterator[str]:
         """What `run` says at its start and after a reload."""
         yield from self._config.warnings()
-        yield from listeners.warnings(self.listening, self._config)
+        yield from sockets.warnings(self.listening, self._config)
         yield from tls.environment_warnings(self._environ)
         yield from self._identity.warnings()
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.access import Access
 from sidecar.errors import RequestRefused
-from sidecar.listeners import open_sockets
+from sidecar.sockets import open_sockets
 from sidecar.target import BaseURL
 from tests.conftest import MakeSidecar, Running, make_config
 from tests.raw_upstream import Exchange, RawUpstream

@@ -14,8 +14,8 @@ import pytest
 import trustme
 
 from sidecar import connection, receiving
-from sidecar.connection import Listener
 from sidecar.incoming import Request
+from sidecar.listener import Listener
 from sidecar.replies import Reply
 from tests.conftest import MakeSidecar, Running
 from tests.raw_upstream import Exchange, Handler, RawUpstream

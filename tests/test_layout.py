@@ -33,10 +33,10 @@ LAYERS = [
     # what is on disk
     {"config", "keys", "metrics", "renewal_mark", "sample_client", "signing_process"},
     {"signatures", "signing_url", "store"},
-    {"identity", "listeners", "provision", "rewriting"},
+    {"identity", "provision", "rewriting", "sockets"},
     # the two edges: clients and Jira
-    {"bodies", "connection", "exchange", "incoming", "receiving", "replies", "upstream"}
-    | {"upstream_connection"},
+    {"bodies", "connection", "exchange", "incoming", "listener", "receiving", "replies"}
+    | {"upstream", "upstream_connection"},
     # steps of the dance, of healing, of an answer
     {"authorize", "check", "dance", "healing", "local", "oneshot", "relay", "renewal"},
     {"proxy", "sending"},
@@ -46,7 +46,9 @@ LAYERS = [
     {"cli", "__main__"},
 ]
 PURE = LAYERS[0] | LAYERS[1]
-AIOHTTP = {"bodies", "connection", "exchange", "failures", "incoming", "malformed", "receiving"} | {
+AIOHTTP = {"bodies", "connection", "exchange", "failures", "incoming", "listener"} | {
+    "malformed",
+    "receiving",
     "sandbox",
     "server",
     "upstream",

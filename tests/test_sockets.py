@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import listeners
+from sidecar import sockets
 from sidecar.config import Config
 from sidecar.errors import AddressInUse, ConfigError
-from sidecar.listeners import Listening, open_sockets, passed_sockets
 from sidecar.private_files import write_private
+from sidecar.sockets import Listening, open_sockets, passed_sockets
 from tests.conftest import make_config
 
 ME = str(os.getpid())
@@ -56,15 +56,15 @@ def opened(stack: ExitStack, configured: Any) -> Any:
 def passed(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Pass sockets as systemd does; they must have neighbouring descriptors."""
 
-    def passing(*sockets: socket.socket, names: str = "") -> dict[str, str]:
+    def passing(*given: socket.socket, names: str = "") -> dict[str, str]:
         first = os.dup(0)
-        while any(_is_open(first + number) for number in range(1, len(sockets) + 1)):
+        while any(_is_open(first + number) for number in range(1, len(given) + 1)):
             first += 1
-        for number, sock in enumerate(sockets, 1):
+        for number, sock in enumerate(given, 1):
             os.dup2(sock.fileno(), first + number)
             sock.close()
-        monkeypatch.setattr(listeners, "_FIRST_PASSED_FD", first + 1)
-        return {"LISTEN_FDS": str(len(sockets)), "LISTEN_PID": ME, "LISTEN_FDNAMES": names}
+        monkeypatch.setattr(sockets, "_FIRST_PASSED_FD", first + 1)
+        return {"LISTEN_FDS": str(len(given)), "LISTEN_PID": ME, "LISTEN_FDNAMES": names}
 
     return passing
 
@@ -276,19 +276,19 @@ class TestPassed:
         key: dict[str, Any] = {"access__key_file": str(tmp_path / "key")}
         key["listen__addresses"] = ["127.0.0.1:8088", "[::1]:8088"]
         found = opened(passed(bound("0.0.0.0")), **key)
-        first, second = listeners.warnings(found, configured(**key))
+        first, second = sockets.warnings(found, configured(**key))
         assert "reached from elsewhere" in first
         assert "plain http" in second
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(str(tmp_path / "s"))
         sock.listen()
         (tmp_path / "s").chmod(0o666)
-        unused, said = listeners.warnings(opened(passed(sock)), configured())
+        unused, said = sockets.warnings(opened(passed(sock)), configured())
         assert "listen.addresses is not used" in unused
         assert "SocketMode=0600" in said
         (tmp_path / "s").chmod(0o600)
         (one,) = opened(listen__addresses=["127.0.0.1:0"])
-        assert not list(listeners.warnings([one], configured()))
+        assert not list(sockets.warnings([one], configured()))
 
 
 def test_a_name_that_leads_elsewhere_is_no_loopback(
