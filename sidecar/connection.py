@@ -16,6 +16,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, _ErrInfo
 
+from sidecar.backpressure import taken, untaken
 from sidecar.incoming import Request
 from sidecar.malformed import refusal
 from sidecar.receiving import Receiver
@@ -110,11 +111,14 @@ class ClientConnection(Receiver):
                 reply = await self._listener.handler(request)
             finally:
                 self._current_request = request.work = None
-        if self._upgraded and self._parser is not None:  # it was offered, and is not taken
-            self._parser.set_upgraded(False)
-            self._upgraded = False
         await reply.finish(request)
         return reply.keep_alive and body.is_eof() and not self._close
+
+    def _process_keepalive(self) -> None:
+        """Called by aiohttp when the connection was idle for long."""
+        self._keepalive_handle = None
+        if not self._head_size:  # a head that has begun has a deadline of its own
+            super()._process_keepalive()
 
     def _await_next_until(self, deadline: float) -> None:
         self._next_keepalive_close_time = deadline
@@ -132,8 +136,7 @@ class ClientConnection(Receiver):
             return None
         if body is not None:
             self._body_failed(body, "it ended early")
-        else:
-            self._stop()
+        else:  # the requests that came whole are answered
             self._give_up_timer = self._loop.call_later(HALF_CLOSED_SECONDS, self._give_up)
         return True
 
@@ -165,7 +168,7 @@ class ClientConnection(Receiver):
         """Close; what the client does not read in time is given up."""
         transport = self.transport
         super().force_close()
-        if transport is not None and _unsent(transport):
+        if transport is not None and untaken(transport):
             self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def reset(self) -> None:
@@ -217,7 +220,7 @@ class ClientConnection(Receiver):
         """Whether another request can follow the one being answered."""
         if self._force_close or self._close or self._retiring:
             return False
-        return not self._stopped or bool(self._messages)
+        return bool(self._messages) or not (self._stopped or self._half_closed)
 
     def send(self, data: bytes) -> None:
         """Write bytes of an answer; raises ConnectionResetError where the client is gone."""
@@ -237,10 +240,9 @@ class ClientConnection(Receiver):
         self.transport.write(data)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the client has read enough; TimeoutError after `seconds` without that."""
-        if self._paused:
-            async with asyncio.timeout(seconds):
-                await self._drain_helper()
+        """Wait until the client has read enough; TimeoutError where it reads nothing so long."""
+        if self._paused and self.transport is not None:
+            await taken(self._drain_helper, self.transport, seconds)
 
     async def answered(self, *, keep_alive: bool) -> None:
         """Follow up an answer: with the next request, once this was read, or with the end."""
@@ -276,19 +278,11 @@ class ClientConnection(Receiver):
         latest = self._loop.time() + LINGER_TOTAL_SECONDS
         before = None
         while not ended.done() and self._loop.time() < latest:
-            moved = self.discarded, _unsent(transport)
+            moved = self.discarded, untaken(transport)
             if moved == before:
                 return
             before = moved
             await asyncio.wait([ended], timeout=LINGER_SECONDS)
-
-
-def _unsent(transport: asyncio.WriteTransport) -> int:
-    """The bytes that were not yet taken by the system."""
-    try:
-        return transport.get_write_buffer_size()
-    except AttributeError:  # what asyncio's TLS transport raises once its connection is lost
-        return 0
 
 
 def _ended_our_side(transport: asyncio.WriteTransport, is_complete: bool) -> bool:

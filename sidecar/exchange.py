@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import cast
 
 import aiohttp
@@ -13,6 +14,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from sidecar.backpressure import taken
 from sidecar.errors import (
     ConnectionLost,
     ProtocolError,
@@ -69,7 +71,7 @@ class UpstreamResponse:
 
         Raises an UpstreamError, or what the body's iterator raised; the connection is gone then.
         """
-        started = self._loop.time()
+        started = perf_counter()
         try:
             self._send(head, request)
             message, stream = await self._protocol.read()
@@ -84,7 +86,7 @@ class UpstreamResponse:
             if isinstance(error, FOREIGN) and error is not self._upload_error:
                 raise self._failed(error) from error
             raise
-        self.first_byte_seconds = self._loop.time() - started
+        self.first_byte_seconds = perf_counter() - started
 
     def _send(self, head: bytes, request: UpstreamRequest) -> None:
         """Send the request, or begin to."""
@@ -237,12 +239,12 @@ class UpstreamResponse:
         return not chunked or self._write(b"0\r\n\r\n")
 
     async def _drained(self) -> bool:
-        """Wait until Jira has taken enough of what was written; False where it's gone."""
-        if not self._protocol.writing_paused:
-            return True
+        """Wait until Jira has taken enough of what was written; False where it is gone."""
+        transport = self._protocol.transport
+        if not self._protocol.writing_paused or transport is None:
+            return transport is not None
         try:
-            async with asyncio.timeout(self._terms.idle_seconds):
-                await self._protocol._drain_helper()
+            await taken(self._protocol._drain_helper, transport, self._terms.idle_seconds)
         except ConnectionError:
             return False
         except TimeoutError:

@@ -38,11 +38,13 @@ class Request:
     def break_off(self) -> None:
         """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
 
-        Whatever that work waits for, what was sent to Jira must end now.
+        Whatever that work waits for, what was sent to Jira must end now.  Work that has just had
+        the parser look at more of the body finds out by itself.
         """
-        if self.work is not None and not self.is_answered:
+        work = self.work
+        if work is not None and work is not asyncio.current_task() and not self.is_answered:
             self._is_broken_off = True
-            self.work.cancel()
+            work.cancel()
 
     def broken_off(self) -> RequestRefused | None:
         """What a CancelledError means: a body that failed, or None where it is a cancellation."""

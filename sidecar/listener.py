@@ -10,12 +10,8 @@ from weakref import WeakSet
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from sidecar.connection import (
-    FIRST_REQUEST_SECONDS,
-    IDLE_SECONDS,
-    LINGER_SECONDS,
-    ClientConnection,
-)
+from sidecar import connection
+from sidecar.connection import ClientConnection
 from sidecar.errors import RequestRefused
 from sidecar.incoming import Request
 
@@ -40,7 +36,7 @@ class Listener(web.Server):
         super().__init__(
             cast(Any, handler),
             handler_cancellation=True,
-            keepalive_timeout=IDLE_SECONDS,
+            keepalive_timeout=connection.IDLE_SECONDS,
             max_line_size=head_bytes,
             max_field_size=head_bytes,
             max_headers=MAX_FIELDS,
@@ -58,9 +54,9 @@ class Listener(web.Server):
         self._arriving: WeakSet[RequestHandler] = WeakSet()  # accepted, perhaps in a TLS handshake
 
     def __call__(self) -> ClientConnection:
-        connection = ClientConnection(self, self._loop, self._kwargs)
-        self._arriving.add(connection)
-        return connection
+        accepted = ClientConnection(self, self._loop, self._kwargs)
+        self._arriving.add(accepted)
+        return accepted
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
@@ -72,9 +68,9 @@ class Listener(web.Server):
         """End every connection once its request is answered; after `seconds` cut off the rest."""
         self._is_draining = True
         deadline = self._loop.time() + seconds
-        give_up_arriving = self._loop.time() + FIRST_REQUEST_SECONDS
-        for connection in self.connections:
-            cast(ClientConnection, connection).retire()
+        give_up_arriving = self._loop.time() + connection.FIRST_REQUEST_SECONDS
+        for handler in self.connections:
+            cast(ClientConnection, handler).retire()
         try:
             while (now := self._loop.time()) < deadline:
                 if busy := self._busy():
@@ -85,11 +81,11 @@ class Listener(web.Server):
                     return
         finally:
             self.is_cutting = True
-        for connection in self.connections:
-            cast(ClientConnection, connection).reset()
+        for handler in self.connections:
+            cast(ClientConnection, handler).reset()
         if busy := self._busy():
-            await asyncio.wait(busy, timeout=LINGER_SECONDS)
+            await asyncio.wait(busy, timeout=connection.LINGER_SECONDS)
 
     def _busy(self) -> list[asyncio.Task[None]]:
-        tasks = [connection._task_handler for connection in self.connections]
+        tasks = [handler._task_handler for handler in self.connections]
         return [task for task in tasks if task is not None and not task.done()]

@@ -1,8 +1,8 @@
 """What arrives on one client's connection: aiohttp's parser, made strict.
 
 aiohttp's RequestHandler parses, queues and paces requests.  Added here: one request at a time, so
-that each is judged by itself; limits on the whole head and on what stands around chunks; a deadline
-for the head; bodies that fail at once when they turn out malformed or end early.
+that each is judged by its own bytes; limits on the whole head and on what stands around chunks;
+a deadline for the head; bodies that fail at once when they turn out malformed or end early.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from sidecar.boundaries import Boundaries
+
 HEAD_SECONDS = 30.0
 KEPT_HEAD_BYTES = 8 * 1024
 """As much of a head that arrives in pieces is kept, to see how its request line was spelt."""
+HELD_BYTES = 64 * 1024
+"""Where more has arrived behind a request that waits, no more is read.  Who left isn't noticed."""
 CHUNK_OVERHEAD = 16
 """Bytes of framing that each byte of a chunked body makes good: one-byte chunks need 5."""
 
@@ -27,6 +31,7 @@ class Receiver(RequestHandler):
     """The receiving side of a connection."""
 
     __slots__ = (
+        "_boundaries",
         "_framing_left",
         "_framing_limit",
         "_head",
@@ -50,7 +55,7 @@ class Receiver(RequestHandler):
         """`head_bytes` limits a request's line, fields and trailers together."""
         super().__init__(server, loop=loop, **options)
         # aiohttp parses 32 requests ahead and loses all that stand before a malformed one.  Here
-        # the parser stops after each, and one waits while another is answered.
+        # the parser gets one after the other, and one waits while another is answered.
         self._max_msg_queue_size, self._msg_queue_resume_size = 1, 0
         self._parser = HttpRequestParser(
             self,
@@ -63,11 +68,12 @@ class Receiver(RequestHandler):
             auto_decompress=False,
             max_msg_queue_size=1,
         )
+        self._boundaries = Boundaries()
         self._head_bytes = head_bytes
         self._head_size = 0  # bytes received of a head that is not yet complete
-        self._head = bytearray()  # these bytes, while they are few
+        self._head = bytearray()  # the first of these bytes
         self._head_timer: asyncio.TimerHandle | None = None
-        self._held = b""  # what arrived behind the request that waits
+        self._held = b""  # what arrived and can't be parsed yet
         self._receiving: StreamReader | None = None  # the body that is not yet complete
         self._framing_left = self._framing_limit = 0  # bytes that may yet come around that body
         self._is_last = False  # nothing is looked at behind the request last parsed
@@ -83,14 +89,22 @@ class Receiver(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._stopped or self._force_close:
             self.discarded += len(data)
-        elif self._messages:
-            if data:
-                self._held += data
-                self._pause_transport_reading()
+        elif self._must_hold:
+            self._hold(data)
         else:
             if self._held:
                 data, self._held = self._held + data, b""
             self._parse(data)
+
+    @property
+    def _must_hold(self) -> bool:
+        """Whether a whole request waits, or the reader of a body has enough of it."""
+        return (bool(self._messages) and self._receiving is None) or self._reading_paused
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > HELD_BYTES:
+            self._pause_transport_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop()
@@ -101,24 +115,40 @@ class Receiver(RequestHandler):
         self._buffer_paused = True
 
     def _parse(self, data: bytes) -> None:
-        """Have aiohttp parse up to the end of one message, and see what it found."""
-        body = self._receiving
+        """Give the parser one message after the other: what it may not have yet is held."""
+        start = 0
+        while True:
+            end = self._boundaries.next(data, start)
+            self._parse_piece(data[start:end])
+            start = end
+            if start == len(data):
+                return
+            if self._stopped or self._must_hold:
+                break
+        if self._stopped:
+            self.discarded += len(data) - start
+        else:
+            self._hold(data[start:])
+
+    def _parse_piece(self, piece: bytes) -> None:
+        """Have aiohttp parse what holds at most the rest of one message, and see what it found."""
+        waiting, body = len(self._messages), self._receiving
         size = body.total_bytes if body is not None else 0
-        super().data_received(data)
-        if self._messages:
-            self._message_arrived(data, body)
+        super().data_received(piece)
+        if len(self._messages) > waiting:
+            self._message_arrived(piece, body)
         elif body is None:
-            self._part_of_head(data)
+            self._part_of_head(piece)
         elif body.is_eof():
             self._body_complete()
         else:
-            self._count_framing(body, len(data), body.total_bytes - size)
+            self._count_framing(body, len(piece), body.total_bytes - size)
 
-    def _message_arrived(self, data: bytes, unfinished: StreamReader | None) -> None:
+    def _message_arrived(self, piece: bytes, unfinished: StreamReader | None) -> None:
         self._cancel_head_timer()
         if self._head_size:
-            if len(self._head) == self._head_size:
-                data = bytes(self._head) + data
+            self._keep_of_head(piece)
+            piece = bytes(self._head)
             self._forget_head()
         message, body = self._messages[-1]
         if isinstance(message, _ErrInfo):
@@ -127,44 +157,43 @@ class Receiver(RequestHandler):
                 # aiohttp would queue the error behind a request that waits for its body forever.
                 self._messages.pop()
                 self._body_failed(unfinished, "its chunks are malformed")
-        elif _is_loosely_read(message, data):
+        elif _is_loosely_read(message, piece):
             self._stop()
             self._messages[-1] = _ErrInfo(400, BadStatusLine(), ""), EMPTY_PAYLOAD
         else:
-            self._request_arrived(message, body, data)
+            self._request_arrived(message, body)
 
-    def _request_arrived(self, message: RawRequestMessage, body: StreamReader, data: bytes) -> None:
+    def _request_arrived(self, message: RawRequestMessage, body: StreamReader) -> None:
         self._is_last = message.should_close
-        if message.upgrade and not self._parsed_past_upgrade(message, data):
+        if message.upgrade and not self._parsed_past_upgrade(message, body):
             self._is_last = True
         if not body.is_eof():
             self._receiving = body
+            self._boundaries.body_follows(_length(message))
             self._framing_left = self._framing_limit = self._head_bytes - head_size(message)
-            rest = len(data) - data.find(b"\r\n\r\n") - 4
-            self._count_framing(body, rest, body.total_bytes)
         elif self._is_last:
             self._stop()
 
-    def _parsed_past_upgrade(self, message: RawRequestMessage, data: bytes) -> bool:
+    def _parsed_past_upgrade(self, message: RawRequestMessage, body: StreamReader) -> bool:
         """Bring the parser back to HTTP behind an offer to upgrade, which is ignored.
 
-        It drops what came with the request, or takes it for another protocol: only where nothing
-        did can another request follow.
+        It would take what follows a body, or a CONNECT, for another protocol: there no other
+        request can follow.
         """
-        if not _is_one_head(data) or message.method == "CONNECT":
+        if not body.is_eof() or message.method == "CONNECT":
             return False
         if "websocket" in message.headers.get("Upgrade", "").lower():
             return False
         assert self._parser is not None
         self._parser.feed_data(b"")
+        self._parser.set_upgraded(False)
+        self._upgraded = False
         return True
 
     def _body_complete(self) -> None:
         self._receiving = None
         if self._is_last:
             self._stop()
-        else:
-            self._parse(b"")  # the parser stopped here, perhaps before another request
 
     def _count_framing(self, body: StreamReader, size: int, grown: int) -> None:
         """Limit chunk framing, extensions and trailers by the body that comes with them."""
@@ -177,12 +206,14 @@ class Receiver(RequestHandler):
         if not self._head_size and not data.strip(b"\r\n"):
             return  # RFC 9112 §2.2: an empty line before a request is ignored
         self._head_size += len(data)
-        if self._head_size <= KEPT_HEAD_BYTES:
-            self._head += data
+        self._keep_of_head(data)
         if self._head_size > self._head_bytes:
             self._refuse_head(LineTooLong(b"", self._head_bytes), 431)
         elif self._head_timer is None:
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _keep_of_head(self, data: bytes) -> None:
+        self._head += data[: KEPT_HEAD_BYTES - len(self._head)]
 
     def _head_is_late(self) -> None:
         self._refuse_head(TimeoutError(), 408)
@@ -222,19 +253,18 @@ def head_size(message: RawRequestMessage) -> int:
     return len(message.path) + sum(len(name) + len(value) + 4 for name, value in fields)
 
 
-def _is_loosely_read(message: RawRequestMessage, data: bytes) -> bool:
-    """Whether the request line in `data` is not just what the parser read.
+def _length(message: RawRequestMessage) -> int | None:
+    """A body's length, None for a chunked one; the parser has refused anything else."""
+    return None if message.chunked else int(message.headers["Content-Length"])
 
-    It takes several spaces for one, and RTSP for HTTP.  Where `data` begins within a request,
-    behind another, or behind what was too much to keep, nobody can tell.
+
+def _is_loosely_read(message: RawRequestMessage, head: bytes) -> bool:
+    """Whether the request line that `head` begins with is not just what the parser read.
+
+    It takes several spaces for one, and RTSP for HTTP.  `head` may be the first part of it.
     """
     method = message.method.encode()
     path = message.path.encode("utf-8", "surrogateescape")
-    data = data.lstrip(b"\r\n")
     line = b"%b %b HTTP/%d.%d\r\n" % (method, path, *message.version)
-    return data.startswith(method + b" ") and not data.startswith(line)
-
-
-def _is_one_head(data: bytes) -> bool:
-    """Whether this is one whole head, and nothing else."""
-    return data[:1].isalpha() and data.find(b"\r\n\r\n") == len(data) - 4
+    head = head.lstrip(b"\r\n")[: len(line)]
+    return not line.startswith(head)

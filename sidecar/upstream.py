@@ -12,6 +12,7 @@ import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 from typing import cast
 
 import aiohttp
@@ -96,9 +97,9 @@ class Upstream:
         cases the connection is gone.
         """
         head = self._head(request)
-        started = self._loop.time()
+        started = perf_counter()
         connection = await self._connect()
-        response = UpstreamResponse(self._terms, connection, self._loop.time() - started)
+        response = UpstreamResponse(self._terms, connection, perf_counter() - started)
         await response.exchange(head, request)
         return response
 

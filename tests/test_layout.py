@@ -18,7 +18,17 @@ LAYERS = [
     {"signature", "fields", "target", "links", "access", "options"}
     | {"base_strings", "explanations", "http_date", "problems", "rules"},
     # tools for one thing each
-    {"callback", "clock", "failures", "logs", "malformed", "notify", "places", "private_files"}
+    {
+        "backpressure",
+        "callback",
+        "clock",
+        "failures",
+        "logs",
+        "malformed",
+        "notify",
+        "places",
+        "private_files",
+    }
     | {
         "prompt",
         "refusals",

@@ -166,7 +166,6 @@ async def test_nothing_is_looked_at_behind_the_last_request(
         edge.message("PUT", "/x", ("Connection", "close"), CHUNKED) + b"1\r\nx\r\n0\r\n\r\n",
         edge.message("GET", "/x").replace(b"HTTP/1.1", b"HTTP/1.0"),
         edge.message("GET", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket")),
-        edge.message("GET", "/x", ("Connection", "Upgrade"), ("Upgrade", "h2c")),
         edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "h2c"), body=b"hello"),
         edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket"), body=b"1"),
     ]
@@ -179,6 +178,68 @@ async def test_nothing_is_looked_at_behind_the_last_request(
                 assert (answer.status, answer["Connection"]) == (200, "close")
                 assert await wire.end() == (b"", False)
     assert {exchange.target for exchange in upstream.exchanges} == {"/x"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+async def test_answers_stay_in_step_whatever_is_pipelined_in_whatever_segments(
+    edge: Running, upstream: RawUpstream, size: int
+) -> None:
+    """An offer to upgrade among them, bodies that look like requests, and many empty lines."""
+
+    async def echo(exchange: Exchange) -> None:
+        body = await exchange.read_body()
+        await exchange.say(exchange.start_line.encode() + b" " + bytes(body))
+
+    upstream.handler = echo
+    upgrade = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c")]
+    trap = b"\r\n\r\nGET /trap HTTP/1.1\r\n\r\n"
+    chunks = b"%x\r\n%b\r\n1;a=b\r\nx\r\n0\r\nT: v\r\n\r\n" % (len(trap), trap)
+    requests = [
+        edge.message("GET", "/0"),
+        edge.message("GET", "/1", *upgrade),
+        edge.message("DELETE", "/2"),
+        b"\r\n\r\n\r\n" + edge.message("POST", "/3", body=trap),
+        edge.message("PUT", "/4", CHUNKED) + chunks,
+        edge.message("GET", "/5", ("X-Long", "x" * 20_000)),
+        b"\r\n" + edge.message("PUT", "/6", ("X-Long", "x" * 20_000), CHUNKED) + chunks,
+        edge.message("GET", "/7"),
+    ]
+    bodies = [b"", b"", b"", trap, trap + b"x", b"", trap + b"x", b""]
+    data = b"".join(requests)
+    async with await edge.wire() as wire:
+        sending = asyncio.create_task(
+            wire.send(*(data[at : at + size] for at in range(0, len(data), size)))
+        )
+        for number, (request, body) in enumerate(zip(requests, bodies, strict=True)):
+            answer = await wire.receive()
+            method = request.lstrip().split(b" ")[0]
+            assert answer.body == b"%b /%d HTTP/1.1 %b" % (method, number, body)
+        await sending
+        assert await is_open(edge, wire)
+
+
+async def test_requests_behind_one_that_is_answered_are_judged_by_their_own_bytes(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """Each in a segment of its own, or two in one, while the first is still being answered."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        arrived.set()
+        await go.wait()
+        await exchange.say(exchange.target.encode())
+
+    upstream.handler = slow
+    messages = [edge.message("GET", f"/{number}") for number in range(7)]
+    strange = [edge.message("GET", "/7").replace(b" /7", b"  /7")]
+    async with await edge.wire() as wire:
+        await wire.send(messages[0])
+        await arrived.wait()
+        await wire.send(b"".join(messages[1:3]), messages[3], b"".join(messages[4:] + strange))
+        go.set()
+        for number in range(7):
+            assert (await wire.receive()).body == b"/%d" % number
+        assert (await wire.receive()).status == 400
 
 
 async def test_rtsp_is_no_http_but_may_be_spoken_of(edge: Running) -> None:
