@@ -47,6 +47,10 @@ class TemporaryCredentials:
     """Unix time at which Jira gave it, by our clock."""
 
 
+LATEST = 253402214400.0
+"""Unix time of 9999-12-31: calendars go no further, so what lasts longer has no end."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenCredentials:
     """An access token (RFC 5849 §2.3) with what Jira says about its life."""
@@ -56,7 +60,7 @@ class TokenCredentials:
     session_handle: Secret | None = None
     """Renews the token while the session lives; None where Jira gave none."""
     expires_at: float | None = None
-    """Unix time of the token's end; None where Jira named none."""
+    """Unix time of the token's end, before LATEST; None where Jira named none."""
     session_expires_at: float | None = None
     """Unix time after which not even renewal works."""
     user: str | None = None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sidecar.access import Access
 from sidecar.authorize import Authorizer
 from sidecar.config import Config
-from sidecar.errors import RequestRefused, SidecarError
+from sidecar.errors import RequestRefused
 from sidecar.healing import Healer
 from sidecar.identity import Identity
 from sidecar.incoming import Request
@@ -19,9 +19,6 @@ from sidecar.record import Record
 from sidecar.replies import Reply
 from sidecar.troubles import Troubles
 from sidecar.upstream import Upstream
-
-STORING_SECONDS = 1.0
-"""How often it is looked whether a renewed token could be stored after all."""
 
 _FIXED = ("listen.addresses", "listen.unix_mode", "limits.head_bytes", "admin.address")
 """Keys that only a restart changes."""
@@ -89,8 +86,7 @@ class Generation:
         while self.in_flight:
             self._free.clear()
             await self._free.wait()
-        while self._has_unsaved_token():  # noqa: ASYNC110 — storing is tried in pauses, too
-            await asyncio.sleep(STORING_SECONDS)
+        await self._healer.renewal.stored()
         await self.close()
 
     async def close(self) -> None:
@@ -98,12 +94,6 @@ class Generation:
         await self._healer.close()
         await self._upstream.close()
         await self._proxy.close()
-
-    def _has_unsaved_token(self) -> bool:
-        try:
-            return self.identity.unsaved_token() is not None
-        except SidecarError:  # there is none at all
-            return False
 
 
 def access_rules(config: Config) -> Access:

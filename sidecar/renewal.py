@@ -109,6 +109,12 @@ class Renewal:
         if self._running is not None and not self._running.done():
             await asyncio.wait([self._running])
 
+    async def stored(self) -> None:
+        """Wait for a renewal under way, and until what it brought is on disk."""
+        await self.settled()
+        if self._saving is not None and not self._saving.done():
+            await asyncio.wait([self._saving])
+
     def early(self) -> None:
         """Renew in the background if the token's end is near; warn of an end that stays."""
         lifetime = self._identity.lifetime()

@@ -42,8 +42,10 @@ async def serve(
     service = _Service(load, environ, verbose)
     await service.start(announce)
     _calm_collector()
-    await service.run(signals)
-    await _first(service.stop(), signals.at_once.wait())
+    try:
+        await service.run(signals)
+    finally:  # whatever ends it: a renewed token may be in memory only
+        await _first(service.stop(), signals.at_once.wait())
 
 
 def _calm_collector() -> None:

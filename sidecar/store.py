@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
+from sidecar.credentials import LATEST, Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError
 from sidecar.options import quoted
 from sidecar.private_files import FileWatch, read_private, write_private
@@ -192,7 +192,7 @@ class _Reader:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value < 2**53:  # false for NaN too
             raise damaged(self._path, self._what, f'"{name}" is no time')
-        return float(value)
+        return float(value) if value < LATEST else None
 
 
 def damaged(path: Path, what: str, reason: str) -> DamagedFile:

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import connection, generation, service
+from sidecar import connection, renewal, service
 from sidecar import server as server_module
 from sidecar.config import Config
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.errors import ConfigError, SidecarError
+from sidecar.errors import ConfigError, SidecarError, StoreError
 from sidecar.generation import merged
 from sidecar.keys import generate_private_key, private_key_pem
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
 from sidecar.server import Server
+from sidecar.store import TokenFile
 from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.loading import store_grant
 from tests.wire import Wire
 
 MYSELF = "/rest/api/2/myself"
@@ -172,26 +175,39 @@ class TestReload:
             sidecar.server.reload(reconfigured(listen__addresses=["127.0.0.1:0"]))
         assert (await sidecar.get(MYSELF, ("Host", "localhost"))).status == 401
 
-    async def test_a_renewed_token_that_is_not_stored_yet_is_not_given_up(
+    async def test_a_token_that_is_renewed_during_a_reload_is_stored_in_the_end(
         self,
         sandbox: Sandbox,
         sidecar: Running,
         reconfigured: Reconfigure,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(generation, "STORING_SECONDS", 0.01)
-        identity = sidecar.server.identity
-        stored = identity.token()
-        renewed = TokenCredentials(Secret(sandbox.grant().token), Secret(""))
-        identity.use(renewed, instead_of=stored)
+        """Though the disk has no room for it at first, and whoever renewed it is replaced."""
+        monkeypatch.setattr(renewal, "FIRST_PAUSE", 0.01)
+        refused, has_room, save = asyncio.Event(), False, TokenFile.save
+
+        def save_if_there_is_room(file: TokenFile, token: TokenCredentials) -> None:
+            if not has_room:
+                refused.set()
+                raise StoreError("no space left")
+            save(file, token)
+
+        store_grant(sidecar, sandbox.grant(), expires_at=time.time() + 60)
+        old = sidecar.server.identity.token()
+        monkeypatch.setattr(TokenFile, "save", save_if_there_is_room)
+        sidecar.server.identity._taken_at -= 24 * 3600  # it is near its end
+        sidecar.server.look_after_token()
         sidecar.server.reload(reconfigured(timeouts__idle=5))
+        await refused.wait()
         assert (await sidecar.get(MYSELF)).status == 200
-        await asyncio.sleep(0.05)
         assert len(sidecar.server.generations) == 2
-        assert identity.token() == renewed
-        sidecar.token_file.save(renewed)
-        identity.use(renewed)
+        has_room = True
         await _only_one_generation(sidecar)
+        new = sidecar.token_file.load()
+        assert new is not None
+        assert new.token != old.token
+        assert new == sidecar.server.identity.token()
+        assert sidecar.server.identity.unsaved_token() is None
 
     async def test_many_reloads_leave_nothing_behind(
         self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar import private_files
-from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
+from sidecar.credentials import LATEST, Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, StoreError
 from sidecar.private_files import write_private
 from sidecar.store import RequestTokenFile, TokenFile
@@ -85,7 +86,7 @@ def test_a_token_with_the_least_there_is_is_read_back(file: TokenFile) -> None:
 
 
 TEXT = st.text(min_size=1)
-TIME = st.none() | st.floats(0, 2**53, exclude_max=True)
+TIME = st.none() | st.floats(0, LATEST, exclude_max=True)
 TOKENS = st.builds(
     TokenCredentials,
     token=TEXT.map(Secret),
@@ -106,6 +107,13 @@ def test_any_token_is_read_back_as_it_was_stored(
 ) -> None:
     file.save(credentials)
     assert file.load() == credentials
+
+
+@pytest.mark.parametrize("end", [LATEST, 1_950_000_000_000, 2**53 - 1])
+def test_an_end_that_no_calendar_has_is_none(file: TokenFile, end: float) -> None:
+    """Milliseconds in place of seconds, say: every line that shows a date would fail."""
+    file.save(replace(TOKEN, expires_at=end, session_expires_at=end))
+    assert file.load() == replace(TOKEN, expires_at=None, session_expires_at=None)
 
 
 def test_no_file_is_no_token(file: TokenFile) -> None:
