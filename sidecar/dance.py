@@ -7,18 +7,22 @@ typed lines, clock and output are given; nothing here prints.
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from sidecar.authorize import OUT_OF_BAND, REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
 from sidecar.callback import Callback
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
-from sidecar.errors import NotAuthorized
+from sidecar.errors import ConfigError, NotAuthorized, StoreError
+from sidecar.private_files import write_private
 from sidecar.refusals import VerifierRefused, interrupted, request_token_expired
 from sidecar.store import RequestTokenFile, TokenFile
 
@@ -35,6 +39,7 @@ __all__ = [
 
 ATTEMPTS = 10
 """Codes that may be tried in one dance: a program that types endlessly is not a user."""
+_PROBE_BYTES = 4096  # a token's file has less than one of them
 _REMINDERS = (300.0, 120.0, 60.0, 30.0, 0.0)
 """Seconds before the request token's end at which the user hears of it."""
 
@@ -66,6 +71,12 @@ class Files:
     token: TokenFile
     request_token: RequestTokenFile
 
+    def ensure_writable(self) -> None:
+        """Prove that a token can be stored, before anybody is asked for one."""
+        self.token.ensure_replaceable()
+        for path in (self.token.path, self.request_token.path):
+            _prove_writable(path)
+
 
 async def dance(
     authorizer: Authorizer, files: Files, user: User, *, clock: Callable[[], float] = time.time
@@ -74,7 +85,7 @@ async def dance(
 
     Raises NotAuthorized if it was denied or took too long, else what a step or the store raises.
     """
-    files.token.ensure_replaceable()
+    files.ensure_writable()
     async with _callback(user) as callback:
         temporary = await authorizer.request_token(callback.url if callback else OUT_OF_BAND)
         url = authorizer.authorize_url(temporary)
@@ -94,7 +105,7 @@ async def dance(
 
 async def begin(authorizer: Authorizer, files: Files) -> str:
     """Begin a dance that finish_with() ends: keep a request token, return the URL to approve at."""
-    files.token.ensure_replaceable()
+    files.ensure_writable()
     temporary = await authorizer.request_token(OUT_OF_BAND)
     files.request_token.save(temporary)
     return authorizer.authorize_url(temporary)
@@ -108,12 +119,17 @@ async def finish_with(
     NotAuthorized where none has begun, or too long ago, or Jira doesn't take the code: then
     another may be given while the request token lives.
     """
-    files.token.ensure_replaceable()
+    files.ensure_writable()
     temporary = files.request_token.load()
     if clock() >= temporary.issued_at + REQUEST_TOKEN_LIFE:
         raise request_token_expired()
     token = await authorizer.exchange(temporary, parse_verifier(text, temporary))
-    return await _finish(authorizer, files, token)
+    try:
+        return await _finish(authorizer, files, token)
+    except BaseException:
+        with suppress(StoreError):  # it is used up: the next try is to hear that, not of its code
+            files.request_token.remove()
+        raise
 
 
 def signed_in_line(token: TokenCredentials) -> str:
@@ -142,10 +158,28 @@ async def _finish(
     """
     token = await authorizer.introduce(token)
     # A renewal of the old token may be under way: it must not put that one's heir over the new.
-    async with files.token.locked() if files.token.path.exists() else nullcontext():
-        files.token.save(token)
+    try:
+        async with files.token.locked() if files.token.path.exists() else nullcontext():
+            files.token.save(token)
+    except (StoreError, ConfigError) as error:
+        hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
+        raise type(error)(error.message, hint) from None
     files.request_token.remove()
     return token
+
+
+def _prove_writable(path: Path) -> None:
+    """Write a file beside the one at `path` and remove it; StoreError names `path`."""
+    real = Path(os.path.realpath(path))
+    probe = real.with_name(f".{real.name}.{secrets.token_hex(8)}.tmp")  # swept up if we are killed
+    try:
+        write_private(probe, b"?" * _PROBE_BYTES)
+    except StoreError as error:
+        message = error.message.replace(str(probe), str(path))
+        raise StoreError(message, error.hint.replace(str(probe), str(path))) from None
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 async def _exchange(authorizer: Authorizer, approval: _Approval, user: User) -> TokenCredentials:

@@ -13,7 +13,7 @@ from sidecar import config, dance, keys
 from sidecar.authorize import Authorizer
 from sidecar.config import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.errors import SidecarError
+from sidecar.errors import AddressInUse, ConfigError, SidecarError
 from sidecar.identity import Identity
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
@@ -60,11 +60,23 @@ async def demo(
         write_private(folder / "private_key.pem", keys.private_key_pem(key))
         settings = _settings(sandbox.url, folder, port)
         server = Server(settings, environ)
-        urls = await server.start()
+        urls = await _start(server)
         stack.push_async_callback(server.stop, 1.0)
         tell(f"a sandbox Jira runs at {sandbox.url}")
         token = await _sign_in(settings, user)
         yield Demo(sandbox.url, urls, token, server)
+
+
+async def _start(server: Server) -> list[str]:
+    """Listen; errors name the option that the demo has."""
+    try:
+        return await server.start()
+    except AddressInUse as error:
+        hint = "is another sidecar running? --port takes another port, and 0 any that is free"
+        raise AddressInUse(error.message, hint) from None
+    except ConfigError as error:
+        hint = "--port takes another port; those below 1024 are root's"
+        raise ConfigError(error.message, hint) from None
 
 
 def _settings(jira_url: str, folder: Path, port: int) -> Config:

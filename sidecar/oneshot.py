@@ -11,10 +11,12 @@ from typing import NamedTuple
 from sidecar import signature
 from sidecar.base_strings import compare_base_strings
 from sidecar.config import Config
-from sidecar.errors import UsageError
+from sidecar.errors import RequestRefused, UsageError
 from sidecar.fields import Fields, first, request_fields
 from sidecar.identity import Identity, Signed
-from sidecar.problems import explain, parse_problem
+from sidecar.options import quoted
+from sidecar.problems import Problem, explain, not_jira, parse_problem
+from sidecar.rules import METHODS
 from sidecar.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.upstream import Upstream, UpstreamRequest, UpstreamResponse
 
@@ -44,27 +46,38 @@ class Trouble(NamedTuple):
 class Sent:
     """A signed request with its response, which is there to be read."""
 
-    def __init__(self, signed: Signed, context_path: str, response: UpstreamResponse) -> None:
+    def __init__(
+        self, config: Config, request: UpstreamRequest, signed: Signed, response: UpstreamResponse
+    ) -> None:
+        self._jira = config.jira
+        self._request = request
         self._signed = signed
-        self._context_path = context_path
         self.response = response
 
     def trouble(self, body: bytes) -> Trouble | None:
         """What OAuth has to do with the answer, if anything; `body` is its first 64 KiB."""
-        status = self.response.status
-        problem = parse_problem(status, self.response.fields, body if status >= 400 else None)
+        problem = self._problem(body)
         if problem is None:
             return None
         theirs = problem.parameters.get("oauth_signature_base_string")
         if theirs:
             ours = self._signed.base_string.decode("ascii")
-            difference = compare_base_strings(theirs, ours, self._context_path)
+            difference = compare_base_strings(theirs, ours, self._jira.signing_url.path)
             return Trouble(problem.name, difference.sentence, difference.hint)
         explanation = explain(problem)
         hint = explanation.hint
         if problem.name == "token_expired" and self._signed.token.session_handle is not None:
             hint = "sidecar run renews it by itself with its next request; or " + hint
         return Trouble(problem.name, explanation.sentence, hint)
+
+    def _problem(self, body: bytes) -> Problem | None:
+        status, fields, base = self.response.status, self.response.fields, self._jira.base_url
+        return parse_problem(status, fields, body if status >= 400 else None) or not_jira(
+            self._request.target.partition("?")[0].removeprefix(base.path),
+            status,
+            fields,
+            (base.origin, self._jira.signing_url.origin),
+        )
 
 
 @asynccontextmanager
@@ -74,12 +87,15 @@ async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
     Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.
     """
     identity = Identity(config)
-    request, signed = _request(config, identity, wanted)
+    try:
+        request, signed = _request(config, identity, wanted)
+    except RequestRefused as refused:
+        raise UsageError(refused.message, refused.hint) from None
     upstream = Upstream(config)
     try:
         response = await upstream.send(request)
         try:
-            yield Sent(signed, config.jira.signing_url.path, response)
+            yield Sent(config, request, signed, response)
         finally:
             response.close()
     finally:
@@ -89,6 +105,8 @@ async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
 def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[UpstreamRequest, Signed]:
     target = _target(config, wanted.where)
     method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
+    if method not in METHODS:
+        raise UsageError(f"-X takes no method {quoted(method)}", f"there are {', '.join(METHODS)}")
     fields = _fields(config, wanted)
     body = wanted.data or b""
     parameters = signature.encode_query(target.query) if target.query else []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import stat
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -23,11 +26,12 @@ from sidecar.keys import (
 )
 from sidecar.places import is_there
 from sidecar.private_files import write_private
-from sidecar.settings import OPTIONS, TABLES
+from sidecar.settings import OPTIONS, TABLES, Config
 from sidecar.store import TokenFile
 from sidecar.target import BaseURL
 
 KEY_NAME = "private_key.pem"
+_LIMIT = 1024 * 1024  # bytes; as tomlfile.py has it
 _MOST_BITS = 8192  # makes a signature of 20 ms; making a longer key takes minutes
 _HEADER = (
     "Configuration of jira-oauth-sidecar. A line like #key = value shows a key's default, or an "
@@ -62,6 +66,8 @@ class Provisioned:
     """Where an imported access token was stored; None where there was none."""
     form: tuple[FormStep, ...]
     warnings: list[str] = field(default_factory=list)
+    kept: dict[Path, Path] = field(default_factory=dict)
+    """Where the former content of each file that was replaced is now."""
 
 
 def provision(
@@ -78,15 +84,14 @@ def provision(
     """Write the configuration file and the private key beside it, all or nothing.
 
     `private_key` and `access_token` are imported ones.  Raises UsageError for a wrong value, and
-    StoreError where a file exists already (unless `force`) or cannot be written.
+    StoreError where a file exists already or cannot be written; with `force` what is there is
+    kept under another name.
     """
     url, consumer_key = _checked(base_url, consumer_key, bits)
     config_path = config_path.absolute()
+    refuse_existing(config_path, environ, has_token=access_token is not None, force=force)
     key_path = config_path.with_name(KEY_NAME)
-    if config_path == key_path:
-        raise UsageError(f"--config: {KEY_NAME} is the private key's name", "choose another name")
     tokens = TokenFile(config.token_path(environ), url, consumer_key) if access_token else None
-    _refuse_existing([config_path, key_path, *([tokens.path] if tokens else [])], force)
     key = private_key or generate_private_key(bits)
     verify_signing(key)
     files = {key_path: private_key_pem(key)}
@@ -96,13 +101,65 @@ def provision(
         files[tokens.path] = tokens.encode(TokenCredentials(access_token, Secret("")))
     values = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
     files[config_path] = render(values).encode()
-    _write_all(files)
+    kept = _free_names(files)
+    _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
+    written = config.load(config_path, {}, {"token.path": str(config_path)})  # wherever that is
     return Provisioned(
         config_path,
         key_path,
         tokens.path if tokens else None,
         application_link(consumer_key, public_key_base64(key)),
-        key_warnings(key),
+        [*written.warnings(), *key_warnings(key)],
+        kept,
+    )
+
+
+def without_key(config_path: Path, environ: Mapping[str, str]) -> Config | None:
+    """The configuration at a path, if it is there and its private key is not.
+
+    Raises ConfigError for one that makes no sense.
+    """
+    if not os.path.exists(config_path):
+        return None
+    _refuse_irregular(config_path)
+    found = config.load(config_path, environ, {})
+    return None if is_there(found.jira.private_key) else found
+
+
+def provision_key(
+    found: Config,
+    config_path: Path,
+    base_url: BaseURL | str | None = None,
+    consumer_key: str | None = None,
+    *,
+    bits: int = 2048,
+) -> Provisioned:
+    """Make the private key that a configuration lacks, and leave everything else as it is.
+
+    Raises StoreError where `base_url` or `consumer_key` is given and another than found.
+    """
+    jira = found.jira
+    url, name = _checked(base_url or jira.base_url, consumer_key or jira.consumer_key, bits)
+    for option, given, has in (
+        ("base_url", str(url), str(jira.base_url)),
+        ("consumer_key", name, jira.consumer_key),
+    ):
+        if given != has:
+            raise StoreError(
+                f"{config_path} exists already, and its jira.{option} is {options.quoted(has)}, "
+                f"not {options.quoted(given)}",
+                f"leave --{option.replace('_', '-')} out to make just the key for it; "
+                "or choose another place with --config",
+            )
+    key = generate_private_key(bits)
+    verify_signing(key)
+    _write_all({jira.private_key: private_key_pem(key)})
+    return Provisioned(
+        config_path,
+        jira.private_key,
+        None,
+        application_link(name, public_key_base64(key)),
+        [*found.warnings(), *key_warnings(key)],
     )
 
 
@@ -124,14 +181,49 @@ def _checked(base_url: BaseURL | str, consumer_key: str, bits: int) -> tuple[Bas
         ) from None
 
 
-def _refuse_existing(paths: list[Path], force: bool) -> None:
-    existing = [path for path in paths if is_there(path)]
+def refuse_existing(
+    config_path: Path, environ: Mapping[str, str], *, has_token: bool, force: bool
+) -> None:
+    """Raise StoreError where provision() finds a file; with `force` only where it is none."""
+    key_path = config_path.with_name(KEY_NAME)
+    if config_path == key_path:
+        raise UsageError(f"--config: {KEY_NAME} is the private key's name", "choose another name")
+    elsewhere = {config_path: "place with --config", key_path: "place with --config"}
+    if has_token:
+        elsewhere[config.token_path(environ)] = "token.path with SIDECAR_TOKEN_PATH"
+    existing = [path for path in elsewhere if is_there(path)]
+    for path in existing:
+        _refuse_irregular(path)
     if existing and not force:
         names = " and ".join(map(str, existing))
-        raise StoreError(f"{names} exist{'s' if len(existing) == 1 else ''} already", _FORCE_HINT)
+        others = " and another ".join(dict.fromkeys(elsewhere[path] for path in existing))
+        raise StoreError(
+            f"{names} exist{'s' if len(existing) == 1 else ''} already",
+            f"choose another {others}; or overwrite with --force, which keeps what is there as "
+            f"{existing[0].name}.bak",
+        )
 
 
-_FORCE_HINT = "choose another place with --config, or overwrite with --force"
+def _refuse_irregular(path: Path) -> None:
+    """Raise StoreError for a device, a FIFO or a folder: there is no replacing it."""
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path}: not a regular file", "choose another place with --config")
+
+
+def _free_names(paths: Iterable[Path]) -> dict[Path, Path]:
+    """For each file that is there, a name beside it that is not: config.toml.bak, ….bak2, …."""
+    return {
+        path: next(
+            name
+            for number in itertools.count(1)
+            if not is_there(
+                name := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")
+            )
+        )
+        for path in paths
+        if os.path.exists(path)
+    }
 
 
 def _write_all(files: Mapping[Path, bytes]) -> None:
@@ -156,12 +248,17 @@ def _restore(path: Path, content: bytes | None) -> None:
 
 
 def _content(path: Path) -> bytes | None:
+    hint = "choose another place, or move it away"
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(_LIMIT + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{path}: cannot be replaced: {error.strerror}", _FORCE_HINT) from None
+        raise StoreError(f"{path}: cannot be replaced: {error.strerror}", hint) from None
+    if len(data) > _LIMIT:
+        raise StoreError(f"{path}: larger than 1 MiB; it is not replaced", hint)
+    return data
 
 
 def render(values: Mapping[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +30,9 @@ def read_toml(file: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
 
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb", opener=_open_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError(f"{file}: not a regular file", "put it into a plain file")
             data = stream.read(_LIMIT + 1)
     except FileNotFoundError:
         raise ConfigError(
@@ -46,6 +50,11 @@ def _text(file: Path) -> str:
         raise ConfigError(
             f"{file}:{line}: not UTF-8", "save the file in the encoding UTF-8"
         ) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO does not hold us up until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _refuse(file: Path, text: str, error: ValueError) -> NoReturn:

@@ -63,6 +63,13 @@ async def test_a_senseless_command_line_exits_2(shell: Shell, words: list[str]) 
     assert done.hint
 
 
+async def test_no_command_at_all_is_an_error_of_one_line(shell: Shell) -> None:
+    done = await shell.run()
+    assert (done.code, done.out) == (2, "")
+    assert done.error == "Missing command."
+    assert done.hint == "see `sidecar --help`"
+
+
 async def test_from_an_empty_folder_to_a_signed_request(
     shell: Shell, tmp_path: Path, make_sandbox: MakeSandbox
 ) -> None:
@@ -129,6 +136,30 @@ async def test_request_sends_what_it_is_told(
     assert (await shell.run("request", "-d", "@nowhere", "/x")).code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ['/rest/api/2/search?jql=summary ~ "ä"'],
+        ["/rest/api/2/search?jql=ä"],
+        ["/rest/../x"],
+        ["/rest?oauth_token=x"],
+        ["-H", "Content-Type: application/x-www-form-urlencoded", "-d", "oauth_x=1", "/x"],
+        ["-X", "FOO", "/rest"],
+        ["-X", "CONNECT", "/x"],
+        ["http://u:p@127.0.0.1:1/rest"],
+        ["ftp://127.0.0.1:1/rest"],
+    ],
+)
+async def test_a_request_that_cannot_be_sent_exits_2_and_says_what_to_do(
+    shell: Shell, write_config: Callable[..., None], words: list[str]
+) -> None:
+    write_config("http://127.0.0.1:1")
+    done = await shell.run("request", *words)
+    assert done.code == 2
+    assert done.error
+    assert done.hint
+
+
 async def test_an_address_in_use_exits_75(shell: Shell, write_config: Callable[..., None]) -> None:
     write_config("http://127.0.0.1:1")
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -190,20 +221,3 @@ async def test_an_unreachable_jira_exits_69(
     done = await shell.run("auth", "--begin")
     assert done.code == 69
     assert "connection refused" in done.error
-
-
-async def test_the_demo_serves_and_leaves_nothing_behind(shell: Shell, tmp_path: Path) -> None:
-    shell.environ["TMPDIR"] = str(tmp_path)
-    async with shell.running("demo", "--port", "0", until="Ctrl-C") as process:
-        curl = await process.says("curl http://127.0.0.1:")
-        port = int(curl.rpartition("127.0.0.1:")[2].partition("/")[0])
-        answer = await Client("127.0.0.1", port).get("/rest/api/2/issue/JJ-2")
-        assert answer.json()["key"] == "JJ-2"
-        assert _demo_folders(tmp_path)
-        process.signal(signal.SIGINT)
-        assert await process.ends() == 0
-    assert not _demo_folders(tmp_path)
-
-
-def _demo_folders(folder: Path) -> list[Path]:
-    return list(folder.glob("sidecar-demo-*"))

@@ -417,21 +417,80 @@ async def test_it_is_tried_before_it_is_stored_and_then_the_request_token_goes(
     assert order == ["POST access-token", "GET myself", "GET serverInfo", "stored", "removed"]
 
 
-async def test_a_token_that_cannot_be_stored_leaves_the_old_one_and_the_request_token(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+async def test_where_no_token_could_be_stored_nobody_is_asked_for_one(
+    desk: Desk, jira: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.files.token.save(OLD)
     code = await approve(await desk.begin())
+    jira.log.clear()
+    before = folder_of(desk)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(StoreError):
+        for signing_in in (desk.dance(), desk.begin(), desk.finish_with(code)):
+            with pytest.raises(StoreError) as caught:
+                await signing_in
+            message = f"{desk.files.token.path}: cannot be written: No space left on device"
+            assert str(caught.value) == message
+    assert seen(jira) == []
+    assert desk.user.screen == ""
+    assert folder_of(desk) == before
+    assert (await desk.finish_with(code)).user == "alana"
+
+
+async def test_where_only_the_request_token_could_not_be_stored_nobody_is_asked_either(
+    desk: Desk, jira: Sandbox
+) -> None:
+    link = desk.files.request_token.path
+    link.parent.mkdir()
+    link.symlink_to("/proc/nowhere/request_token.json")
+    with pytest.raises(StoreError, match=r"request_token\.json: cannot be written"):
+        await desk.begin()
+    assert seen(jira) == []
+
+
+async def test_the_proof_that_a_token_can_be_stored_leaves_nothing_behind(desk: Desk) -> None:
+    await desk.begin()
+    assert list(folder_of(desk)) == ["request_token.json"]
+
+
+def folder_of(desk: Desk) -> dict[str, bytes]:
+    """The files beside the token's, with their content."""
+    return {path.name: path.read_bytes() for path in desk.files.token.path.parent.iterdir()}
+
+
+async def test_a_new_token_that_cannot_be_stored_after_all_is_lost_with_its_code(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.files.token.save(OLD)
+    code = await approve(await desk.begin())
+
+    def full(*_: object) -> None:
+        raise StoreError("token.json: cannot be written: No space left", "free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenFile, "save", full)
+        with pytest.raises(StoreError) as caught:
             await desk.finish_with(code)
+    assert caught.value.hint.startswith("free some space; then begin again with `sidecar auth`")
     assert desk.stored == OLD
-    assert desk.files.request_token.load()
+    with pytest.raises(NotAuthorized, match="no sign-in has begun") as caught_again:
+        await desk.finish_with(code)
+    assert "`sidecar auth --begin`" in caught_again.value.hint
+
+
+async def test_a_new_token_that_jira_does_not_take_is_lost_with_its_code(
+    desk: Desk, jira: Sandbox
+) -> None:
+    code = await approve(await desk.begin())
+    jira.faults.inactive_user = True
+    with pytest.raises(NotAuthorized):
+        await desk.finish_with(code)
+    with pytest.raises(NotAuthorized, match="no sign-in has begun"):
+        await desk.finish_with(code)
 
 
 async def test_another_jiras_token_is_not_replaced_and_nobody_is_asked(

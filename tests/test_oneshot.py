@@ -12,11 +12,12 @@ from sidecar import config as configuration
 from sidecar import keys
 from sidecar.config import Config
 from sidecar.credentials import Secret
-from sidecar.errors import RequestRefused, UsageError
+from sidecar.errors import UsageError
 from sidecar.oneshot import Trouble, Wanted, send
 from sidecar.private_files import write_private
+from sidecar.rules import METHODS
 from sidecar.sandbox import Sandbox
-from sidecar.sandbox.answers import answer_json
+from sidecar.sandbox.answers import Answer, answer_json
 from tests.conftest import CONSUMER_KEY, make_config, store_token
 from tests.dancing import Odd, answer
 from tests.processes import Shell, shell
@@ -131,11 +132,23 @@ async def test_what_cannot_be_sent_is_a_usage_error(
 
 async def test_parameters_of_oauths_own_are_refused(sandbox: Sandbox, config: Config) -> None:
     form = ["Content-Type: application/x-www-form-urlencoded"]
-    with pytest.raises(RequestRefused):
+    with pytest.raises(UsageError):
         await ask(config, "/x?oauth_token=1")
-    with pytest.raises(RequestRefused):
+    with pytest.raises(UsageError):
         await ask(config, "/x", fields=form, data=b"oauth_token=1")
     assert not sandbox.log
+
+
+async def test_only_methods_that_the_proxy_forwards_are_sent(
+    sandbox: Sandbox, config: Config
+) -> None:
+    for method in ("FOO", "CONNECT", "TRACE"):
+        with pytest.raises(UsageError, match=f'no method "{method}"') as caught:
+            await ask(config, "/x", method=method)
+        assert "PATCH" in caught.value.hint
+    for method in METHODS:
+        await ask(config, "/x", method=method.lower())
+    assert [request.method for request in sandbox.log] == list(METHODS)
 
 
 @pytest.fixture
@@ -177,3 +190,28 @@ async def test_the_command_warns_of_an_anonymous_answer_and_exits_0(
     assert (done.code, done.out) == (0, '{"issues":[]}')
     assert done.err.startswith("sidecar: warning: Jira answered as if the request had not been")
     assert "Authorization" in done.hint
+
+
+@pytest.mark.parametrize("fault", ["sso_html", "sso_redirect"])
+async def test_a_login_page_is_no_success(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None], fault: str
+) -> None:
+    write_config()
+    sandbox.faults.throw({fault: True})
+    done = await shell.run("request", "/rest/api/2/myself")
+    assert done.code == 69
+    assert done.error == "What answers is not Jira but something in front of it."
+    assert "jira.base_url" in done.hint
+
+
+async def test_pages_and_redirects_of_jiras_own_are_a_success(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None]
+) -> None:
+    write_config()
+    sandbox.canned["/jira/rest/page"] = lambda: Answer(200, b"<html>", "text/html")
+    sandbox.canned["/jira/away"] = lambda: Answer(
+        302, fields=[("Location", f"{sandbox.url}/elsewhere")]
+    )
+    for path, body in (("/rest/page", "<html>"), ("/away", "")):
+        done = await shell.run("request", path)
+        assert (done.code, done.out, done.err) == (0, body, "")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sidecar import config, keys, options, provision
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.errors import SidecarError, StoreError, UsageError
+from sidecar.errors import ConfigError, SidecarError, StoreError, UsageError
 from sidecar.private_files import write_private
 from sidecar.provision import Provisioned
 from sidecar.store import TokenFile
@@ -176,6 +176,56 @@ def test_when_one_file_cannot_be_written_all_are_as_before(
     assert failing in str(error)
 
 
+def test_a_former_token_is_kept_too(folder: Path, private_key: RSAPrivateKey) -> None:
+    token_file(folder).save(TokenCredentials(Secret("OLD"), Secret("")))
+    made = provide(folder, private_key, access_token=Secret("NEW"), force=True)
+    assert b"OLD" in made.kept[token_file(folder).path].read_bytes()
+
+
+def test_a_backup_is_private_whatever_the_file_was(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, private_key)
+    made.config_path.chmod(0o644)
+    again = provide(folder, private_key, force=True)
+    assert stat.S_IMODE(again.kept[made.config_path].stat().st_mode) == 0o600
+
+
+def test_a_huge_file_is_not_replaced(folder: Path, private_key: RSAPrivateKey) -> None:
+    folder.mkdir()
+    with (folder / "config.toml").open("wb") as stream:
+        os.truncate(stream.fileno(), 2**40)
+    with pytest.raises(StoreError, match="larger than 1 MiB"):
+        provide(folder, private_key, force=True)
+    assert [path.name for path in folder.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_regular_file_is_not_replaced(private_key: RSAPrivateKey, force: bool) -> None:
+    with pytest.raises(StoreError, match="/dev/zero: not a regular file"):
+        provision.provision(Path("/dev/zero"), URL, "k", {}, private_key=private_key, force=force)
+
+
+def test_the_key_is_made_where_the_configuration_wants_it(folder: Path) -> None:
+    folder.mkdir()
+    file = folder / "config.toml"
+    file.write_text(f'[jira]\nbase_url = "{URL}"\nconsumer_key = "k"\nprivate_key = "../my.pem"\n')
+    found = provision.without_key(file, environ(folder))
+    assert found is not None
+    made = provision.provision_key(found, file, bits=1024)
+    assert made.key_path.samefile(folder.parent / "my.pem")
+    assert "1024 bits" in made.warnings[0]
+    assert provision.without_key(file, environ(folder)) is None
+
+
+def test_a_configuration_that_makes_no_sense_is_not_given_a_key(folder: Path) -> None:
+    assert provision.without_key(folder / "config.toml", environ(folder)) is None
+    folder.mkdir()
+    (folder / "config.toml").write_text("nonsense")
+    with pytest.raises(ConfigError, match=r"config\.toml:1"):
+        provision.without_key(folder / "config.toml", environ(folder))
+
+
 def test_a_folder_that_cannot_be_made_is_a_store_error(
     tmp_path: Path, private_key: RSAPrivateKey
 ) -> None:
@@ -201,6 +251,8 @@ def test_a_token_that_is_there_is_not_overwritten(folder: Path, private_key: RSA
     token_file(folder).save(TokenCredentials(Secret("OLD"), Secret("")))
     error = refusal(folder, private_key, access_token=Secret("NEW"))
     assert "token.json exists already" in str(error)
+    assert "token.path with SIDECAR_TOKEN_PATH" in error.hint
+    assert "--config" not in error.hint
     provide(folder, private_key, access_token=Secret("NEW"), force=True)
     assert token_file(folder).load() == TokenCredentials(Secret("NEW"), Secret(""))
 

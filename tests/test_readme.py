@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sidecar.cli import cli
 from sidecar.metrics import METRICS
 from sidecar.sandbox import Sandbox
 from sidecar.settings import OPTIONS
-from tests.dancing import approve
+from tests.dancing import approve, decide, visit
 from tests.processes import Process, Shell
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +130,46 @@ async def test_its_sessions_work_when_pasted(
     assert count >= 8
 
 
+async def test_its_way_against_a_sandbox_works_as_written(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    section = README.partition("\n## Development\n")[2]
+    _, first, second = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    *preparing, sandbox = first.replace("2990", str(unused_tcp_port)).splitlines()
+    _stand_in_for_venv(tmp_path / ".venv" / "bin")
+
+    async def start(line: str) -> Process:
+        pipe = asyncio.subprocess.PIPE
+        environ = {**Shell(tmp_path).environ, "BROWSER": "false"}
+        return Process(
+            await asyncio.create_subprocess_exec(
+                "sh", "-c", f"exec {line}", cwd=tmp_path, env=environ, stdout=pipe, stderr=pipe
+            )
+        )
+
+    for line in preparing:
+        assert await (await start(line)).ends() == 0
+    jira = await start(sandbox)
+    try:
+        await jira.says("Ctrl-C stops")
+        signing_in = await start(second.strip())
+        url = (await signing_in.says("oauth_token=")).strip()
+        await visit((await decide(url))["Location"])
+        await signing_in.says("Signed in as Alana Example")
+        assert await signing_in.ends() == 0
+    finally:
+        await jira.stop()
+
+
+def _stand_in_for_venv(folder: Path) -> None:
+    """Put there what `make` puts there, as far as README names it."""
+    folder.mkdir(parents=True)
+    for name, options in (("python", ""), ("sidecar", "-m sidecar")):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {options} "$@"\n')
+        program.chmod(0o755)
+
+
 def test_its_command_table_names_every_command() -> None:
     named = set(re.findall(r"^\| `sidecar ([a-z-]+)` \|", README, re.MULTILINE))
     assert named == set(cli.commands)
@@ -163,6 +204,13 @@ def test_its_list_of_metrics_is_the_programs() -> None:
 
 def test_its_log_levels_are_the_programs() -> None:
     assert table("What the log shows") == logs.LEVELS
+
+
+def test_the_services_user_is_defined_where_its_comment_says() -> None:
+    installed = re.search(r"systemd/sidecar\.sysusers (/\S+)/sidecar\.conf", README)
+    assert installed is not None
+    comment = (ROOT / "systemd" / "sidecar.sysusers").read_text().partition("\nu ")[0]
+    assert comment.endswith(f"Installed in {installed[1]}.")
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))

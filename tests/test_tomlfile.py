@@ -63,9 +63,12 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     assert lines[("jira", "consumer_key")] == 3
 
 
-def test_a_missing_file_a_folder_and_a_huge_file_are_refused(tmp_path: Path) -> None:
+def test_what_is_no_file_of_a_sensible_size_is_refused_at_once(tmp_path: Path) -> None:
     assert str(refusal(tmp_path / "no.toml")) == f"{tmp_path}/no.toml: no such configuration file"
     assert str(refusal(tmp_path)) == f"{tmp_path}: cannot be read: Is a directory"
+    os.mkfifo(tmp_path / "fifo")
+    for odd in (tmp_path / "fifo", Path("/dev/zero")):
+        assert str(refusal(odd)) == f"{odd}: not a regular file"
     huge = tmp_path / "huge.toml"
     with huge.open("wb") as stream:
         os.truncate(stream.fileno(), 2**40)

@@ -12,6 +12,7 @@ import traceback
 import click
 
 from sidecar import __version__
+from sidecar.cli import output
 from sidecar.cli.auth import auth
 from sidecar.cli.base import Global, example, global_options, report
 from sidecar.cli.check import check
@@ -28,6 +29,7 @@ def main() -> None:
     settings = Global()
     # Python's ssl module would write TLS keys there, as early as aiohttp is imported.
     os.environ.pop("SSLKEYLOGFILE", None)
+    output.take_over()
     code = 0
     try:
         # What a command passes to context.exit() comes back from here.
@@ -35,7 +37,7 @@ def main() -> None:
         sys.stdout.flush()
     except SidecarError as error:
         code = error.exit_code
-        report(error.message, error.hint)
+        report(error.message, settings.with_config(error.hint))
     except click.ClickException as error:
         code = UsageError.exit_code
         context = getattr(error, "ctx", None)
@@ -47,20 +49,20 @@ def main() -> None:
         code = INTERRUPTED
         click.echo("", err=True)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; keep the interpreter from flushing into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = 1  # whoever read our output has seen enough
     except Exception as error:  # noqa: BLE001 — the last resort: a bug is one line, too
         code = SidecarError.exit_code
         report(f"a bug: {type(error).__name__}: {error}", "run it again with -v and report that")
         if settings.verbose:
             traceback.print_exc()
+    output.drop_rest()
     sys.exit(code)
 
 
 @click.group(
     epilog=example("sidecar init && sidecar auth && sidecar run"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,  # as an error it would be one of some 40 lines
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @global_options

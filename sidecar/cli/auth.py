@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run, say, stdin_descriptor
+from sidecar.cli.base import (
+    Global,
+    browser_opener,
+    example,
+    global_options,
+    run,
+    say,
+    stdin_descriptor,
+    warn,
+)
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,25 +42,40 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
     if begin and verifier is not None:
         raise UsageError("--begin and --verifier are two commands", "first the one, then the other")
     config = settings.load()
-    if begin:
-        step: Step = dance.begin
-    elif verifier is not None:
-        text = sys.stdin.readline() if verifier == "-" else verifier
-
-        async def finish(authorizer: Authorizer, files: Files) -> str:
-            return dance.signed_in_line(await dance.finish_with(authorizer, files, text))
-
-        step = finish
-    else:
-
-        async def whole(authorizer: Authorizer, files: Files) -> str:
-            return dance.signed_in_line(await _dance(authorizer, files, not no_browser))
-
-        step = whole
+    warn(config.warnings())
     try:
-        click.echo(run(_with_authorizer(config, step)))
+        if begin:
+            step: Step = dance.begin
+        elif verifier is not None:
+            step = _finish(_first_line() if verifier == "-" else verifier)
+        else:
+            step = _whole(browser=not no_browser)
+        line = run(_with_authorizer(config, step))
     except KeyboardInterrupt:
         raise dance.interrupted() from None
+    click.echo(line)
+
+
+def _first_line() -> str:
+    return sys.stdin.buffer.readline().decode("utf-8", "replace") if sys.stdin else ""
+
+
+def _finish(text: str) -> Step:
+    from sidecar import dance
+
+    async def step(authorizer: Authorizer, files: Files) -> str:
+        return dance.signed_in_line(await dance.finish_with(authorizer, files, text))
+
+    return step
+
+
+def _whole(*, browser: bool) -> Step:
+    from sidecar import dance
+
+    async def step(authorizer: Authorizer, files: Files) -> str:
+        return dance.signed_in_line(await _dance(authorizer, files, browser))
+
+    return step
 
 
 async def _with_authorizer(config: Config, step: Step) -> str:
@@ -76,11 +100,9 @@ async def _with_authorizer(config: Config, step: Step) -> str:
 
 
 async def _dance(authorizer: Authorizer, files: Files, browser: bool) -> TokenCredentials:
-    import webbrowser
-
     from sidecar import dance
     from sidecar.prompt import TypedLines
 
-    opener = webbrowser.open if browser else None
+    opener = browser_opener() if browser else None
     with TypedLines(stdin_descriptor()) as typed:
         return await dance.dance(authorizer, files, dance.User(say, typed, opener))

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sidecar.cli import output
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
     from sidecar.config import Config
 
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_NAMED_COMMAND = re.compile(
+    r"(?<![\w/.-])sidecar (?=(?:init|public-key|auth|run|request|check)(?![\w-]))"
+)
 
 
 @dataclass
@@ -36,6 +44,13 @@ class Global:
 
         named = {name.replace("__", "."): value for name, value in overrides.items()}
         return config.load(self.config_path, os.environ, named)
+
+    def with_config(self, text: str) -> str:
+        """The text, with --config in every command that it names if it was given here."""
+        if self.config_path is None:
+            return text
+        command = f"sidecar --config {shlex.quote(str(self.config_path))} "
+        return _NAMED_COMMAND.sub(lambda _: command, text)
 
 
 def global_options(command: Command) -> Command:
@@ -78,6 +93,12 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def warn(warnings: Iterable[str]) -> None:
+    """Tell of what is allowed but unwise."""
+    for warning in warnings:
+        say(f"sidecar: warning: {warning}")
+
+
 def report(message: str, hint: str) -> None:
     """Tell of an error in its two lines, and the journal how bad it is."""
     from sidecar import logs
@@ -88,11 +109,21 @@ def report(message: str, hint: str) -> None:
         say(f"{priority}sidecar: hint: {hint}")
 
 
-def ask(flag: str, question: str, default: str | None = None) -> str:
-    """Ask on a terminal; elsewhere the flag has to be there."""
-    if not sys.stdin.isatty():
+def ask(
+    flag: str, question: str, read: Callable[[str], Answer], default: str | None = None
+) -> Answer:
+    """Ask on a terminal, until `read` takes the answer; elsewhere the flag has to be there."""
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"{flag} is missing", "give it: there is no terminal to ask on")
-    return str(click.prompt(question, default=default, err=True))
+
+    def answer(text: str) -> Answer:
+        try:
+            return read(text.strip())
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None  # click then asks again
+
+    answered: Answer = click.prompt(question, default=default, value_proc=answer, err=True)
+    return answered
 
 
 def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
@@ -107,6 +138,14 @@ def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
             factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
+
+
+def browser_opener() -> Callable[[str], bool]:
+    """What opens a URL in the user's browser, whose own words are no results of ours."""
+    import webbrowser
+
+    output.keep_from_programs()
+    return webbrowser.open
 
 
 def stdin_descriptor() -> int | None:

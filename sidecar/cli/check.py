@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from sidecar.cli.base import Global, example, global_options, run
 from sidecar.errors import SidecarError
-
-if TYPE_CHECKING:
-    from sidecar.check.step import Step
 
 if TYPE_CHECKING:
     from sidecar.check.step import Step
@@ -31,7 +29,14 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
     from sidecar.check import step
 
     settings = context.ensure_object(Global)
-    tell = _tell if not as_json else _tell_nobody
+
+    def named(one: Step) -> Step:
+        return replace(one, hint=settings.with_config(one.hint))
+
+    def tell(one: Step) -> None:
+        if not as_json:
+            _tell(named(one))
+
     if ready:
         steps = [_ready(settings)]
         tell(steps[0])
@@ -39,8 +44,8 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
         from sidecar.check.diagnosis import Check
 
         steps = run(Check(settings.load).run(tell))
-    if as_json:
-        click.echo(json.dumps(step.as_json(steps), indent=2))
+    if as_json:  # in one piece
+        click.echo(json.dumps(step.as_json([named(one) for one in steps]), indent=2))
     context.exit(step.exit_code(steps))
 
 
@@ -61,10 +66,6 @@ def _tell(step: Step) -> None:
     click.echo(f"{_marks(encoding)[step.status]} {_shown(step.message, encoding)}")
     if step.hint:
         click.echo(f"    {_shown(step.hint, encoding)}")
-
-
-def _tell_nobody(step: Step) -> None:
-    """JSON is printed in one piece."""
 
 
 def _marks(encoding: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecar.cli.base import Global, example, global_options, run, say
-from sidecar.errors import JiraError, UsageError
+from sidecar.errors import JiraError, NotJira, UsageError
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -45,8 +45,11 @@ def request(
             raise JiraError(f"Jira answered {status}")
         message = f"Jira answered {status} ({trouble.name}): {trouble.sentence}"
         raise JiraError(message, trouble.hint)
+    if trouble is not None and trouble.name == "not_jira":
+        raise NotJira(trouble.sentence, trouble.hint)
     if trouble is not None:
-        say(f"sidecar: warning: {trouble.sentence}\nsidecar: hint: {trouble.hint}")
+        hint = settings.with_config(trouble.hint)
+        say(f"sidecar: warning: {trouble.sentence}\nsidecar: hint: {hint}")
 
 
 async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Trouble | None]:

@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, say, stdin_descriptor
+from sidecar.cli.base import Global, browser_opener, example, global_options, say, stdin_descriptor
 from sidecar.cli.base import run as run_coroutine
 
 if TYPE_CHECKING:
@@ -43,16 +44,23 @@ def demo(settings: Global, port: int, manual: bool) -> None:
     from sidecar import logs
 
     logs.set_up("text", "info", os.environ, verbose=settings.verbose)
-    run_coroutine(_demo(port, manual))
+    run_coroutine(_until_signal(_demo(port, manual)))
+
+
+async def _until_signal(work: Coroutine[None, None, None]) -> None:
+    """Do work until it ends or a signal ends it, wherever it is; it cleans up then."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _demo(port: int, manual: bool) -> None:
     from sidecar.demo import demo as running_demo
 
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     with ExitStack() as stack:
         user = _user_at_terminal(stack) if manual else None
         async with running_demo(port, {}, say, user=user) as demo:
@@ -65,14 +73,12 @@ async def _demo(port: int, manual: bool) -> None:
             click.echo(f"    curl {demo.urls[0]}/rest/api/2/issue/JJ-2")
             sys.stdout.flush()
             say("\nCtrl-C ends the demo and leaves nothing behind.")
-            await stopped.wait()
+            await asyncio.Event().wait()
 
 
 def _user_at_terminal(stack: ExitStack) -> User:
-    import webbrowser
-
     from sidecar.dance import User
     from sidecar.prompt import TypedLines
 
     typed = stack.enter_context(TypedLines(stdin_descriptor()))
-    return User(say, typed, webbrowser.open)
+    return User(say, typed, browser_opener())

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, ask, example, global_options, say
+from sidecar.cli.base import Global, ask, example, global_options, say, warn
+from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.provision import FormStep
+    from sidecar.provision import FormStep, Provisioned
+    from sidecar.sample_client import SampleClient
 
 
 @click.command(epilog=example("sidecar init --base-url https://jira.example.com --consumer-key CI"))
 @click.option("--base-url", metavar="URL", help="Jira's URL, with its context path.")
 @click.option("--consumer-key", metavar="KEY", help="The application link's consumer key.")
-@click.option("--bits", type=int, default=2048, show_default=True, help="Size of the RSA key.")
+@click.option("--bits", type=int, help="Size of the RSA key; 2048 if it is not given.")
 @click.option(
     "--from",
     "sample",
@@ -25,40 +27,78 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Import the config.properties of Atlassian's sample client.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option("--force", is_flag=True, help="Overwrite what is there; it is kept as NAME.bak.")
 @global_options
 @click.pass_obj
 def init(
     settings: Global,
     base_url: str | None,
     consumer_key: str | None,
-    bits: int,
+    bits: int | None,
     sample: Path | None,
     force: bool,
 ) -> None:
-    """Write a configuration and a key, and say what to enter in Jira."""
+    """Write a configuration and a key, and say what to enter in Jira.
+
+    Where only the key of a configuration is missing, just that is made.
+    """
     from sidecar import places, provision, sample_client
 
-    known = sample_client.read_sample_client(sample) if sample else sample_client.SampleClient()
-    url = base_url or known.base_url or ask("--base-url", "Jira's URL")
-    key = consumer_key or known.consumer_key or ask("--consumer-key", "Consumer key", "OauthKey")
-    made = provision.provision(
-        settings.config_path or places.user_config(os.environ),
+    path = settings.config_path or places.user_config(os.environ)
+    keyless = None if sample or force else provision.without_key(path, os.environ)
+    if keyless:
+        made = provision.provision_key(
+            keyless, path, base_url, consumer_key, bits=2048 if bits is None else bits
+        )
+        say(f"{path} is there and stays as it is: only its key was missing")
+    else:
+        known = sample_client.SampleClient()
+        if sample:
+            known = sample_client.read_sample_client(sample)
+        if known.private_key and bits is not None:
+            raise UsageError(f"--bits: {sample} has a key already", "leave --bits out")
+        made = _provision(path, base_url, consumer_key, bits, known, force=force)
+    _tell(made, settings, is_new=keyless is None)
+
+
+def _provision(
+    path: Path,
+    base_url: str | None,
+    consumer_key: str | None,
+    bits: int | None,
+    known: SampleClient,
+    *,
+    force: bool,
+) -> Provisioned:
+    """Write everything, having asked for what is not known."""
+    from sidecar import options, provision
+
+    has_token = known.access_token is not None
+    provision.refuse_existing(path, os.environ, has_token=has_token, force=force)
+    url = base_url or known.base_url or ask("--base-url", "Jira's URL", options.base_url)
+    key = consumer_key or known.consumer_key
+    return provision.provision(
+        path,
         url,
-        key,
+        key or ask("--consumer-key", "Consumer key", options.consumer_key, "OauthKey"),
         os.environ,
-        bits=bits,
+        bits=2048 if bits is None else bits,
         private_key=known.private_key,
         access_token=known.access_token,
         force=force,
     )
-    for warning in made.warnings:
-        say(f"sidecar: warning: {warning}")
-    say(f"wrote {made.config_path}\nwrote {made.key_path}")
-    if made.token_path:
-        say(f"wrote {made.token_path}")
+
+
+def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
+    """Say what was done, and what is to be done."""
+    warn(map(settings.with_config, made.warnings))
+    for path, kept in made.kept.items():
+        say(f"kept the former {path} as {kept}")
+    for written in (made.config_path if is_new else None, made.key_path, made.token_path):
+        if written is not None:
+            say(f"wrote {written}")
     click.echo(_form_text(made.form))
-    say("\nThen run: sidecar auth")
+    say(settings.with_config(f"\nThen run: sidecar {'check' if made.token_path else 'auth'}"))
 
 
 @click.command("public-key", epilog=example("sidecar public-key --format base64"))
