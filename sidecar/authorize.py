@@ -28,7 +28,6 @@ from sidecar.refusals import (
     printable,
     refused,
 )
-from sidecar.settings import Jira
 from sidecar.signature import decode_form, decode_query, percent_encode
 from sidecar.target import BaseURL, signing_uri
 from sidecar.upstream import Answer, Upstream, UpstreamRequest
@@ -50,17 +49,12 @@ class Authorizer:
 
     def __init__(
         self,
-        jira: Jira,
         identity: Identity,
         upstream: Upstream,
         *,
         clock: Callable[[], float] = time.time,
-        fingerprint: str = "",
     ) -> None:
-        """`fingerprint` is the public key's, shown where it does not fit the application link."""
-        self._base = jira.base_url
-        self._consumer_key = jira.consumer_key
-        self._fingerprint = fingerprint
+        self._base = identity.base_url
         self._identity = identity
         self._upstream = upstream
         self._clock = clock
@@ -225,8 +219,9 @@ class Authorizer:
         return remedy is Remedy.AGAIN
 
     def _refused(self, step: Step, problem: Problem, base_string: str) -> SidecarError:
+        identity = self._identity
         consumer = Consumer(
-            self._base, self._identity.signing_url, self._consumer_key, self._fingerprint
+            self._base, identity.signing_url, identity.consumer_key, identity.fingerprint
         )
         return refused(step, problem, consumer, base_string)
 

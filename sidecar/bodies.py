@@ -63,6 +63,12 @@ class RequestBody:
                 raise _too_large(limit)
         return b"".join(pieces)
 
+    async def skip(self, limit: int) -> None:
+        """Read to the end and keep nothing; RequestRefused (413) beyond `limit` bytes."""
+        async for _ in self:
+            if self.size > limit:
+                raise _too_large(limit)
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._replayed = 0
         return self

@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from sidecar import options, places
+from sidecar.access import Access
 from sidecar.errors import ConfigError, UsageError
 from sidecar.options import Address, TCPAddress, UnixAddress
 from sidecar.settings import OPTIONS, TABLES, Config
@@ -219,6 +220,18 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         yield "listen.tls_key", "there is no listen.tls_certificate", "set both, or neither"
     if jira.client_key and not jira.client_certificate:
         yield "jira.client_key", "there is no jira.client_certificate", "set both, or neither"
+    yield from _senseless_access(config)
+
+
+def _senseless_access(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Find entries of `access` that no request can be judged by; Jira's context path counts."""
+    for key in ("hosts", "origins", "allow", "deny"):
+        name = f"access.{key}"
+        entries: dict[str, Any] = {key: getattr(config.access, key)}
+        try:
+            Access(base_url=config.jira.base_url, **entries)
+        except ConfigError as error:
+            yield name, error.message.removeprefix(f"{name}: "), error.hint
 
 
 # --- messages ---

@@ -68,3 +68,8 @@ class TokenCredentials:
     display_name: str | None = None
     server_url: str | None = None
     """What Jira calls itself: serverInfo.baseUrl."""
+
+    def is_renewable(self, at: float) -> bool:
+        """Whether it can be renewed at that Unix time, as far as we know."""
+        session_end = self.session_expires_at
+        return self.session_handle is not None and (session_end is None or session_end > at)

@@ -97,7 +97,7 @@ async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredential
     """Do what `sidecar auth` does while the sidecar runs, which then takes the token up."""
     identity = Identity(settings)
     upstream = Upstream(settings)
-    authorizer = Authorizer(settings.jira, identity, upstream, fingerprint=identity.fingerprint)
+    authorizer = Authorizer(identity, upstream)
     files = dance.Files(
         identity.token_file,
         RequestTokenFile(settings.token.path, settings.jira.base_url, settings.jira.consumer_key),

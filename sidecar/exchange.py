@@ -257,7 +257,9 @@ class UpstreamResponse:
     def _failed(self, error: Exception) -> UpstreamError:
         if error is self._upload_error and not isinstance(error, UpstreamError):
             return ConnectionLost("The request's body failed, and its answer with it.")
-        return exchange_failed(error, self._terms.where, self._terms.idle_seconds)
+        return exchange_failed(
+            error, self._terms.where, self._terms.idle_seconds, has_begun=bool(self.status)
+        )
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

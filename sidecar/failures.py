@@ -35,6 +35,17 @@ FOREIGN = (
 )
 """What a request to Jira may raise that isn't ours; anything else is a bug and stays one."""
 
+NO_TLS = ("wrong version number", "http request", "unexpected mess")
+"""How OpenSSL says that what answers a handshake is no TLS."""
+
+_EARLY_END_HINT = (
+    "Jira may be restarting, or a firewall is in between; or jira.base_url says http where that"
+    " port speaks https, or Jira asks for a client certificate (jira.client_certificate)"
+)
+_LATE_END_HINT = (
+    "Jira may be restarting, or a firewall or proxy in between has given up: if it happens again,"
+    " Jira's log says more"
+)
 _TLS_HINT = (
     "does that port speak TLS 1.2 or newer, and does Jira ask for a client certificate"
     " (jira.client_certificate)? `sidecar check` looks closer"
@@ -58,7 +69,9 @@ def connecting_failed(error: Exception, where: str, seconds: float) -> UpstreamE
                 _trust_hint(error),
             )
         case aiohttp.ServerFingerprintMismatch():
-            return CertificateError(f"The TLS certificate of {where} is another than expected.")
+            return CertificateError(
+                f"The TLS certificate of {where} is another than expected.", _trust_hint(error)
+            )
         case aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError() | ssl.SSLError():
             return _tls_failed(error, where)
         case aiohttp.ClientHttpProxyError():
@@ -87,8 +100,13 @@ def connecting_failed(error: Exception, where: str, seconds: float) -> UpstreamE
     return exchange_failed(error, where, seconds)
 
 
-def exchange_failed(error: Exception, where: str, idle: float) -> UpstreamError:
-    """Why a request on an open connection to `where` got no whole answer."""
+def exchange_failed(
+    error: Exception, where: str, idle: float, *, has_begun: bool = False
+) -> UpstreamError:
+    """Why a request on an open connection to `where` got no whole answer.
+
+    `has_begun` says whether the answer's head had come by then.
+    """
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return _tls_failed(cause, where)
@@ -104,16 +122,17 @@ def exchange_failed(error: Exception, where: str, idle: float) -> UpstreamError:
             )
         case aiohttp.ServerDisconnectedError():
             return ConnectionLost(
-                f"{where} closed the connection without an answer.",
-                "is it http or https in jira.base_url, and does Jira ask for a client certificate"
-                " (jira.client_certificate)?",
+                f"{where} closed the connection without an answer.", _EARLY_END_HINT
             )
         case http_exceptions.HttpProcessingError() | aiohttp.ClientResponseError():
             return ProtocolError(
                 f"What {where} answers is not valid HTTP.",
                 "is jira.base_url the address of Jira, with the right scheme and port?",
             )
-    return ConnectionLost(f"{where} closed the connection before its answer ended.")
+    return ConnectionLost(
+        f"{where} closed the connection before its answer ended.",
+        _LATE_END_HINT if has_begun else _EARLY_END_HINT,
+    )
 
 
 def proxy_refused(where: str, status: int) -> UpstreamError:
@@ -133,6 +152,11 @@ def head_too_large(where: str) -> UpstreamError:
 
 def _tls_failed(error: BaseException, where: str) -> UpstreamError:
     reason = _reason(error)
+    if any(sign in reason for sign in NO_TLS):
+        return TLSError(
+            f"{where} does not speak TLS at that port: {reason}.",
+            "if it is plain http, write jira.base_url with http://; else another port is meant",
+        )
     hint = _TLS_HINT
     if "certificate required" in reason:
         hint = "jira.client_certificate and jira.client_key name the certificate to show"

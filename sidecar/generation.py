@@ -13,7 +13,7 @@ from sidecar.errors import RequestRefused
 from sidecar.healing import Healer
 from sidecar.identity import Identity
 from sidecar.incoming import Request
-from sidecar.private_files import read_secret
+from sidecar.private_files import read_access_key
 from sidecar.proxy import Local, Proxy
 from sidecar.record import Record
 from sidecar.replies import Reply
@@ -43,9 +43,7 @@ class Generation:
         self.in_flight = 0
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
-        authorizer = Authorizer(
-            config.jira, identity, self._upstream, fingerprint=identity.fingerprint
-        )
+        authorizer = Authorizer(identity, self._upstream)
         self._healer = Healer(identity, authorizer, troubles)
         self._proxy = Proxy(
             config,
@@ -98,9 +96,8 @@ class Generation:
 
 def access_rules(config: Config) -> Access:
     """Compile the table `access`; raises ConfigError for a rule or a key that makes no sense."""
-    key = None
-    if config.access.key_file is not None:
-        key = read_secret(config.access.key_file, "access key").rstrip(b"\r\n")
+    key_file = config.access.key_file
+    key = None if key_file is None else read_access_key(key_file)
     return Access(
         base_url=config.jira.base_url,
         hosts=config.access.hosts,

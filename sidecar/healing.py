@@ -24,7 +24,7 @@ class Healer:
     def __init__(self, identity: Identity, authorizer: Authorizer, troubles: Troubles) -> None:
         self._identity = identity
         self._troubles = troubles
-        self.renewal = Renewal(identity, authorizer)
+        self.renewal = Renewal(identity, authorizer, troubles)
 
     async def heal(self, problem: Problem, signed: Signed, fields: list[Field]) -> BaseURL | None:
         """Learn from a problem; `fields` are those of Jira's answer.

@@ -33,7 +33,7 @@ NEVER = float("-inf")
 LOOK_SECONDS = 0.001
 """Requests that come within so much of each other share a look at the files."""
 WARNING_SECONDS = 30 * 24 * 3600.0
-"""A token's end that nobody can put off is warned of in its last 30 days."""
+"""A token's end is warned of in its last 30 days."""
 
 
 class Signed(NamedTuple):
@@ -108,6 +108,11 @@ class Identity:
     def base_url(self) -> BaseURL:
         """The URL that we reach Jira by."""
         return self._jira.base_url
+
+    @property
+    def consumer_key(self) -> str:
+        """Who we are to the application link."""
+        return self._jira.consumer_key
 
     @property
     def fingerprint(self) -> str:
@@ -226,19 +231,17 @@ class Identity:
                 " have dropped the one that is stored: if it answers token_rejected, run"
                 " `sidecar auth`."
             )
-        if warning := self.expiry_warning():
-            found.append(warning)
         return found
 
     def expiry_warning(self) -> str | None:
-        """What to say of a token that ends within 30 days and cannot be renewed."""
+        """What to say of a token that ends within 30 days."""
         token, lifetime = self._token, self.lifetime()
         if token is None or lifetime is None or lifetime[0] > WARNING_SECONDS:
             return None
-        if token.session_handle is not None:
-            return None
         assert token.expires_at is not None
         end = datetime.fromtimestamp(token.expires_at)
+        if token.is_renewable(token.expires_at):
+            return f"The access token ends on {end:%Y-%m-%d at %H:%M}; it is renewed before that."
         verb, when = ("ends", "before that") if lifetime[0] > 0 else ("ended", "now")
         return (
             f"The access token {verb} on {end:%Y-%m-%d at %H:%M}, and Jira gave nothing to renew"

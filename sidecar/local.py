@@ -13,8 +13,8 @@ from sidecar.errors import RequestRefused, SidecarError
 from sidecar.identity import Identity
 from sidecar.incoming import Request
 from sidecar.metrics import CONTENT_TYPE, Metrics
-from sidecar.record import RESERVED, Record, request_id, shown_path
-from sidecar.replies import Reply, error_reply, json_reply
+from sidecar.record import RESERVED, Record
+from sidecar.replies import Reply, bug, error_reply, json_reply
 from sidecar.troubles import Troubles
 
 
@@ -104,19 +104,19 @@ class AdminPages:
     async def handle(self, request: Request) -> Reply:
         """Answer one request; called by the connection for each."""
         message = request.message
-        record = Record(
-            message.method,
-            shown_path(message.path),
-            request_id(message.raw_headers),
-            perf_counter(),
-        )
+        record = Record.of(message.method, message.path, message.raw_headers)
         try:
             check_admin(message.raw_headers)
             reply = self._pages.answer(message.method, message.path.partition("?")[0])
-        except RequestRefused as error:
-            record.error = error.proxy_error
-            reply = error_reply(error, head_only=message.method == "HEAD")
+        except RequestRefused as refused:
+            reply = self._error(refused, record)
+        except Exception:  # noqa: BLE001 — told to the log and to the client
+            reply = self._error(bug(f"answering {message.method} for admin"), record)
         record.note(reply)
         record.total = perf_counter() - record.started
         self._finished(record)
         return reply
+
+    def _error(self, error: SidecarError, record: Record) -> Reply:
+        record.error = error.proxy_error
+        return error_reply(error, head_only=record.method == "HEAD")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from sidecar.errors import RequestRefused
 from sidecar.record import Record
 
 requests = logging.getLogger("sidecar.request")
@@ -52,7 +53,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line; a request's facts are fields of it."""
+    """One JSON object a line; facts of a request, or of what was refused, are fields of it."""
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {} if self._journal else {"time": _iso(record.created)}
         entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
-        if isinstance(record.msg, RequestLine):
+        if isinstance(record.msg, RequestLine | RefusedLine):
             entry |= record.msg.facts()
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
@@ -80,7 +81,7 @@ class RequestLine:
         text = (
             f"{record.method} {record.path} {record.status or '-'}"
             f" in={record.received} out={record.sent} total={record.total * 1000:.1f}ms"
-            f" upstream={record.first_byte * 1000:.1f}ms signing={record.signing * 1000:.2f}ms"
+            f" upstream={_waited(record)} signing={record.signing * 1000:.2f}ms"
             f" retries={record.retries} id={record.request_id}"
         )
         for name, value in self._remarks():
@@ -88,7 +89,11 @@ class RequestLine:
         return text
 
     def facts(self) -> dict[str, Any]:
-        """The same, field by field; there is no status where the client left before one."""
+        """The same, field by field.
+
+        There is no status where the client left before one, and no upstream_ms without an answer
+        of Jira's.
+        """
         record = self._record
         return {
             "method": record.method,
@@ -98,7 +103,7 @@ class RequestLine:
             "received_bytes": record.received,
             "sent_bytes": record.sent,
             "total_ms": round(record.total * 1000, 1),
-            "upstream_ms": round(record.first_byte * 1000, 1),
+            "upstream_ms": round(record.first_byte * 1000, 1) if record.first_byte else None,
             "signing_ms": round(record.signing * 1000, 2),
             "retries": record.retries,
             "request_id": record.request_id,
@@ -114,6 +119,32 @@ class RequestLine:
             ("closed_early", record.closed_early),
         )
         return [remark for remark in remarks if remark[1]]
+
+
+class RefusedLine:
+    """What is said of what never became a request: the parser, or a deadline, refused it."""
+
+    def __init__(self, error: RequestRefused, request_id: str) -> None:
+        self._error = error
+        self._request_id = request_id
+
+    def __str__(self) -> str:
+        error = self._error
+        return f"refused with {error.status}: {error.message} id={self._request_id}"
+
+    def facts(self) -> dict[str, Any]:
+        """The same, field by field; there is no method and no path that could be trusted."""
+        return {
+            "status": self._error.status,
+            "answered_by": "sidecar",
+            "request_id": self._request_id,
+            "error": self._error.proxy_error,
+        }
+
+
+def _waited(record: Record) -> str:
+    """How long Jira took to answer; `-` where no answer came: `total` says how long that took."""
+    return f"{record.first_byte * 1000:.1f}ms" if record.first_byte else "-"
 
 
 def set_up(

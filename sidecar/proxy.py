@@ -26,10 +26,11 @@ from sidecar.fields import Field, Fields, first, request_fields, values
 from sidecar.healing import SEND_AGAIN, Healer
 from sidecar.identity import Identity
 from sidecar.incoming import Request
+from sidecar.logs import RefusedLine
 from sidecar.problems import problem_field
-from sidecar.record import RESERVED, Record, new_id, request_id, shown_path
+from sidecar.record import RESERVED, Record, new_id
 from sidecar.relay import Relay
-from sidecar.replies import Reply, error_reply, json_reply
+from sidecar.replies import Reply, bug, error_reply, json_reply
 from sidecar.rewriting import JiraLinks
 from sidecar.rules import METHODS
 from sidecar.sending import Exchanged, Sender, first_bytes
@@ -85,12 +86,7 @@ class Proxy:
     async def handle(self, request: Request) -> Reply:
         """Answer one request; called by the connection for each."""
         message = request.message
-        record = Record(
-            message.method,
-            shown_path(message.path),
-            request_id(message.raw_headers),
-            perf_counter(),
-        )
+        record = Record.of(message.method, message.path, message.raw_headers)
         caller: Caller | None = None
         try:
             try:
@@ -111,11 +107,10 @@ class Proxy:
                     raise
                 record.error = refused.proxy_error
                 reply = self._error(refused, message.method, caller)
-            except Exception:
-                log.exception("a bug while answering %s", message.method)
-                bug = SidecarError("The sidecar met a bug; its log says more.")
-                record.error = bug.proxy_error
-                reply = self._error(bug, message.method, caller)
+            except Exception:  # noqa: BLE001 — told to the log and to the client
+                fault = bug(f"answering {message.method}")
+                record.error = fault.proxy_error
+                reply = self._error(fault, message.method, caller)
             if record.answered_by == "sidecar":
                 record.note(reply)
             return reply
@@ -130,7 +125,7 @@ class Proxy:
     def refuse(self, error: RequestRefused) -> Reply:
         """Answer what never became a request."""
         own_id = new_id()
-        log.info("refused with %d: %s id=%s", error.status, error.message, own_id)
+        log.info(RefusedLine(error, own_id))
         reply = error_reply(error, head_only=False)
         reply.fields.append((b"X-Request-Id", own_id.encode()))
         return reply
@@ -184,7 +179,7 @@ class Proxy:
     async def _session(self, request: Request, method: str, record: Record) -> Reply:
         """Answer a login here: made-up credentials would trigger Jira's CAPTCHA."""
         body = self._body(request)
-        await body.read_all(self._form_bytes)
+        await body.skip(self._form_bytes)
         record.received = body.size
         if method == "DELETE":
             return Reply(204)

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Record:
     """The Proxy-Status error of an answer of our own."""
     closed_early: str = ""
     """Who ended the exchange before it was complete: "client", "jira", "sidecar", or nobody."""
+
+    @classmethod
+    def of(cls, method: str, target: str, fields: Iterable[tuple[bytes, bytes]]) -> Record:
+        """The record of a request that begins now."""
+        return cls(method, shown_path(target), request_id(fields), perf_counter())
 
     def note(self, reply: Reply) -> None:
         """Note an answer of our own, and give it the request's id."""

@@ -67,12 +67,10 @@ class Relay:
         if first(raw, b"x-request-id") is None:
             fields.append((b"X-Request-Id", self._record.request_id.encode()))
         head = serialize(_status_line(response), fields + extra)
-        self._record.status = response.status
-        self._record.answered_by = "jira"
         if has_body:
             await self._stream(head)
         else:
-            self._connection.send(head)
+            self._send(head)
         return Relayed(response.status, keep_alive=keep_alive)
 
     def _adapted_fields(self) -> Fields:
@@ -94,14 +92,15 @@ class Relay:
     async def _stream(self, head: bytes) -> None:
         """Send the head with what is there of the body, then the rest as it comes."""
         response, connection = self._response, self._connection
-        out, piece = head, response.read_nowait()
+        out = head
         try:
+            piece = response.read_nowait()
             while True:
                 last = response.at_end()
                 for pending in self._rewritten(piece, last):
                     out += self._framed(pending)
                     if len(out) >= _SEND_BYTES:
-                        connection.send(out)
+                        self._send(out)
                         out = b""
                         await connection.drain(self._idle)
                         if self._rewriter is not None:  # one piece may inflate to a thousand
@@ -109,13 +108,15 @@ class Relay:
                 if last and self._chunked:
                     out += b"0\r\n\r\n"
                 if out:
-                    connection.send(out)
+                    self._send(out)
                     out = b""
                     await connection.drain(self._idle)
                 if last:
                     return
                 piece = await response.read()
         except UpstreamError as error:
+            if not self._request.is_answered:
+                raise
             self._record.closed_early = "jira"
             self._connection.reset()
             raise ConnectionResetError("Jira's answer was cut short") from error
@@ -123,6 +124,12 @@ class Relay:
             self._record.closed_early = "client"
             self._connection.reset()
             raise ConnectionResetError("the client stopped reading") from None
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes; from the first on, the answer is Jira's."""
+        self._connection.send(data)
+        self._record.status = self._response.status
+        self._record.answered_by = "jira"
 
     def _rewritten(self, piece: bytes, last: bool) -> Iterable[bytes]:
         """What to send of a piece, never anything empty: in a chunk that would mean the end."""

@@ -24,7 +24,7 @@ from sidecar.errors import (
     TLSError,
 )
 from sidecar.identity import Identity
-from sidecar.troubles import Quiet
+from sidecar.troubles import Quiet, Troubles
 
 log = logging.getLogger("sidecar.oauth")
 
@@ -62,11 +62,13 @@ class Renewal:
         self,
         identity: Identity,
         authorizer: Authorizer,
+        troubles: Troubles,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._identity = identity
         self._authorizer = authorizer
+        self._troubles = troubles
         self._clock = clock
         self._file = identity.token_file
         self._mark = identity.renewal_mark
@@ -116,15 +118,15 @@ class Renewal:
             await asyncio.wait([self._saving])
 
     def early(self) -> None:
-        """Renew in the background if the token's end is near; warn of an end that stays."""
+        """Renew in the background if the token's end is near; warn of the end before that."""
         lifetime = self._identity.lifetime()
         token = self._identity.known_token()
         if lifetime is None or token is None:
             return
+        self._warn()
         left, whole = lifetime
-        if token.session_handle is None:
-            self._warn()
-        elif left <= min(NEAR_SECONDS, whole * NEAR_PART) and not self._is_paused():
+        is_near = left <= min(NEAR_SECONDS, whole * NEAR_PART)
+        if is_near and token.session_handle is not None and not self._is_paused():
             self._start(token)
 
     def proved(self) -> None:
@@ -196,6 +198,7 @@ class Renewal:
         self, renewed: TokenCredentials, used: TokenCredentials, error: SidecarError
     ) -> None:
         self._identity.use(renewed, instead_of=used)
+        self._troubles.not_renewed(error)
         log.error(
             "the access token was renewed and cannot be stored: %s.  It is lost if the sidecar"
             " ends before that; storing it is tried again and again (%s)",
@@ -221,6 +224,7 @@ class Renewal:
                     return True
                 self._file.save(unsaved)
         except SidecarError as error:
+            self._troubles.not_renewed(error)
             if (again := self._quiet.due("saving")) is not None:
                 log.error(
                     "the renewed access token is still not stored: %s%s", error.message, again
@@ -236,6 +240,7 @@ class Renewal:
             self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._paused_until = self._clock() + self._pause
         self.error = error
+        self._troubles.not_renewed(error)
         if (again := self._quiet.due("renewal")) is not None:
             hint = f" ({error.hint})" if error.hint else ""
             log.error("the access token cannot be renewed: %s%s%s", error.message, hint, again)

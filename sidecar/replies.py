@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from sidecar.fields import Fields, serialize
 
 if TYPE_CHECKING:
     from sidecar.incoming import Request
+
+log = logging.getLogger("sidecar.proxy")
 
 RETRY_AFTER_SECONDS = 1
 
@@ -84,6 +87,12 @@ def json_reply(status: int, content: Any, fields: Fields | None = None, **how: b
         json.dumps(content, ensure_ascii=False).encode() + b"\n",
         **how,
     )
+
+
+def bug(doing: str) -> SidecarError:
+    """Log the exception that is being handled; return what may be said of it to a client."""
+    log.exception("a bug while %s", doing)
+    return SidecarError("The sidecar met a bug; its log says more.")
 
 
 def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: bool) -> Reply:

@@ -97,6 +97,7 @@ class _Service:
             announce(f"listening on {url}")
         for warning in (*self._server.warnings(), *few_descriptors(self._config)):
             log.warning("%s", warning)
+        self._server.look_after_token()
         self._notifier.ready(self._status())
         self._watchdog.start()
 

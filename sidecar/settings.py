@@ -137,7 +137,7 @@ class Listen:
 class Access:
     """Who may do what.
 
-    Hosts, origins and rules are as written: access.py reads them.
+    Hosts, origins and rules are as written, and such as access.py can read.
     """
 
     hosts: tuple[str, ...] = option(

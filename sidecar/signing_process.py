@@ -19,8 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sidecar import signing_child
 from sidecar.signer import Signer
 
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds; a process that makes nothing for so long, though it was asked, is given up."""
+STARTING_SECONDS = 10.0
+"""How long it has for its first signature."""
+LOOK_SECONDS = 0.5
+"""How often it is looked after."""
 IDLE_SECONDS = 60.0
 """It ends when it has had nothing to do for so long."""
 
@@ -54,7 +58,7 @@ class SigningProcess(asyncio.SubprocessProtocol):
         self._received = b""
         self._waiting: deque[asyncio.Future[bytes]] = deque()
         self._moved_at = self._loop.time()  # when it last was given something to do, or did it
-        self._timer = self._loop.call_later(PATIENCE, self._look)
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         self._starting = self._loop.create_task(self._start())
 
     def sign(self, base_string: bytes) -> asyncio.Future[bytes]:
@@ -152,12 +156,13 @@ class SigningProcess(asyncio.SubprocessProtocol):
 
     def _look(self) -> None:
         rested = self._loop.time() - self._moved_at
-        if rested >= PATIENCE and (self._waiting or self._is_closing):
+        patience = PATIENCE if self.is_ready or self._is_closing else STARTING_SECONDS
+        if rested >= patience and (self._waiting or self._is_closing):
             self._give_up("it did not answer")
             return
         if rested >= IDLE_SECONDS:
             self.close()
-        self._timer = self._loop.call_later(PATIENCE, self._look)
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _fail_waiting(self) -> None:
         self.is_ready = False

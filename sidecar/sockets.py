@@ -155,13 +155,11 @@ def _unix_path(sock: socket.socket) -> str:
 
 
 def _open(name: str, addresses: Sequence[Address], unix_mode: int) -> list[Listening]:
+    """Open the addresses that the key `name` of the configuration has."""
     opened: list[Listening] = []
     try:
         for address in addresses:
-            if isinstance(address, UnixAddress):
-                opened.append(Listening(_unix_socket(address, unix_mode), str(address.path)))
-            elif (tcp := _tcp_socket(address)) is not None:
-                opened.append(Listening(tcp))
+            opened += _listening(name, address, unix_mode)
     except BaseException:
         for listening in opened:
             listening.remove()
@@ -170,6 +168,17 @@ def _open(name: str, addresses: Sequence[Address], unix_mode: int) -> list[Liste
     if not opened:
         raise ConfigError(f"{name}: there is no IPv6 on this machine", "127.0.0.1 is always there")
     return opened
+
+
+def _listening(name: str, address: Address, unix_mode: int) -> list[Listening]:
+    """The socket for one address; none where that is IPv6 and there is none."""
+    try:
+        if isinstance(address, UnixAddress):
+            return [Listening(_unix_socket(address, unix_mode), str(address.path))]
+        tcp = _tcp_socket(address)
+    except OSError as error:
+        raise _refused(name, address, error) from None
+    return [] if tcp is None else [Listening(tcp)]
 
 
 def refuse_strangers(opened: Sequence[Listening], config: Config) -> None:
@@ -193,14 +202,10 @@ def _others_may_connect(path: str) -> bool:
 
 
 def _tcp_socket(address: TCPAddress) -> socket.socket | None:
-    try:
-        family, _, _, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise ConfigError(
-            f"listen.addresses: {address}: no such address: {error.strerror}"
-        ) from None
+    """A TCP socket; None where it is for IPv6 and there is none."""
+    family, _, _, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError:
@@ -218,22 +223,30 @@ def _tcp_socket(address: TCPAddress) -> socket.socket | None:
         sock.close()
         if error.errno == errno.EADDRNOTAVAIL and address.host == "::1":
             return None
-        raise _refused(str(address), error) from None
+        raise
     return sock
 
 
-def _refused(where: str, error: OSError) -> AddressInUse | ConfigError:
+def _refused(name: str, address: Address, error: OSError) -> AddressInUse | ConfigError:
+    """Why there is no listening at an address that the key `name` has."""
+    flag = OPTIONS[name].flag
+    key = f"{name} (or {flag})" if flag else name
+    if isinstance(error, socket.gaierror):
+        return ConfigError(
+            f"{name}: {address}: no such address: {error.strerror}",
+            f"{key} must name an address of this machine, such as 127.0.0.1",
+        )
     if error.errno == errno.EADDRINUSE:
         return AddressInUse(
-            f"{where} is in use already",
-            "is another sidecar running? --listen takes another address",
+            f"{address} is in use already",
+            f"is another sidecar running? {key} takes another address",
         )
-    hint = "see listen.addresses, or --listen"
+    hint = f"see {key}"
     if error.errno in (errno.EACCES, errno.EPERM):
         hint += (
             "; ports below 1024 are root's, and our systemd unit listens only by its socket unit"
         )
-    return ConfigError(f"cannot listen on {where}: {error.strerror}", hint)
+    return ConfigError(f"cannot listen on {address}: {error.strerror}", hint)
 
 
 def _unix_socket(address: UnixAddress, mode: int) -> socket.socket:
@@ -254,34 +267,27 @@ def _unix_socket(address: UnixAddress, mode: int) -> socket.socket:
         sock.listen(BACKLOG)
         sock.setblocking(False)
         temporary.rename(path)
-    except OSError as error:
+    except OSError:
         sock.close()
         with suppress(OSError):
             temporary.unlink()
-        raise _refused(str(address), error) from None
+        raise
     finally:
         os.umask(umask)
     return sock
 
 
 def _make_room(path: Path) -> None:
-    """Refuse to replace anything but a socket of ours that nobody listens on."""
+    """Refuse, by an OSError, to replace anything but a socket of ours that nobody listens on."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise _refused(f"unix:{path}", error) from None
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
-        raise ConfigError(
-            f"unix:{path}: there is something else, or somebody else's",
-            "name another path in listen.addresses",
-        )
+        raise FileExistsError(errno.EEXIST, "there is something else, or somebody else's")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return
-        except OSError as error:
-            raise _refused(f"unix:{path}", error) from None
-    raise AddressInUse(f"unix:{path} is in use already", "is another sidecar running?")
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sidecar.errors import ConfigError
-from sidecar.private_files import read_secret
+from sidecar.private_files import SECRET_LIMIT, read_secret
 
 _BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, Arch, BSD
@@ -21,6 +21,7 @@ _BUNDLES = (
 )
 """Where distributions keep their trust store, for a Python whose OpenSSL looks elsewhere."""
 
+_KEY_MARK = b"PRIVATE KEY-----"  # the end of every label that PEM has for one (RFC 7468)
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
@@ -37,9 +38,10 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
-        _load("jira.ca_file", ca_file, lambda: context.load_verify_locations(ca_file))
+        hint = "it must be a file of PEM certificates, each from BEGIN CERTIFICATE to END"
+        _load("jira.ca_file", ca_file, lambda: context.load_verify_locations(ca_file), hint)
     if certificate is not None:
-        _load_pair(context, "jira.client_certificate", certificate, key)
+        _load_pair(context, ("jira.client_certificate", "jira.client_key"), certificate, key)
     return context
 
 
@@ -48,8 +50,14 @@ def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    _load_pair(context, "listen.tls_certificate", certificate, key)
+    _load_pair(context, ("listen.tls_certificate", "listen.tls_key"), certificate, key)
     return context
+
+
+def holds_key(certificate: Path) -> bool:
+    """Whether a certificate's file holds a private key as well; OSError if it can't be read."""
+    with certificate.open("rb") as file:
+        return _KEY_MARK in file.read(SECRET_LIMIT)
 
 
 def environment_warnings(environ: Mapping[str, str]) -> Iterator[str]:
@@ -89,9 +97,11 @@ def _holds_certificates(folder: str | None) -> bool:
     return bool(folder) and any(map(_HASHED.fullmatch, os.listdir(folder)))
 
 
-def _load_pair(context: ssl.SSLContext, name: str, certificate: Path, key: Path | None) -> None:
-    private = key or certificate
-    read_secret(private, "TLS private key")  # by the rule for every key; OpenSSL opens it by name
+def _load_pair(
+    context: ssl.SSLContext, names: tuple[str, str], certificate: Path, key: Path | None
+) -> None:
+    """Load a certificate and its key, which the configuration has under two `names`."""
+    private = _find_key(names, certificate, key)
 
     def encrypted() -> NoReturn:
         # Without this OpenSSL would ask for a passphrase on the terminal.
@@ -100,21 +110,53 @@ def _load_pair(context: ssl.SSLContext, name: str, certificate: Path, key: Path 
             "store it without a passphrase, in a 0600 file",
         )
 
-    _load(name, certificate, lambda: context.load_cert_chain(certificate, key, password=encrypted))
+    _load(
+        names[0],
+        certificate,
+        lambda: context.load_cert_chain(certificate, key, password=encrypted),
+        "certificate and private key must be PEM, and belong together",
+    )
 
 
-def _load(name: str, path: Path, load: Callable[[], None]) -> None:
+def _find_key(names: tuple[str, str], certificate: Path, key: Path | None) -> Path:
+    """Return the file that holds the key, if it is one that may be used; else ConfigError."""
+    name, key_name = names
+    try:
+        has_key = holds_key(certificate)
+    except OSError as error:
+        raise _unreadable(name, certificate, error) from None
+    if key is None and not has_key:
+        raise ConfigError(
+            f"{certificate}: {name}: there is no private key in it",
+            f"set {key_name} to the file that holds the certificate's private key",
+        )
+    private = key or certificate
+    # By the rule for every key; OpenSSL opens it by name.
+    if _KEY_MARK not in read_secret(private, "TLS private key", _path_hint(key_name)):
+        raise ConfigError(
+            f"{private}: {key_name}: there is no PEM private key in it",
+            "a private key begins with -----BEGIN PRIVATE KEY-----, or the like",
+        )
+    return private
+
+
+def _load(name: str, path: Path, load: Callable[[], None], hint: str) -> None:
+    """Have OpenSSL load the file at `path`; `hint` says what it must be."""
     try:
         load()
     except ssl.SSLError as error:
         reason = {
             "NO_CERTIFICATE_OR_CRL_FOUND": "there is no PEM certificate in it",
             "KEY_VALUES_MISMATCH": "the private key does not belong to the certificate",
-        }.get(error.reason or "", "it is not what a PEM certificate and key look like")
-        raise ConfigError(
-            f"{path}: {name} cannot be used: {reason}", "both files are PEM"
-        ) from None
+        }.get(error.reason or "", "it is not valid PEM")
+        raise ConfigError(f"{path}: {name} cannot be used: {reason}", hint) from None
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or path}: {name} cannot be read: {error.strerror}"
-        ) from None
+        raise _unreadable(name, path, error) from None
+
+
+def _unreadable(name: str, path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: {name} cannot be read: {error.strerror}", _path_hint(name))
+
+
+def _path_hint(name: str) -> str:
+    return f"{name} must name a file that the user who runs the sidecar can read"

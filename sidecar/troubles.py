@@ -87,6 +87,10 @@ class Troubles:
             todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
             log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
 
+    def not_renewed(self, error: SidecarError) -> None:
+        """Note that the access token could not be renewed, or stored; Renewal logs it itself."""
+        self.last = Trouble("token_not_renewed", error.hint or error.message, self._clock())
+
     def healed(self, problem: Problem) -> None:
         """Note a problem that no client saw."""
         self.heals[problem.label] += 1

@@ -29,14 +29,12 @@ class Clock:
 
 
 @asynccontextmanager
-async def authorizing(
-    config: Config, clock: Callable[[], float], *, fingerprint: str = ""
-) -> AsyncIterator[Authorizer]:
+async def authorizing(config: Config, clock: Callable[[], float]) -> AsyncIterator[Authorizer]:
     """An authorizer that signs by `clock`."""
     upstream = Upstream(config)
     identity = Identity(config, clock=clock)
     try:
-        yield Authorizer(config.jira, identity, upstream, clock=clock, fingerprint=fingerprint)
+        yield Authorizer(identity, upstream, clock=clock)
     finally:
         await upstream.close()
 

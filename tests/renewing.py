@@ -20,6 +20,7 @@ from sidecar import config
 from sidecar.authorize import Authorizer
 from sidecar.identity import Identity
 from sidecar.renewal import Renewal
+from sidecar.troubles import Troubles
 from sidecar.upstream import Answer, Upstream, UpstreamRequest
 
 SYSTEM_CALLS = ("mkdir", "open", "fsync", "replace", "unlink", "close")
@@ -74,7 +75,7 @@ async def renew(values: dict[str, object], fuse: Fuse) -> None:
     settings = config.load(None, {}, values)
     identity = Identity(settings)
     upstream = Upstream(settings)
-    renewal = Renewal(identity, Authorizer(settings.jira, identity, upstream))
+    renewal = Renewal(identity, Authorizer(identity, upstream), Troubles())
     token = identity.token()
     fuse.lay()
     assert await renewal.replace(token)

@@ -57,10 +57,7 @@ async def make(private_key: RSAPrivateKey, tmp_path: Path, clock: Clock) -> Asyn
             base_url: str, key: RSAPrivateKey = private_key, **options: Any
         ) -> Authorizer:
             config = make_config(base_url, tmp_path, key, **options)
-            fingerprint = keys.fingerprint(key)
-            return await stack.enter_async_context(
-                authorizing(config, clock, fingerprint=fingerprint)
-            )
+            return await stack.enter_async_context(authorizing(config, clock))
 
         yield start
 

@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ from sidecar.check.diagnosis import Check
 from sidecar.check.ready import ready
 from sidecar.check.step import Step, as_json, exit_code
 from sidecar.config import Config
-from sidecar.credentials import Secret
+from sidecar.credentials import LATEST, Secret
 from sidecar.errors import ConfigError
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
@@ -223,6 +224,21 @@ async def test_an_expired_token_without_a_session_needs_a_dance(
     assert result["signature"].status == "pass"
 
 
+@pytest.mark.parametrize("zone", ["X-14", "X11"])
+def test_a_time_beyond_the_calendar_has_no_day_in_any_time_zone(
+    monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """RFC 5280 §4.1.2.5: a certificate without an end has 99991231235959Z."""
+    endless = 253402300799
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        days = [local.day(when) for when in (endless, LATEST, LATEST - 1)]
+    time.tzset()
+    assert days[:2] == ["forever", "forever"]
+    assert days[2].startswith("9999-12-3")
+
+
 @pytest.mark.parametrize(
     ("days", "noted"), [(31, ""), (29, "in 29 days"), (1.5, "in 1 day."), (0.5, "within a day")]
 )
@@ -280,10 +296,15 @@ async def test_unwise_settings_are_notes(diagnose: Diagnose) -> None:
     assert "plain http" in result["configuration"].message
 
 
-async def test_a_rule_that_run_would_refuse_is_found(diagnose: Diagnose) -> None:
-    result = await diagnose("http://127.0.0.1:1", access__allow=["GET /a/**b"])
-    assert result.failed[0] == "configuration"
-    assert result.code == 78
+async def test_a_rule_that_run_would_refuse_is_found(
+    private_key: RSAPrivateKey, tmp_path: Path
+) -> None:
+    options = {"access__allow": ["GET /a/**b"]}
+    steps = await Check(
+        lambda: make_config("http://127.0.0.1:1", tmp_path, private_key, **options)
+    ).run(lambda _: None)
+    assert (steps[0].status, exit_code(steps)) == ("fail", 78)
+    assert "access.allow: " in steps[0].message
 
 
 async def test_a_short_key_is_a_note(sandbox: Sandbox, diagnose: Diagnose) -> None:
@@ -337,6 +358,33 @@ async def test_every_file_that_others_can_read_is_named_at_once(
 async def test_an_access_key_that_is_missing_is_found(diagnose: Diagnose, tmp_path: Path) -> None:
     result = await diagnose("http://127.0.0.1:1", access__key_file=str(tmp_path / "none"))
     assert "access key file does not exist" in result["file_modes"].message
+    assert "access.key_file" in result["file_modes"].hint
+
+
+async def test_an_access_key_that_no_client_can_send_is_found(
+    diagnose: Diagnose, tmp_path: Path
+) -> None:
+    write_private(tmp_path / "key", b"two\nlines\n")
+    result = await diagnose("http://127.0.0.1:1", access__key_file=str(tmp_path / "key"))
+    assert "not one line of text" in result["file_modes"].message
+    assert "access.key_file" in result["file_modes"].hint
+
+
+async def test_a_client_certificate_is_a_secret_only_if_its_key_is_with_it(
+    diagnose: Diagnose, certificates: TLS
+) -> None:
+    alone, both = certificates.open_client_files()
+    async with RawServer(always(b"")) as server:
+        url = server.url.replace("http:", "https:")
+        missing = await diagnose(url, token="T" * 32, jira__client_certificate="/missing")
+        result = await diagnose(url, token="T" * 32, jira__client_certificate=alone)
+    assert (missing.failed, missing.code) == (["tls"], 78)
+    assert "jira.client_certificate cannot be read: No such" in missing["tls"].message
+    assert (result.failed, result.code) == (["tls"], 78)
+    assert "there is no private key in it" in result["tls"].message
+    assert "jira.client_key" in result["tls"].hint
+    result = await diagnose("http://127.0.0.1:1", jira__client_certificate=both)
+    assert f"chmod 600 {both}" in result["file_modes"].hint
 
 
 async def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_written(
@@ -409,6 +457,14 @@ class TLS:
         write_private(certificate, leaf.cert_chain_pems[0].bytes())
         write_private(key, leaf.private_key_pem.bytes())
         return {"jira__client_certificate": str(certificate), "jira__client_key": str(key)}
+
+    def open_client_files(self) -> tuple[str, str]:
+        """A client certificate alone, and one with its key, that others can read."""
+        leaf = self.ca.issue_cert("client@example.com")
+        alone, both = self.folder / "alone.pem", self.folder / "both.pem"
+        alone.write_bytes(leaf.cert_chain_pems[0].bytes())
+        both.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+        return str(alone), str(both)
 
 
 @pytest.fixture
@@ -580,6 +636,30 @@ async def test_http_spoken_to_a_tls_port_is_known_by_its_alert(diagnose: Diagnos
     assert result.failed == ["tls"]
     assert "speaks TLS" in result["tls"].message
     assert 'jira.base_url = "https://' in result["tls"].hint
+
+
+async def test_a_port_that_hangs_up_on_plain_http_may_speak_tls(diagnose: Diagnose) -> None:
+    async def hang_up(peer: Peer) -> None:
+        await peer.head()
+
+    async with RawServer(hang_up) as server:
+        result = await diagnose(f"{server.url}/jira", token="T" * 32)
+    assert (result.failed, result.code) == (["jira"], 69)
+    https = f"{server.url.replace('http:', 'https:')}/jira"
+    assert f'if that port speaks https, jira.base_url = "{https}"' in result["jira"].hint
+    assert "firewall" in result["jira"].hint
+
+
+async def test_a_connection_that_ends_inside_an_answer_speaks_http(diagnose: Diagnose) -> None:
+    async def cut_off(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    async with RawServer(cut_off) as server:
+        result = await diagnose(server.url, token="T" * 32)
+    assert result.failed == ["jira"]
+    assert "firewall" in result["jira"].hint
+    assert "https" not in result["jira"].hint
 
 
 async def test_a_ca_file_that_cannot_be_used_is_the_configurations_fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import tomli
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar import config, places, provision
 from sidecar.config import Config, TCPAddress, UnixAddress
@@ -19,6 +21,7 @@ from sidecar.credentials import Secret
 from sidecar.errors import ConfigError, SidecarError, UsageError
 from sidecar.settings import OPTIONS, TABLES
 from sidecar.target import BaseURL
+from tests.services import Manager
 
 BASE = '[jira]\nbase_url = "https://jira.example.com"\nconsumer_key = "OauthKey"\n'
 ENVIRON = {
@@ -295,6 +298,62 @@ def test_values_that_make_no_sense_together_are_refused(
     assert str(error).startswith(f"{file}:{4 + text.count(chr(10))}: {name}: ")
     assert problem in str(error)
     assert error.exit_code == 78
+
+
+SENSELESS = [
+    ('hosts = ["a:70000"]', "access.hosts", '"a:70000" is not a host name', "sidecar.internal"),
+    ('hosts = ["ok", "é"]', "access.hosts", '"é" is not a host name', "sidecar.internal"),
+    ('origins = ["https://é"]', "access.origins", '"https://é" is not an origin', "https://tools"),
+    ('allow = ["GET /a/**b"]', "access.allow", "* and ** stand for whole segments", "GET /rest/"),
+    ('deny = ["* /rest/%6d"]', "access.deny", "paths are matched decoded", "GET /rest/"),
+    ('deny = ["* /jira/rest"]', "access.deny", "without the context path /jira", "GET /rest/"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "problem", "hint"), SENSELESS)
+def test_an_entry_of_access_that_nothing_can_be_judged_by_is_named_with_file_and_line(
+    file: Path, text: str, name: str, problem: str, hint: str
+) -> None:
+    environ = {"HOME": "/h", "SIDECAR_JIRA_BASE_URL": "https://jira.example.com/jira"}
+    error = refusal(file, f"[access]\n{text}", environ)
+    assert str(error).startswith(f"{file}:5: {name}: ")
+    assert str(error).count(name) == 1
+    assert problem in str(error)
+    assert hint in error.hint
+    assert error.exit_code == 78
+
+
+def test_a_rule_is_judged_by_the_context_path_that_counts(file: Path) -> None:
+    text = '[access]\ndeny = ["* /jira/rest"]'
+    assert load(file, text).access.deny == ("* /jira/rest",)
+    error = refusal(file, text, jira__base_url="https://jira.example.com/jira")
+    assert "without the context path /jira" in str(error)
+
+
+@pytest.mark.parametrize("command", [["run"], ["public-key"], ["request", "/x"]], ids=str)
+def test_every_command_refuses_an_impossible_rule(file: Path, command: list[str]) -> None:
+    file.write_text(BASE + '[access]\nread_only = true\ndeny = ["* /rest/api/2/%6d"]\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", *command, "--config", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 78
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"sidecar: error: {file}:6: access.deny: the rule ")
+    assert hint.startswith("sidecar: hint: ")
+
+
+async def test_an_impossible_rule_at_a_reload_is_named_with_file_and_line(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    manager = Manager(tmp_path, "http://127.0.0.1:1", private_key)
+    async with manager.running() as process:
+        manager.configure('[access]\ndeny = ["* /rest/%6d"]\n')
+        process.signal(signal.SIGHUP)
+        line = await process.says("not reloaded")
+    assert f"{manager.config}:5: access.deny: the rule " in line
 
 
 def test_what_goes_together_is_accepted(file: Path) -> None:

@@ -298,6 +298,23 @@ async def test_a_client_may_end_its_side_behind_its_request(
             assert await wire.end() == (b"", False)
 
 
+@pytest.mark.parametrize("size", [100, 100_000])
+async def test_whole_requests_before_the_clients_end_are_all_answered(
+    edge: Running, upstream: RawUpstream, size: int
+) -> None:
+    """The last says that it is; of one that is not whole nothing is heard."""
+    messages = [edge.message("GET", f"/{number}") for number in range(10)]
+    data = b"".join(messages) + messages[0][:-2]
+    async with await edge.wire() as wire:
+        await wire.send(*(data[at : at + size] for at in range(0, len(data), size)))
+        wire.half_close()
+        answers = [await wire.receive() for _ in messages]
+        assert await wire.end() == (b"", False)
+    assert [answer.status for answer in answers] == [200] * 10
+    assert [answer.all("Connection") for answer in answers] == [[]] * 9 + [["close"]]
+    assert [exchange.target for exchange in upstream.exchanges] == [f"/{n}" for n in range(10)]
+
+
 async def test_a_client_that_ended_its_side_is_given_up_where_jira_is_slow(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,6 +547,27 @@ async def test_an_idle_connection_is_closed(
         await used.receive()
         assert await used.end() == (b"", False)
         assert await fresh.end() == (b"", False)
+
+
+async def test_a_head_that_has_begun_is_not_cut_for_idleness(
+    make_sidecar: MakeSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a deadline of its own, and then an answer."""
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+    edge = await make_sidecar(upstream.url, token="t")
+    message = edge.message("GET", "/x")
+    async with await edge.wire() as fresh, await edge.wire() as used, await edge.wire() as idle:
+        await used.send(message)
+        await used.receive()
+        for wire in (fresh, used):
+            await wire.send(message[:10])
+        assert await idle.end() == (b"", False)
+        monkeypatch.setattr(connection, "IDLE_SECONDS", 60)
+        for wire in (fresh, used):
+            await wire.send(message[10:])
+            assert (await wire.receive()).status == 200
+            await wire.send(message)
+            assert (await wire.receive()).status == 200
 
 
 # ---------------------------------------------------------------- draining

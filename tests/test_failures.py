@@ -124,6 +124,7 @@ def test_no_error_escapes(
     assert mapped.proxy_error in TOKENS
     assert mapped.status in (502, 504)
     assert re.fullmatch(r"[A-Za-z].*\.", mapped.message)
+    assert re.fullmatch(r"[ -~]+", mapped.hint)
     assert "aiohttp" not in mapped.message + mapped.hint
     assert "Error" not in mapped.message + mapped.hint
 
@@ -225,6 +226,34 @@ def test_why_there_is_no_whole_answer(
     mapped = exchange_failed(error, WHERE, 10)
     assert type(mapped) is kind
     assert re.search(text, mapped.message)
+
+
+@pytest.mark.parametrize(
+    "error", [aiohttp.ClientOSError(errno.ECONNRESET, "x"), aiohttp.ServerDisconnectedError()]
+)
+def test_a_connection_that_ends_before_any_answer_may_be_https_or_a_firewall_or_a_restart(
+    error: Exception,
+) -> None:
+    hint = exchange_failed(error, WHERE, 10).hint
+    for cause in ("jira.base_url says http", "https", "firewall", "restarting"):
+        assert cause in hint
+
+
+def test_a_connection_that_ends_inside_an_answer_has_spoken_http_already() -> None:
+    hint = exchange_failed(aiohttp.ClientPayloadError("x"), WHERE, 10, has_begun=True).hint
+    assert "restarting" in hint
+    assert "firewall" in hint
+    assert "http" not in hint
+
+
+@pytest.mark.parametrize("reason", ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE"])
+def test_what_speaks_no_tls_may_be_plain_http(reason: str) -> None:
+    inner = ssl.SSLError(1, f"[SSL: {reason}] no")
+    inner.reason = reason
+    mapped = connecting_failed(aiohttp.ClientConnectorSSLError(KEY, inner), WHERE, 10)
+    assert type(mapped) is TLSError
+    assert mapped.message.startswith(f"{WHERE} does not speak TLS at that port: ")
+    assert "write jira.base_url with http://" in mapped.hint
 
 
 @pytest.mark.parametrize(

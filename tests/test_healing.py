@@ -55,7 +55,7 @@ class Desk:
         self.identity = Identity(config)
         self.upstream = Upstream(config)
         self.troubles = Troubles()
-        authorizer = Authorizer(config.jira, self.identity, self.upstream)
+        authorizer = Authorizer(self.identity, self.upstream)
         self.healer = Healer(self.identity, authorizer, self.troubles)
 
     def sign(self, url: BaseURL | None = None) -> Signed:

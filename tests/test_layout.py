@@ -20,6 +20,7 @@ LAYERS = [
     # tools for one thing each
     {
         "backpressure",
+        "boundaries",
         "callback",
         "clock",
         "failures",

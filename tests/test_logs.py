@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar import logs
+from sidecar.errors import RequestRefused
 from sidecar.record import Record, shown_id, shown_path
 from sidecar.sandbox import Answer, Sandbox
 from tests.conftest import MakeSidecar, Running
@@ -83,6 +84,35 @@ class TestForms:
             "signing_ms": 0.7,
             "retries": 0,
             "request_id": "abc",
+        }
+
+    def test_where_jira_did_not_answer_there_is_no_time_that_it_took(self, stderr: Sink) -> None:
+        late = Record("GET", "/x", "abc", 0.0, 504, total=1.0012, error="http_response_timeout")
+        logs.set_up("text", "info", {}, verbose=False, stream=stderr)
+        logs.log_request(late)
+        assert " 504 in=0 out=0 total=1001.2ms upstream=- signing=" in stderr.getvalue()
+        logs.set_up("json", "info", {}, verbose=False, stream=stderr)
+        logs.log_request(late)
+        entry = json.loads(stderr.getvalue().splitlines()[1])
+        assert (entry["total_ms"], entry["upstream_ms"]) == (1001.2, None)
+
+    def test_what_never_became_a_request_has_fields_too(self, stderr: Sink) -> None:
+        error = RequestRefused(431, "The request's head is too large.")
+        said = "refused with 431: The request's head is too large. id=abc"
+        logs.set_up("text", "info", {}, verbose=False, stream=stderr)
+        logging.getLogger("sidecar.proxy").info(logs.RefusedLine(error, "abc"))
+        assert stderr.getvalue().endswith(f" {said}\n")
+        logs.set_up("json", "info", {}, verbose=False, stream=stderr)
+        logging.getLogger("sidecar.proxy").info(logs.RefusedLine(error, "abc"))
+        entry = json.loads(stderr.getvalue().splitlines()[1])
+        del entry["time"]
+        assert entry == {
+            "level": "info",
+            "message": said,
+            "status": 431,
+            "answered_by": "sidecar",
+            "request_id": "abc",
+            "error": "http_request_error",
         }
 
     @pytest.mark.parametrize("form", ["text", "json"])

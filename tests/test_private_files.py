@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shlex
 import socket
 import stat
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from sidecar import private_files
 from sidecar.errors import ConfigError, StoreError
 from sidecar.private_files import (
+    read_access_key,
     read_private,
     read_secret,
     refuse_unless_private,
@@ -169,6 +171,62 @@ def test_an_error_while_reading_is_explained_and_leaks_no_descriptor(
     monkeypatch.setattr(private_files, "os", FaultyOS(fail_at=0, calls=("read",)))
     assert "cannot be read: Input/output error" in str(refusal(file))
     assert open_descriptors() == before
+
+
+# --- the access key ---
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (b"correct horse\n", b"correct horse"),
+        (b"correct horse\r\n\n", b"correct horse"),
+        ("schlüssel".encode(), "schlüssel".encode()),
+        (b"=" * 64 * 1024, b"=" * 64 * 1024),
+    ],
+)
+def test_an_access_key_is_one_line_without_its_end(
+    tmp_path: Path, content: bytes, key: bytes
+) -> None:
+    write_private(tmp_path / "key", content)
+    assert read_access_key(tmp_path / "key") == key
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\r\n\n", "is empty"),
+        (b"correct\nhorse\n", "not one line of text"),
+        (b"correct\rhorse", "not one line of text"),
+        (b"correct\0horse", "not one line of text"),
+        (b"correct\thorse", "not one line of text"),
+        (bytes(range(160, 200)), "not one line of text"),
+        (b"\xffcorrect horse", "not one line of text"),
+        (" correct horse", "a space"),
+        ("correct horse \n", "a space"),
+    ],
+)
+def test_an_access_key_that_no_client_can_send_is_refused(
+    tmp_path: Path, content: bytes | str, problem: str
+) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    write_private(tmp_path / "key", data)
+    with pytest.raises(ConfigError) as caught:
+        read_access_key(tmp_path / "key")
+    assert str(caught.value).startswith(f"{tmp_path}/key: the access key ")
+    assert problem in str(caught.value)
+    assert "access.key_file" in caught.value.hint
+    assert "horse" not in str(caught.value) + caught.value.hint
+
+
+def test_an_access_key_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the access key file does not exist") as caught:
+        read_access_key(tmp_path / "key")
+    assert "access.key_file" in caught.value.hint
+    (tmp_path / "key").write_bytes(b"correct horse")
+    with pytest.raises(ConfigError, match="open to others"):
+        read_access_key(tmp_path / "key")
 
 
 # --- writing ---
@@ -326,6 +384,28 @@ def test_files_and_folders_are_private_from_the_first_moment(
     assert modes == [0o700, 0o600]
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "a" / "b" / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_what_somebody_put_at_the_temporary_name_is_not_written_to(
+    file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "00")
+    theirs = file.with_name("theirs")
+    planted = file.with_name(f".{file.name}.00.tmp")
+    if kind == "file":
+        planted.write_bytes(b"theirs")
+    else:
+        planted.symlink_to(theirs)
+    if kind == "link":
+        theirs.write_bytes(b"theirs")
+    with pytest.raises(StoreError, match="File exists"):
+        write_private(file, NEW)
+    assert file.read_bytes() == OLD
+    if kind == "dangling link":
+        assert not theirs.exists()
+    else:
+        assert planted.read_bytes() == b"theirs"
 
 
 def test_an_open_file_becomes_private_when_it_is_replaced(file: Path) -> None:

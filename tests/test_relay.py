@@ -152,6 +152,25 @@ class TestHead:
 
 
 class TestEnd:
+    @pytest.mark.usefixtures("quiet")
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_a_body_that_is_broken_from_its_first_byte_is_502(
+        self, edge: Running, upstream: RawUpstream, method: str
+    ) -> None:
+        """Nothing was sent yet: a sentence helps more than a connection that breaks."""
+        upstream.handler = says(b"not gzip at all", JSON, "Content-Encoding: gzip")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message(method, TARGET, ("Accept-Encoding", "gzip")))
+            answer = await wire.receive()
+            assert answer.status == 502
+            assert "http_protocol_error" in answer["Proxy-Status"]
+            assert "gzip" in answer.message
+            assert answer["X-Request-Id"]
+            assert edge.server.metrics.requests == {(method, 5, "sidecar"): 1}
+            upstream.handler = says(b"fine", PLAIN)
+            await wire.send(edge.message("GET", TARGET))
+            assert (await wire.receive()).body == b"fine"
+
     @pytest.mark.parametrize("status", ["413 Too Large", "200 OK"])
     async def test_an_answer_before_the_request_is_whole_is_the_last(
         self, edge: Running, upstream: RawUpstream, status: str

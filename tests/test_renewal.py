@@ -26,6 +26,7 @@ from sidecar.identity import Identity
 from sidecar.renewal import Renewal
 from sidecar.sandbox import Sandbox
 from sidecar.store import TokenFile
+from sidecar.troubles import Troubles
 from sidecar.upstream import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.loading import MYSELF, Load, renewals, store_grant
@@ -40,8 +41,9 @@ class Desk:
         self.now = 1000.0
         self.identity = Identity(config)
         self.upstream = Upstream(config)
-        authorizer = Authorizer(config.jira, self.identity, self.upstream)
-        self.renewal = Renewal(self.identity, authorizer, clock=lambda: self.now)
+        authorizer = Authorizer(self.identity, self.upstream)
+        self.troubles = Troubles()
+        self.renewal = Renewal(self.identity, authorizer, self.troubles, clock=lambda: self.now)
 
     def grant(self, **facts: Any) -> TokenCredentials:
         """Store a new token."""
@@ -222,15 +224,23 @@ async def test_near_is_the_last_day_or_the_last_tenth(
     assert (desk.identity.token().token != old.token) == is_near
 
 
-async def test_a_token_that_cannot_be_renewed_is_warned_of_once_a_day(
-    desk: Desk, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"session_handle": None}, "run `sidecar auth` before that"),
+        ({"session_expires_at": 1.0}, "run `sidecar auth` before that"),
+        ({}, "it is renewed before that"),
+    ],
+)
+async def test_the_end_of_a_token_is_warned_of_once_a_day(
+    desk: Desk, caplog: pytest.LogCaptureFixture, facts: dict[str, Any], said: str
 ) -> None:
-    desk.grant(session_handle=None, expires_at=time.time() + 29 * 86400)
+    desk.grant(expires_at=time.time() + 29 * 86400, **facts)
     for _ in range(50):
         desk.renewal.early()
     (warning,) = logged(caplog)
     assert "ends on" in warning
-    assert "sidecar auth" in warning
+    assert said in warning
     assert renewals(desk.sandbox) == 0
 
 
@@ -458,6 +468,11 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
     assert desk.is_alive(new)
     assert desk.stored == old.token.reveal()
     assert "cannot be stored: the disk is broken" in logged(caplog, logging.ERROR)[0]
+    assert desk.troubles.last is not None
+    assert (desk.troubles.last.problem, desk.troubles.last.hint) == (
+        "token_not_renewed",
+        "replace it",
+    )
     await asyncio.wait_for(obstacle.tried_often.wait(), 5)
     assert desk.identity.token() == new
     await obstacle.remove()

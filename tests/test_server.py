@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sidecar import connection, renewal, service
 from sidecar import server as server_module
 from sidecar.config import Config
-from sidecar.credentials import Secret, TokenCredentials
+from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, SidecarError, StoreError
 from sidecar.generation import merged
 from sidecar.keys import generate_private_key, private_key_pem

@@ -128,6 +128,40 @@ class TestTCP:
             opened(listen__addresses=[f"127.0.0.1:{port}", address])
         assert len(opened(listen__addresses=[f"127.0.0.1:{port}"])) == 1
 
+    @pytest.mark.parametrize("kind", ["tcp", "unix"])
+    def test_whose_address_is_in_use_is_said_by_its_key(
+        self, opened: Any, stack: ExitStack, tmp_path: Path, kind: str
+    ) -> None:
+        taken = stack.enter_context(bound())
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        if kind == "unix":
+            address = f"unix:{tmp_path}/s"
+            opened(listen__addresses=[address])
+        with pytest.raises(AddressInUse) as caught:
+            opened(listen__addresses=[address])
+        assert "listen.addresses (or --listen) takes another" in caught.value.hint
+        with pytest.raises(AddressInUse) as caught:
+            opened(admin__address=address)
+        assert "admin.address takes another" in caught.value.hint
+        assert "--listen" not in caught.value.hint
+
+    def test_a_name_without_an_address_is_said_by_its_key(
+        self, opened: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = socket.getaddrinfo
+
+        def resolve(host: str, *more: Any, **named: Any) -> Any:
+            if host == "admin.invalid":
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return real(host, *more, **named)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with pytest.raises(
+            ConfigError, match=r"admin\.address: admin\.invalid:1: no such"
+        ) as caught:
+            opened(admin__address="admin.invalid:1")
+        assert "admin.address must name an address of this machine" in caught.value.hint
+
     def test_an_address_of_another_machine_is_a_configuration_error(
         self, opened: Any, tmp_path: Path
     ) -> None:
@@ -168,6 +202,12 @@ class TestUnix:
         with pytest.raises(AddressInUse):
             opened(listen__addresses=[address])
 
+    def test_a_folder_that_is_missing_is_said(self, opened: Any, tmp_path: Path) -> None:
+        address = f"unix:{tmp_path}/none/s"
+        with pytest.raises(ConfigError, match=rf"cannot listen on {address}: No such") as caught:
+            opened(listen__addresses=[address])
+        assert "listen.addresses" in caught.value.hint
+
     @pytest.mark.parametrize("kind", ["file", "folder", "link"])
     def test_what_is_no_socket_is_never_replaced(
         self, opened: Any, tmp_path: Path, kind: str
@@ -179,8 +219,13 @@ class TestUnix:
             path.mkdir()
         else:
             path.symlink_to(tmp_path / "precious")
-        with pytest.raises(ConfigError, match="something else"):
-            opened(listen__addresses=[f"unix:{path}"])
+        for key, options in (
+            ("listen.addresses", {"listen__addresses": [f"unix:{path}"]}),
+            ("admin.address", {"admin__address": f"unix:{path}"}),
+        ):
+            with pytest.raises(ConfigError, match="something else") as caught:
+                opened(**options)
+            assert key in caught.value.hint
         assert path.is_symlink() or path.exists()
 
     def test_nobody_can_connect_in_between_who_cannot_afterwards(

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -296,8 +297,9 @@ async def test_https_to_a_plain_port(serve: Serve, connect: Connect) -> None:
 
     server = await serve(script)
     upstream = await connect(f"https://127.0.0.1:{server.port}")
-    with pytest.raises(TLSError, match="wrong version number"):
+    with pytest.raises(TLSError, match=r"does not speak TLS .* wrong version number") as caught:
         await upstream.send(request())
+    assert "jira.base_url with http://" in caught.value.hint
 
 
 async def test_plain_http_to_a_tls_port(
@@ -501,20 +503,58 @@ def pair(authority: trustme.CA, tmp_path: Path) -> tuple[Path, Path]:
     return certificate, private(tmp_path / "localhost.key", leaf.private_key_pem.bytes())
 
 
-@pytest.fixture(params=["client", "server"])
-def load(request: pytest.FixtureRequest) -> Callable[[Path, Path | None], ssl.SSLContext]:
-    """Load a certificate and key as a client does and as a server does."""
-    if request.param == "client":
-        return lambda certificate, key: tls.client_context(None, certificate, key)
-    return tls.server_context
+@dataclass
+class Load:
+    """Loads a certificate and key as a client does or as a server does."""
+
+    certificate: str
+    key: str
+    """Their names in the configuration."""
+
+    def __call__(self, certificate: Path, key: Path | None) -> ssl.SSLContext:
+        if self.certificate.startswith("jira"):
+            return tls.client_context(None, certificate, key)
+        return tls.server_context(certificate, key)
 
 
-Load = Callable[[Path, Path | None], ssl.SSLContext]
+@pytest.fixture(
+    params=[
+        Load("jira.client_certificate", "jira.client_key"),
+        Load("listen.tls_certificate", "listen.tls_key"),
+    ],
+    ids=["client", "server"],
+)
+def load(request: pytest.FixtureRequest) -> Load:
+    load: Load = request.param
+    return load
 
 
 async def test_a_pair_is_loaded(load: Load, pair: tuple[Path, Path]) -> None:
     context = load(*pair)
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_both_in_one_file_are_loaded_if_nobody_else_can_read_it(
+    load: Load, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    both = private(tmp_path / "both.pem", *(file.read_bytes() for file in pair))
+    assert load(both, None)
+    both.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"both.pem: the TLS private key file is open to others"):
+        load(both, None)
+
+
+async def test_a_certificate_without_a_key_wants_the_key_and_no_other_mode(
+    load: Load, pair: tuple[Path, Path]
+) -> None:
+    certificate, _ = pair
+    assert certificate.stat().st_mode & 0o077
+    with pytest.raises(ConfigError) as caught:
+        load(certificate, None)
+    assert str(caught.value) == (
+        f"{certificate}: {load.certificate}: there is no private key in it"
+    )
+    assert f"set {load.key} to the file" in caught.value.hint
 
 
 async def test_an_encrypted_key_is_an_error_and_no_prompt(
@@ -553,10 +593,16 @@ async def test_another_certificate_s_key(
 async def test_missing_files(load: Load, pair: tuple[Path, Path], tmp_path: Path) -> None:
     certificate, key = pair
     missing = tmp_path / "missing"
-    with pytest.raises(ConfigError, match=r"missing: .* does not exist"):
+    with pytest.raises(ConfigError, match=r"missing: .* does not exist") as caught:
         load(certificate, missing)
-    with pytest.raises(ConfigError, match=r"missing: .* cannot be read: No such file"):
-        load(missing, key)
+    assert load.key in caught.value.hint
+    for private_key in (key, None):
+        with pytest.raises(ConfigError) as caught:
+            load(missing, private_key)
+        assert str(caught.value) == (
+            f"{missing}: {load.certificate} cannot be read: No such file or directory"
+        )
+        assert load.certificate in caught.value.hint
 
 
 async def test_files_that_are_something_else(
@@ -565,11 +611,18 @@ async def test_files_that_are_something_else(
     certificate, key = pair
     noise = private(tmp_path / "noise", bytes(range(256)))
     empty = private(tmp_path / "empty")
+    mangled = private(tmp_path / "mangled", key.read_bytes().replace(b"\n", b"\n!"))
     for wrong in (noise, empty):
-        with pytest.raises(ConfigError, match="what a PEM certificate and key look like"):
+        with pytest.raises(ConfigError, match="cannot be used: it is not valid PEM") as caught:
             load(wrong, key)
-        with pytest.raises(ConfigError, match="what a PEM certificate and key look like"):
+        assert "PEM" in caught.value.hint
+        with pytest.raises(
+            ConfigError, match=rf"{load.key}: there is no PEM private key"
+        ) as caught:
             load(certificate, wrong)
+        assert "BEGIN PRIVATE KEY" in caught.value.hint
+    with pytest.raises(ConfigError, match="cannot be used: it is not valid PEM"):
+        load(certificate, mangled)
     with pytest.raises(ConfigError, match="not a regular file"):
         load(certificate, tmp_path)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
@@ -578,14 +631,18 @@ async def test_files_that_are_something_else(
 
 async def test_a_ca_file_that_is_none(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     empty = private(tmp_path / "empty")
-    for wrong, reason in {
-        empty: "no PEM certificate in it",
-        pair[1]: "no PEM certificate in it",
-        tmp_path: "Is a directory",
-        tmp_path / "missing": "No such file",
-    }.items():
-        with pytest.raises(ConfigError, match=rf"jira.ca_file cannot be .*{reason}"):
+    broken = private(tmp_path / "broken", b"-----BEGIN CERTIFICATE-----\n!")
+    for wrong, reason, hint in (
+        (empty, "no PEM certificate in it", "BEGIN CERTIFICATE"),
+        (pair[1], "no PEM certificate in it", "BEGIN CERTIFICATE"),
+        (broken, "not valid PEM", "BEGIN CERTIFICATE"),
+        (tmp_path, "Is a directory", "jira.ca_file must name a file"),
+        (tmp_path / "missing", "No such file", "jira.ca_file must name a file"),
+    ):
+        with pytest.raises(ConfigError, match=rf"jira.ca_file cannot be .*{reason}") as caught:
             tls.client_context(wrong, None, None)
+        assert hint in caught.value.hint
+        assert "both" not in caught.value.hint
 
 
 # The environment

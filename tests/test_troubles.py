@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from sidecar.errors import ConnectionRefused, NotAuthorized
+from sidecar.errors import ConnectionRefused, NotAuthorized, StoreError
 from sidecar.problems import Problem, explain
 from sidecar.troubles import QUIET_SECONDS, Quiet, Trouble, Troubles
 
@@ -121,6 +121,24 @@ def test_a_missing_token_is_told_once_a_minute(
         troubles.failed(NotAuthorized("There is no access token.", "run `sidecar auth`"))
     (line,) = told(caplog)
     assert "sidecar auth" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (StoreError("/t: cannot be written: No space left.", "free some space"), "free some space"),
+        (
+            StoreError("/t: cannot be written: No space left."),
+            "/t: cannot be written: No space left.",
+        ),
+    ],
+)
+def test_a_token_that_was_not_renewed_is_the_last_problem_and_its_line_is_not_ours(
+    troubles: Troubles, caplog: pytest.LogCaptureFixture, error: StoreError, hint: str
+) -> None:
+    troubles.not_renewed(error)
+    assert troubles.last == Trouble("token_not_renewed", hint, 1_800_001_000.0)
+    assert told(caplog) == []
 
 
 def test_a_problem_that_no_client_saw_is_only_counted(

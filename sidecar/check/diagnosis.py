@@ -13,7 +13,7 @@ from sidecar.check import local
 from sidecar.check.step import NotTried, Passed, Step, failed, needed
 from sidecar.config import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.errors import ConfigError, SidecarError, UpstreamError
+from sidecar.errors import ConfigError, ConnectionLost, SidecarError, UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.check.conversation import Conversation
@@ -142,7 +142,14 @@ class Check:
 
         config = needed(self._config if self._secured else None, "a way to Jira")
         self._conversation = Conversation(config, self._key, self._token, self._now)
-        return await self._conversation.begin()
+        try:
+            return await self._conversation.begin()
+        except ConnectionLost as error:
+            hint = _TRY_AGAIN
+            if self._way is not None and self._way.hung_up:
+                url = f"https{str(config.jira.base_url)[4:]}"
+                hint = f'if that port speaks https, jira.base_url = "{url}"; else {hint}'
+            raise ConnectionLost(error.message, hint) from None
 
     def _talk(self) -> Conversation:
         if self._conversation is None or not self._conversation.is_with_jira:

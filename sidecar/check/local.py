@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar import keys, tls
-from sidecar.access import Access
 from sidecar.check.step import Passed
 from sidecar.config import Config
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import LATEST, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
-from sidecar.private_files import refuse_unless_private
+from sidecar.private_files import read_access_key, refuse_unless_private
 from sidecar.refusals import printable
 from sidecar.store import TokenFile
 
@@ -23,7 +23,7 @@ WARNED_BEFORE = 30 * 24 * 3600.0
 """Seconds before a token's end from which on `check` and the log warn."""
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
-_NEVER = 253402300800.0  # the year 10000, which no calendar of Python's reaches
+_ACCESS_KEY = "access key"
 
 
 def configuration(config: Config) -> Passed:
@@ -31,13 +31,6 @@ def configuration(config: Config) -> Passed:
     base = config.jira.base_url
     if base.host.rstrip(".").endswith(_CLOUD):
         raise is_cloud(base.host)
-    Access(
-        base_url=base,
-        hosts=config.access.hosts,
-        origins=config.access.origins,
-        allow=config.access.allow,
-        deny=config.access.deny,
-    )
     if config.listen.tls_certificate is not None:
         tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
     where = f"in {config.path}" if config.path else "from the environment"
@@ -69,20 +62,17 @@ def private_key(config: Config) -> tuple[RSAPrivateKey, Passed]:
 
 def file_modes(config: Config) -> Passed:
     """Look at the permissions of every file that holds a secret; ConfigError names all at fault."""
-    found = [(path, what) for path, what in _secret_files(config) if os.path.lexists(path)]
+    found = [
+        (path, what)
+        for path, what in _secret_files(config)
+        if what == _ACCESS_KEY or os.path.lexists(path)
+    ]
     errors: list[SidecarError] = []
     for path, what in found:
         try:
-            refuse_unless_private(os.stat(path), path, what)
+            _judge(path, what)
         except ConfigError as error:
             errors.append(error)
-        except OSError as error:
-            message = f"{path}: the {what} cannot be looked at: {error.strerror}"
-            errors.append(ConfigError(message, f"run `ls -lL {path}` to see where it leads"))
-    key_file = config.access.key_file
-    if key_file is not None and not os.path.lexists(key_file):
-        message = f"{key_file}: the access key file does not exist"
-        errors.append(ConfigError(message, "put a long random text into it, mode 0600"))
     if errors:
         hints = dict.fromkeys(error.hint for error in errors)
         raise ConfigError("; ".join(error.message for error in errors), "; ".join(hints))
@@ -92,17 +82,39 @@ def file_modes(config: Config) -> Passed:
     return Passed(f"Nobody else can read the secrets here: {names}.{notes(_unwritable(config))}")
 
 
+def _judge(path: Path, what: str) -> None:
+    """Raise ConfigError for a file that `run` takes no secret from."""
+    if what == _ACCESS_KEY:
+        read_access_key(path)
+        return
+    try:
+        refuse_unless_private(os.stat(path), path, what)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the {what} cannot be looked at: {error.strerror}",
+            f"run `ls -lL {path}` to see where it leads",
+        ) from None
+
+
 def _secret_files(config: Config) -> Iterator[tuple[Path, str]]:
-    jira, listen = config.jira, config.listen
+    jira = config.jira
     yield jira.private_key, "private key"
     yield config.token.path, "token"
     optional = (
         (jira.private_key_passphrase_file, "passphrase"),
-        (config.access.key_file, "access key"),
-        (jira.client_certificate and (jira.client_key or jira.client_certificate), "TLS key"),
-        (listen.tls_certificate and (listen.tls_key or listen.tls_certificate), "TLS key"),
+        (config.access.key_file, _ACCESS_KEY),
+        (jira.client_key or _with_key(jira.client_certificate), "TLS key"),
+        (config.listen.tls_key, "TLS key"),
     )
     yield from ((path, what) for path, what in optional if path is not None)
+
+
+def _with_key(certificate: Path | None) -> Path | None:
+    """A certificate's file, if it holds the private key as well."""
+    with suppress(OSError):
+        if certificate is not None and tls.holds_key(certificate):
+            return certificate
+    return None
 
 
 def _unwritable(config: Config) -> list[str]:
@@ -131,7 +143,7 @@ def ended(token: TokenCredentials, now: float) -> NotAuthorized:
     """The error for a token whose life is over: a living session renews it."""
     when = f" on {day(token.expires_at)}" if token.expires_at else ""
     message = f"The access token came to its end{when}."
-    if not can_renew(token, now):
+    if not token.is_renewable(now):
         return NotAuthorized(message, "run `sidecar auth`")
     until = f", until {day(token.session_expires_at)}" if token.session_expires_at else ""
     return NotAuthorized(
@@ -152,18 +164,12 @@ def token_passed(token: TokenCredentials, now: float) -> Passed:
         return Passed(message)
     days = int(left // 86400)
     message = f"{message} That is {'in ' + count(days, 'day') if days else 'within a day'}."
-    if can_renew(token, token.expires_at):
+    if token.is_renewable(token.expires_at):
         return Passed(
             message,
             "`sidecar run` renews it by itself in its last day; or run `sidecar auth` before then",
         )
     return Passed(message, "run `sidecar auth` before then")
-
-
-def can_renew(token: TokenCredentials, now: float) -> bool:
-    """Whether the token's session lives, as far as we know."""
-    alive = token.session_expires_at is None or token.session_expires_at > now
-    return token.session_handle is not None and alive
 
 
 def who(user: str | None, display_name: str | None) -> str:
@@ -174,8 +180,8 @@ def who(user: str | None, display_name: str | None) -> str:
 
 
 def day(when: float | None) -> str:
-    """A date by the calendar of this machine."""
-    return f"{datetime.fromtimestamp(when):%Y-%m-%d}" if when and when < _NEVER else "forever"
+    """A date by the calendar of this machine; a certificate may be for ever (RFC 5280 §4.1.2.5)."""
+    return f"{datetime.fromtimestamp(when):%Y-%m-%d}" if when and when < LATEST else "forever"
 
 
 def count(number: int, thing: str) -> str:

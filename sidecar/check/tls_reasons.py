@@ -7,6 +7,7 @@ import time
 
 from sidecar.config import Config
 from sidecar.errors import CertificateError, ConnectionLost, TLSError, UpstreamError
+from sidecar.failures import NO_TLS
 
 
 def tls_failed(error: Exception, config: Config) -> UpstreamError:
@@ -17,7 +18,7 @@ def tls_failed(error: Exception, config: Config) -> UpstreamError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrusted(error, where, base.host, look)
     reason = (getattr(error, "reason", None) or "").replace("_", " ").lower()
-    if any(sign in reason for sign in ("wrong version number", "http request", "unexpected mess")):
+    if any(sign in reason for sign in NO_TLS):
         plain = str(base).replace("https", "http", 1)
         return TLSError(
             f"{where} does not speak TLS at that port.",

@@ -59,6 +59,8 @@ class Way:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
         self._login = b""
+        self.hung_up = False
+        """Whether a request in plain http was met with the connection's end."""
         self.peer = self._find_peer()
 
     def _find_peer(self) -> Peer:
@@ -153,11 +155,7 @@ class Way:
         writer = self._writer
         assert writer is not None
         if self._base.scheme == "http":
-            if not self.through_proxy and await self._first_byte() in _TLS_RECORDS:
-                raise TLSError(
-                    f"{self._base.authority} speaks TLS, and jira.base_url says plain http.",
-                    f'write it with https: jira.base_url = "https{str(self._base)[4:]}"',
-                )
+            await self._see_that_it_is_plain()
             return None
         await self._shake_hands(writer)
         security = writer.get_extra_info("ssl_object")
@@ -165,6 +163,15 @@ class Way:
         ends = certificate.get("notAfter")
         version = security.version() if security is not None else None
         return Secured(version or "TLS", ssl.cert_time_to_seconds(ends) if ends else None)
+
+    async def _see_that_it_is_plain(self) -> None:
+        first = None if self.through_proxy else await self._first_byte()
+        self.hung_up = first == b""
+        if first in _TLS_RECORDS:
+            raise TLSError(
+                f"{self._base.authority} speaks TLS, and jira.base_url says plain http.",
+                f'write it with https: jira.base_url = "https{str(self._base)[4:]}"',
+            )
 
     async def _shake_hands(self, writer: asyncio.StreamWriter) -> None:
         jira = self._config.jira

@@ -88,7 +88,7 @@ async def _with_authorizer(config: Config, step: Step) -> str:
     identity = Identity(config)
     jira = config.jira
     upstream = Upstream(config)
-    authorizer = Authorizer(jira, identity, upstream, fingerprint=identity.fingerprint)
+    authorizer = Authorizer(identity, upstream)
     files = Files(
         identity.token_file,
         RequestTokenFile(config.token.path, jira.base_url, jira.consumer_key),
