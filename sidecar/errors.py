@@ -150,6 +150,13 @@ class ProtocolError(UpstreamError):
 
     proxy_error = "http_protocol_error"
 
+    def __init__(
+        self,
+        message: str,
+        hint: str = "look at what stands between here and Jira: no sound server sends that",
+    ) -> None:
+        super().__init__(message, hint)
+
 
 class NotJira(UpstreamError):
     """Something answered that is not Jira's OAuth provider: a login page, a gateway."""

@@ -256,7 +256,9 @@ class UpstreamResponse:
 
     def _failed(self, error: Exception) -> UpstreamError:
         if error is self._upload_error and not isinstance(error, UpstreamError):
-            return ConnectionLost("The request's body failed, and its answer with it.")
+            return ConnectionLost(
+                "The request's body failed, and its answer with it.", "send the request again"
+            )
         return exchange_failed(
             error, self._terms.where, self._terms.idle_seconds, has_begun=bool(self.status)
         )

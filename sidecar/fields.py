@@ -285,10 +285,7 @@ def _weak(field: Field) -> Field:
 
 
 def _malformed() -> ProtocolError:
-    return ProtocolError(
-        "Jira's answer has a header field with control characters in it",
-        "look at what stands between here and Jira: no sound server sends that",
-    )
+    return ProtocolError("Jira's answer has a header field with control characters in it")
 
 
 def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:

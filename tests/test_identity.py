@@ -318,6 +318,17 @@ async def test_a_request_without_a_token_is_503_with_the_hint(
 # ── what is said at the start ───────────────────────────────────────────────────────────────
 
 
+def test_a_key_that_cannot_sign_is_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where OpenSSL's policy forbids SHA-1."""
+
+    def refuse(key: RSAPrivateKey) -> None:
+        raise ConfigError("no SHA-1 here")
+
+    monkeypatch.setattr(keys, "verify_signing", refuse)
+    with pytest.raises(ConfigError, match="no SHA-1 here"):
+        Identity(config)
+
+
 def test_a_good_token_is_nothing_to_warn_of(identity: Identity) -> None:
     assert identity.warnings() == []
 

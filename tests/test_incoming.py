@@ -76,6 +76,16 @@ async def upload_is_stalled(edge: Running, served: Any) -> bool:
     return bool(body._size == waiting and not served._reading_paused)
 
 
+async def test_a_form_that_turns_out_malformed_as_it_is_read_is_answered(edge: Running) -> None:
+    """So many chunks that the parser pauses: who reads the form has it find the fault."""
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("POST", "/x", form, ("Transfer-Encoding", "chunked")))
+        await wire.send(b"1\r\nx\r\n" * 20_000 + b"ZZZ\r\n")
+        await wire.send(*[bytes(65536)] * 10)  # the client has not heard of it yet
+        assert (await wire.receive()).status == 400
+
+
 async def test_an_answer_that_has_begun_goes_on_though_the_body_fails(
     edge: Running, upstream: RawUpstream
 ) -> None:

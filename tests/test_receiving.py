@@ -156,6 +156,57 @@ async def connections(edge: Running) -> list[receiving.Receiver]:
     return [c for c in edge.server.listener.connections if isinstance(c, receiving.Receiver)][:1]
 
 
+async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    async def hang(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.hang()
+
+    upstream.handler = hang
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/1"))
+        await upstream.request()
+        (served,) = await connections(edge)
+        flood = asyncio.create_task(wire.send(*[edge.message("GET", "/2") * 2000] * 200))
+        async with asyncio.timeout(10):
+            while served.transport is None or served.transport.is_reading():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
+        assert receiving.HELD_BYTES < len(served._held) < receiving.HELD_BYTES + (1 << 18)
+        assert not flood.done()
+        flood.cancel()
+        await asyncio.wait([flood])
+        wire.leave()
+
+
+async def test_a_refusal_is_read_though_the_client_goes_on_sending(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """It is behind another request, so that reading had to be paused."""
+    go = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await go.wait()
+        await exchange.say(b"ok")
+
+    upstream.handler = slow
+    more = edge.message("GET", "/3") * 2000
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/1"))
+        await upstream.request()
+        await wire.send(edge.message("GET", "/%2e%2e/2") + more)
+        (served,) = await connections(edge)
+        assert served.transport is not None
+        assert not served.transport.is_reading()
+        flooding = asyncio.create_task(wire.send(*[more] * 60))
+        go.set()
+        assert (await wire.receive()).status == 200
+        await flooding  # a client that sends before it reads
+        assert (await wire.receive()).status == 400
+
+
 async def test_nothing_is_looked_at_behind_the_last_request(
     edge: Running, upstream: RawUpstream
 ) -> None:

@@ -209,6 +209,16 @@ class TestReload:
         assert new == sidecar.server.identity.token()
         assert sidecar.server.identity.unsaved_token() is None
 
+    async def test_another_token_path_alone_makes_another_identity(
+        self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure, tmp_path: Path
+    ) -> None:
+        config = reconfigured(token__path=str(tmp_path / "elsewhere" / "token.json"))
+        assert sidecar.server.reload(config) == []
+        assert (await sidecar.get(MYSELF)).status == 503
+        store_token(config, sandbox.grant().token)
+        assert (await sidecar.get(MYSELF)).status == 200
+        assert sidecar.server.identity.token_file.path == config.token.path
+
     async def test_many_reloads_leave_nothing_behind(
         self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure
     ) -> None:
