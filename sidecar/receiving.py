@@ -186,8 +186,6 @@ class Receiver(RequestHandler):
             return False
         assert self._parser is not None
         self._parser.feed_data(b"")
-        self._parser.set_upgraded(False)
-        self._upgraded = False
         return True
 
     def _body_complete(self) -> None:

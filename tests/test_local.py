@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.metrics import Metrics
 from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
@@ -82,6 +83,22 @@ async def test_jira_is_not_asked(sandbox: Sandbox, sidecar: Running) -> None:
 
 
 class TestAdmin:
+    async def test_a_bug_is_answered_and_logged(
+        self,
+        admin: Client,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def fail(_: Metrics) -> bytes:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Metrics, "exposition", fail)
+        answer = await admin.get("/_sidecar/metrics")
+        assert answer.status == 500
+        assert "proxy_internal_error" in answer["Proxy-Status"]
+        (logged,) = [record for record in caplog.records if record.exc_info]
+        assert "a bug while answering GET" in logged.getMessage()
+
     @pytest.mark.parametrize("page", PAGES)
     async def test_every_page_is_served_whatever_the_host(self, admin: Client, page: str) -> None:
         for host in ("sidecar.internal", "10.1.2.3:9", "evil.example"):

@@ -165,6 +165,14 @@ class TestCallers:
         assert len(sandbox.log[0].fields.all("authorization")) == 1
         assert not answer.all("Set-Cookie")
 
+    async def test_a_login_larger_than_any_form_is_413(self, make_sidecar: MakeSidecar) -> None:
+        sidecar = await make_sidecar("http://127.0.0.1:9", token="t", limits__form_bytes=1000)
+        chunked = ("Transfer-Encoding", "chunked")
+        body = b"3e8\r\n" + bytes(1000) + b"\r\n"
+        login = sidecar.message("POST", "/rest/auth/1/session", chunked) + body
+        assert (await sidecar.raw(login + b"0\r\n\r\n", method="POST")).status == 200
+        assert (await sidecar.raw(login + b"1\r\nx\r\n0\r\n\r\n", method="POST")).status == 413
+
     @pytest.mark.parametrize("target", ["/rest/auth/1/session", "/jira/rest/auth/1/session/"])
     async def test_a_login_is_answered_here(
         self, sandbox: Sandbox, sidecar: Running, target: str

@@ -253,9 +253,10 @@ async def test_answers_stay_in_step_whatever_is_pipelined_in_whatever_segments(
         edge.message("PUT", "/4", CHUNKED) + chunks,
         edge.message("GET", "/5", ("X-Long", "x" * 20_000)),
         b"\r\n" + edge.message("PUT", "/6", ("X-Long", "x" * 20_000), CHUNKED) + chunks,
-        edge.message("GET", "/7"),
+        edge.message("GET", "/7", ("Connection", "Upgrade"), ("Upgrade", "tcp")),
+        edge.message("GET", "/8"),
     ]
-    bodies = [b"", b"", b"", trap, trap + b"x", b"", trap + b"x", b""]
+    bodies = [b"", b"", b"", trap, trap + b"x", b"", trap + b"x", b"", b""]
     data = b"".join(requests)
     async with await edge.wire() as wire:
         sending = asyncio.create_task(
