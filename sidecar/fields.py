@@ -285,7 +285,7 @@ def _weak(field: Field) -> Field:
 
 
 def _malformed() -> ProtocolError:
-    return ProtocolError("Jira's answer has a header field with control characters in it")
+    return ProtocolError("Jira's answer has a header field with control characters in it.")
 
 
 def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:

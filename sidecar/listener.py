@@ -81,10 +81,15 @@ class Listener(web.Server):
                     return
         finally:
             self.is_cutting = True
-        for handler in self.connections:
-            cast(ClientConnection, handler).reset()
+        self.cut()
         if busy := self._busy():
             await asyncio.wait(busy, timeout=connection.LINGER_SECONDS)
+
+    def cut(self) -> None:
+        """End every connection at once, so that no answer under way is taken for whole."""
+        self.is_cutting = True
+        for handler in self.connections:
+            cast(ClientConnection, handler).reset()
 
     def _busy(self) -> list[asyncio.Task[None]]:
         tasks = [handler._task_handler for handler in self.connections]

@@ -153,5 +153,5 @@ class Relay:
 
 def _status_line(response: UpstreamResponse) -> bytes:
     if _CONTROL.search(response.reason):
-        raise ProtocolError("Jira's answer has control characters in its status line")
+        raise ProtocolError("Jira's answer has control characters in its status line.")
     return b"HTTP/1.1 %d %b" % (response.status, response.reason)

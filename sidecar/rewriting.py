@@ -96,7 +96,7 @@ class _Gunzip:
             try:
                 piece = self._member.decompress(data, _PIECE_BYTES)
             except zlib.error:
-                raise ProtocolError("Jira's answer says it is gzip, and is not") from None
+                raise ProtocolError("Jira's answer says it is gzip, and is not.") from None
             if piece:
                 yield piece
             data = self._member.unconsumed_tail
@@ -107,7 +107,7 @@ class _Gunzip:
 
     def finish(self) -> None:
         if self._started:
-            raise ProtocolError("Jira's gzip answer ended early")
+            raise ProtocolError("Jira's gzip answer ended early.")
 
 
 def _new_member() -> zlib._Decompress:

@@ -116,6 +116,10 @@ class Server:
         for generation in self.generations:
             await generation.close()
 
+    def cut(self) -> None:
+        """End every client's connection at once: the process is about to end."""
+        self.listener.cut()
+
     def warnings(self) -> Iterator[str]:
         """What `run` says at its start and after a reload."""
         yield from self._config.warnings()

@@ -46,6 +46,7 @@ async def serve(
         await service.run(signals)
     finally:  # whatever ends it: a renewed token may be in memory only
         await _first(service.stop(), signals.at_once.wait())
+        service.cut()
 
 
 def _calm_collector() -> None:
@@ -120,6 +121,10 @@ class _Service:
         log.info("stopping: finishing what is in flight, for at most %g s", seconds)
         await self._server.stop(seconds)
         self._watchdog.stop()
+
+    def cut(self) -> None:
+        """End what a second signal has left no time for."""
+        self._server.cut()
 
     def _reload(self) -> None:
         """Take a new configuration, or say why not; what runs is as before then."""

@@ -181,6 +181,7 @@ class TestStop:
                 process.signal(signal.SIGTERM)
                 await process.says("stopping")
                 process.signal(signal.SIGTERM)
+                assert (await wire.end())[1]  # by RST: what came is not the whole
                 assert await process.ends() == 0
         assert not [line for line in process.said if "Traceback" in line or "bug" in line]
 
