@@ -64,9 +64,11 @@ format: $(VENV)/.dev ## mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every file of a release is named: one lock for all platforms and Python versions.
+# Every file of a release is named: one lock for all platforms and Python versions.  So are extras:
+# pip would take `coverage[toml]` for another package, and the newest release, which has no hash.
 LOCK := $(VENV)/tools/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
+	--generate-hashes --no-strip-extras --no-emit-index-url \
+	--custom-compile-command "make lock" $(UPGRADE)
 
 lock: $(VENV)/.tools ## pin what pyproject.toml asks for, by hash; with UPGRADE=--upgrade anew
 	$(LOCK) --extra fast --group build --output-file requirements/run.txt pyproject.toml

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -60,3 +62,26 @@ def test_make_installs_nothing_that_is_not_locked() -> None:
     for line in lines:
         locked_or_ours = "--require-hashes" in line or "--no-deps --no-build-isolation" in line
         assert locked_or_ours, line
+
+
+def test_what_is_wanted_with_extras_is_pinned_with_them() -> None:
+    """pip takes any release for `coverage[toml]` where the pin says `coverage`."""
+    text = (ROOT / "requirements" / "dev.txt").read_text()
+    pins = [Requirement(entry["pin"]) for entry in _ENTRY.finditer(text)]
+    extras = {pin.name: pin.extras for pin in pins}
+    checked = 0
+    for pin in pins:
+        try:
+            wanted = [Requirement(line) for line in metadata.requires(pin.name) or []]
+        except metadata.PackageNotFoundError:  # for another platform
+            continue
+        for one in wanted:
+            if any(_applies(one, extra) for extra in (*pin.extras, "")):
+                pinned = extras[canonicalize_name(one.name)]
+                assert one.extras <= pinned, f"{pin.name} wants {one}: run `make lock`"
+                checked += bool(one.extras)
+    assert checked
+
+
+def _applies(wanted: Requirement, extra: str) -> bool:
+    return wanted.marker is None or wanted.marker.evaluate({"extra": extra})
