@@ -94,7 +94,8 @@ class Receiver(RequestHandler):
         else:
             if self._held:
                 data, self._held = self._held + data, b""
-            self._parse(data)
+            if data or self._receiving is not None:  # of a body the parser may have a rest
+                self._parse(data)
 
     @property
     def _must_hold(self) -> bool:

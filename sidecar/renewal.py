@@ -23,7 +23,7 @@ from sidecar.errors import (
     SidecarError,
     TLSError,
 )
-from sidecar.identity import Identity
+from sidecar.identity import WARNING_SECONDS, Identity
 from sidecar.troubles import Quiet, Troubles
 
 log = logging.getLogger("sidecar.oauth")
@@ -123,8 +123,9 @@ class Renewal:
         token = self._identity.known_token()
         if lifetime is None or token is None:
             return
-        self._warn()
         left, whole = lifetime
+        if left <= WARNING_SECONDS:
+            self._warn()
         is_near = left <= min(NEAR_SECONDS, whole * NEAR_PART)
         if is_near and token.session_handle is not None and not self._is_paused():
             self._start(token)
