@@ -253,8 +253,9 @@ def head_size(message: RawRequestMessage) -> int:
 
 
 def _length(message: RawRequestMessage) -> int | None:
-    """A body's length, None for a chunked one; the parser has refused anything else."""
-    return None if message.chunked else int(message.headers["Content-Length"])
+    """A body's length; None for a chunked one, and for what follows CONNECT."""
+    length = message.headers.get("Content-Length")
+    return None if message.chunked or length is None else int(length)
 
 
 def _is_loosely_read(message: RawRequestMessage, head: bytes) -> bool:
