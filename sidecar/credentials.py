@@ -47,6 +47,8 @@ class TemporaryCredentials:
     """Unix time at which Jira gave it, by our clock."""
 
 
+WARNING_SECONDS = 30 * 24 * 3600.0
+"""The end of a token, or of a certificate, is warned of so long before."""
 LATEST = 253402214400.0
 """Unix time of 9999-12-31: calendars go no further, so what lasts longer has no end."""
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar import keys
 from sidecar.clock import JiraClock
 from sidecar.config import Config
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.private_files import FileWatch
 from sidecar.renewal_mark import RenewalMark
@@ -32,8 +32,6 @@ log = logging.getLogger("sidecar.identity")
 NEVER = float("-inf")
 LOOK_SECONDS = 0.001
 """Requests that come within so much of each other share a look at the files."""
-WARNING_SECONDS = 30 * 24 * 3600.0
-"""A token's end is warned of in its last 30 days."""
 
 
 class Signed(NamedTuple):

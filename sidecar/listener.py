@@ -42,7 +42,6 @@ class Listener(web.Server):
             max_headers=MAX_FIELDS,
             auto_decompress=False,
             access_log=None,
-            lingering_time=0,
         )
         self.handler = handler
         self.refuse = refuse

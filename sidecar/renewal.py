@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.authorize import Authorizer
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import (
     CertificateError,
     ConfigError,
@@ -23,7 +23,7 @@ from sidecar.errors import (
     SidecarError,
     TLSError,
 )
-from sidecar.identity import WARNING_SECONDS, Identity
+from sidecar.identity import Identity
 from sidecar.troubles import Quiet, Troubles
 
 log = logging.getLogger("sidecar.oauth")

@@ -152,6 +152,20 @@ async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[pytest.LogCap
         assert record.levelno < logging.ERROR, record.getMessage()
 
 
+@pytest.fixture
+def write_config(tmp_path: Path, private_key: RSAPrivateKey) -> Callable[..., Path]:
+    """Write a configuration where the commands look for it."""
+
+    def write(base_url: str, more: str = "") -> Path:
+        folder = tmp_path / ".config" / "sidecar"
+        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
+        text = f'[jira]\nbase_url = "{base_url}"\nconsumer_key = "{CONSUMER_KEY}"\n{more}'
+        (folder / "config.toml").write_text(text)
+        return folder / "config.toml"
+
+    return write
+
+
 def make_config(base_url: str, folder: Path, private_key: RSAPrivateKey, **options: Any) -> Config:
     """A configuration with everything in `folder`, listening on a free port."""
     key_file = folder / "private_key.pem"

@@ -14,29 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import keys
-from sidecar.private_files import write_private
 from sidecar.sandbox import Sandbox
-from tests.conftest import CONSUMER_KEY
 from tests.dancing import decide, visit
 from tests.processes import Done, Shell, shell
 
 __all__ = ["shell"]
-
-
-@pytest.fixture
-def write_config(tmp_path: Path, private_key: RSAPrivateKey) -> Callable[..., None]:
-    """Write a configuration where the commands look for it."""
-
-    def write(base_url: str, more: str = "") -> None:
-        folder = tmp_path / ".config" / "sidecar"
-        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
-        text = f'[jira]\nbase_url = "{base_url}"\nconsumer_key = "{CONSUMER_KEY}"\n{more}'
-        (folder / "config.toml").write_text(text)
-
-    return write
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ from sidecar.sandbox.answers import answer_json
 from sidecar.store import TokenFile
 from sidecar.target import BaseURL
 from sidecar.upstream import Answer
-from tests.conftest import CONSUMER_KEY, MakeSidecar, make_config, store_token
+from tests.conftest import MakeSidecar, make_config, store_token
 from tests.dancing import answer
 from tests.processes import Shell, shell
 from tests.raw_server import Peer, RawServer, Script
@@ -1291,20 +1291,6 @@ def test_ready_cannot_know_a_port_that_was_picked(
 
 
 # --- as the command line shows it ---
-
-
-@pytest.fixture
-def write_config(tmp_path: Path, private_key: RSAPrivateKey) -> Callable[..., Path]:
-    """Write a configuration where the commands look for it."""
-
-    def write(base_url: str, more: str = "") -> Path:
-        folder = tmp_path / ".config" / "sidecar"
-        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
-        text = f'[jira]\nbase_url = "{base_url}"\nconsumer_key = "{CONSUMER_KEY}"\n{more}'
-        (folder / "config.toml").write_text(text)
-        return folder / "config.toml"
-
-    return write
 
 
 async def test_the_command_prints_a_line_for_each_step_and_exits_with_the_first_fault(

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar import keys
 from sidecar.private_files import read_secret, write_private
@@ -21,19 +20,6 @@ from tests.wire import Client
 __all__ = ["shell"]
 
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
-
-
-@pytest.fixture
-def write_config(tmp_path: Path, private_key: RSAPrivateKey) -> Callable[..., None]:
-    """Write a configuration where the commands look for it."""
-
-    def write(base_url: str, more: str = "") -> None:
-        folder = tmp_path / ".config" / "sidecar"
-        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
-        text = f'[jira]\nbase_url = "{base_url}"\nconsumer_key = "{CONSUMER_KEY}"\n{more}'
-        (folder / "config.toml").write_text(text)
-
-    return write
 
 
 COMMANDS = ["init", "public-key", "auth", "run", "request", "check", "demo"]

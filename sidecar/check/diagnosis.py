@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.check import local
 from sidecar.check.step import NotTried, Passed, Step, failed, needed
 from sidecar.config import Config
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, ConnectionLost, SidecarError, UpstreamError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Check:
         if secured.ends_at is None:
             return Passed(f"{message}.")
         message = f"{message}, until {local.day(secured.ends_at)}."
-        if secured.ends_at - self._now() < local.WARNED_BEFORE:
+        if secured.ends_at - self._now() < WARNING_SECONDS:
             return Passed(message, "have it renewed before then by whoever runs Jira")
         return Passed(message)
 

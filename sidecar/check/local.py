@@ -13,14 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar import keys, tls
 from sidecar.check.step import Passed
 from sidecar.config import Config
-from sidecar.credentials import LATEST, TokenCredentials
+from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.private_files import read_access_key, refuse_unless_private
 from sidecar.refusals import printable
 from sidecar.store import TokenFile
-
-WARNED_BEFORE = 30 * 24 * 3600.0
-"""Seconds before a token's end from which on `check` and the log warn."""
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
 _ACCESS_KEY = "access key"
@@ -160,7 +157,7 @@ def token_passed(token: TokenCredentials, now: float) -> Passed:
         return Passed(f"There is an access token{owner}; Jira named no end of it.")
     message = f"There is an access token{owner}, until {day(token.expires_at)}."
     left = token.expires_at - now
-    if left > WARNED_BEFORE:
+    if left > WARNING_SECONDS:
         return Passed(message)
     days = int(left // 86400)
     message = f"{message} That is {'in ' + count(days, 'day') if days else 'within a day'}."
