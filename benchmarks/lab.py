@@ -22,8 +22,8 @@ from benchmarks import answers
 from benchmarks.answers import BULK
 from benchmarks.processes import Process, free_port
 from benchmarks.targets import CONSUMER_KEY, HERE, Setting, Target, filled
-from sidecar.keys import generate_private_key, private_key_pem
-from sidecar.private_files import write_private
+from sidecar.files.keys import generate_private_key, private_key_pem
+from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 
 AWKWARD = "/rest/api/2/issue/JJ-2?fields=summary,status&expand=a%20b&x=&q=%C3%A9~%27%2B%7C"

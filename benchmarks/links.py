@@ -18,7 +18,7 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sidecar.links import Links
+from sidecar.jira.links import Links
 
 BASE = "https://jira.example.com/jira"
 ISSUE = Path(__file__).parents[1] / "sidecar/sandbox/JJ-2.json"

@@ -28,11 +28,11 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from sidecar.credentials import Secret
-from sidecar.keys import generate_private_key
+from sidecar.files.keys import generate_private_key
 from sidecar.sandbox import Sandbox
-from tests.processes import Process
-from tests.services import MYSELF, Manager, listening_socket, under_load
-from tests.wire import Client
+from tests.support.processes import Process
+from tests.support.services import MYSELF, Manager, listening_socket, under_load
+from tests.support.wire import Client
 
 WARM_UP_SECONDS = 20.0
 REST_SECONDS = 3.0

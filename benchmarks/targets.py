@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from benchmarks.processes import ROOT
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.store import TokenFile
-from sidecar.target import BaseURL
+from sidecar.files.tokens import TokenFile
+from sidecar.http.target import BaseURL
 
 CONSUMER_KEY = "OauthKey"
 HERE = ROOT / "benchmarks"

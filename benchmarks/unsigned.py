@@ -6,8 +6,8 @@ Takes the sidecar's own arguments.  Jira would refuse what it sends.
 from __future__ import annotations
 
 from sidecar.cli import main
-from sidecar.signatures import Signatures
-from sidecar.signer import Signer
+from sidecar.signing.signatures import Signatures
+from sidecar.signing.signer import Signer
 
 SIGNATURE = bytes(range(256))  # as long as a 2048-bit key's
 

@@ -16,16 +16,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import HealthCheck, settings
 
-from sidecar import config as configuration
-from sidecar import keys
-from sidecar.config import Config
+from sidecar.config import load as configuration
+from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.private_files import write_private
+from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
-from sidecar.server import Server
-from sidecar.store import TokenFile
-from tests.raw_upstream import RawUpstream
-from tests.wire import Client
+from sidecar.server.server import Server
+from tests.support.raw_upstream import RawUpstream
+from tests.support.wire import Client
 
 CONSUMER_KEY = "OauthKey"
 

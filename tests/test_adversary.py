@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.access import Access
+from sidecar.access.callers import Access
 from sidecar.errors import RequestRefused
-from sidecar.sockets import open_sockets
-from sidecar.target import BaseURL
+from sidecar.http.target import BaseURL
+from sidecar.net.sockets import open_sockets
 from tests.conftest import MakeSidecar, Running, make_config
-from tests.raw_upstream import Exchange, RawUpstream
+from tests.support.raw_upstream import Exchange, RawUpstream
 
 JSON = "Content-Type: application/json"
 TEACHING = b'{"baseUrl": "http://evil.test"}'

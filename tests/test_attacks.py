@@ -16,11 +16,11 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import receiving
+from sidecar.downstream import receiving
 from tests.attacks.arena import Arena, open_arena
 from tests.attacks.cases import CASES
-from tests.raw_upstream import Exchange
-from tests.wire import Response, Wire
+from tests.support.raw_upstream import Exchange
+from tests.support.wire import Response, Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from sidecar.private_files import write_private
+from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
 

@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.sandbox import Faults, Sandbox
 from tests.conftest import Running
-from tests.loading import MYSELF, Load, renewals, store_grant
+from tests.support.loading import MYSELF, Load, renewals, store_grant
 
 SEARCH = "/rest/api/2/search?jql=project+%3D+JJ&fields=summary"
 STATUS = "/_sidecar/status"

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.sandbox import Sandbox
-from tests.processes import Process
-from tests.services import MYSELF, Load, Manager, listening_socket, port_of, under_load
-from tests.wire import Client
+from tests.support.processes import Process
+from tests.support.services import MYSELF, Load, Manager, listening_socket, port_of, under_load
+from tests.support.wire import Client
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import errors, keys, logs
+from sidecar import errors
 from sidecar.cli import cli
-from sidecar.metrics import METRICS
+from sidecar.config.settings import OPTIONS
+from sidecar.files import keys
 from sidecar.sandbox import Sandbox
-from sidecar.settings import OPTIONS
-from tests.dancing import approve, decide, visit
-from tests.processes import Process, Shell
+from sidecar.telemetry import logs
+from sidecar.telemetry.metrics import METRICS
+from tests.support.dancing import approve, decide, visit
+from tests.support.processes import Process, Shell
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -30,18 +30,19 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sidecar import cli, keys
+from sidecar import cli
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
-from sidecar.private_files import write_private
+from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.files.tokens import TokenFile
+from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
 from sidecar.sandbox.answers import Answer, answer_json
-from sidecar.signer import Signer
-from sidecar.store import TokenFile
-from sidecar.target import BaseURL
+from sidecar.signing.signer import Signer
 from tests.conftest import CONSUMER_KEY, MakeSidecar
-from tests.dancing import decide, visit
-from tests.processes import Done, Process, Shell, shell
-from tests.wire import Client, Response
+from tests.support.dancing import decide, visit
+from tests.support.processes import Done, Process, Shell, shell
+from tests.support.wire import Client, Response
 
 __all__ = ["shell"]
 
@@ -479,7 +480,7 @@ def test_a_bug_s_traceback_on_the_command_line_holds_no_secret(
         raise Broken(self)
 
     monkeypatch.setattr(Signer, "signature", sign)
-    monkeypatch.setattr("sidecar.keys.verify_signing", lambda key: None)
+    monkeypatch.setattr("sidecar.files.keys.verify_signing", lambda key: None)
     words = ["sidecar", "-v", "--config", str(tmp_path / "config.toml"), "request", "/x"]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:

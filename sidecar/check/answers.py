@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from sidecar.errors import ConfigError, NotJira, SidecarError, TLSError, UpstreamError
-from sidecar.fields import first, values
-from sidecar.problems import oauth_problem
-from sidecar.refusals import printable
-from sidecar.target import BaseURL
+from sidecar.http.fields import first, values
+from sidecar.http.target import BaseURL
+from sidecar.jira.problems import oauth_problem
+from sidecar.jira.refusals import printable
 
 if TYPE_CHECKING:
-    from sidecar.upstream import Answer
+    from sidecar.upstream.pool import Answer
 
 SERVER_INFO = "/rest/api/2/serverInfo"
 

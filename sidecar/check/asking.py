@@ -8,21 +8,27 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import keys
-from sidecar.base_strings import Difference, compare_base_strings
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
-from sidecar.explanations import Remedy
-from sidecar.fields import USER_AGENT, Fields, first
-from sidecar.http_date import http_date
-from sidecar.problems import Problem, acceptable_timestamps, explain, oauth_problem, parse_problem
-from sidecar.refusals import Consumer, printable, refused
-from sidecar.refusals import Step as DanceStep
-from sidecar.signature import encode_query
-from sidecar.signer import Signer
-from sidecar.target import BaseURL, signing_uri
-from sidecar.upstream import Answer, Upstream, UpstreamRequest
+from sidecar.files import keys
+from sidecar.http.fields import USER_AGENT, Fields, first
+from sidecar.http.http_date import http_date
+from sidecar.http.target import BaseURL, signing_uri
+from sidecar.jira.base_strings import Difference, compare_base_strings
+from sidecar.jira.explanations import Remedy
+from sidecar.jira.problems import (
+    Problem,
+    acceptable_timestamps,
+    explain,
+    oauth_problem,
+    parse_problem,
+)
+from sidecar.jira.refusals import Consumer, printable, refused
+from sidecar.jira.refusals import Step as DanceStep
+from sidecar.signing.signature import encode_query
+from sidecar.signing.signer import Signer
+from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
 
 REQUEST_TOKEN = "/plugins/servlet/oauth/request-token"  # noqa: S105
 _LIMIT = 1 << 20

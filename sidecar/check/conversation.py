@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.check import answers, local
 from sidecar.check.asking import Asked, Asker
 from sidecar.check.step import NotTried, Passed, needed
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.dance import lifetime
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, UpstreamError
-from sidecar.refusals import Step as DanceStep
-from sidecar.target import BaseURL
-from sidecar.upstream import Upstream
+from sidecar.http.target import BaseURL
+from sidecar.jira.refusals import Step as DanceStep
+from sidecar.signin.dance import lifetime
+from sidecar.upstream.pool import Upstream
 
 CLOCKS_DRIFT = 30.0
 """Seconds between the clocks from which on they are worth a note."""

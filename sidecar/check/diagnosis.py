@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.check import local
 from sidecar.check.step import NotTried, Passed, Step, failed, needed
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, ConnectionLost, SidecarError, UpstreamError
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import keys, tls
 from sidecar.check.step import Passed
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
-from sidecar.private_files import read_access_key, refuse_unless_private
-from sidecar.refusals import printable
-from sidecar.store import TokenFile
+from sidecar.files import keys
+from sidecar.files.private import read_access_key, refuse_unless_private
+from sidecar.files.tokens import TokenFile
+from sidecar.jira.refusals import printable
+from sidecar.net import tls
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
 _ACCESS_KEY = "access key"

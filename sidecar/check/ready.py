@@ -11,9 +11,9 @@ import socket
 import ssl
 
 from sidecar.check.step import Step, failed
-from sidecar.config import Config
+from sidecar.config.load import Config
+from sidecar.config.options import Address, TCPAddress, UnixAddress
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, UpstreamError
-from sidecar.options import Address, TCPAddress, UnixAddress
 
 PATIENCE = 5.0
 """Seconds; the answer comes from memory."""

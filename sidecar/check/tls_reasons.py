@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 import time
 
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.errors import CertificateError, ConnectionLost, TLSError, UpstreamError
-from sidecar.failures import NO_TLS
+from sidecar.upstream.failures import NO_TLS
 
 
 def tls_failed(error: Exception, config: Config) -> UpstreamError:

@@ -1,6 +1,6 @@
 """The way to Jira, gone by hand: each step is made alone, so that the one that fails is known.
 
-Requests go through upstream.py as always; here is looked at what its connector does in one go.
+Requests go through the pool as always; here is looked at what its connector does in one go.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from base64 import b64encode
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from sidecar import tls
 from sidecar.check.tls_reasons import tls_failed
-from sidecar.config import Config
+from sidecar.config.load import Config
 from sidecar.errors import (
     ConnectionRefused,
     ConnectTimeout,
@@ -25,7 +24,8 @@ from sidecar.errors import (
     ProtocolError,
     TLSError,
 )
-from sidecar.failures import proxy_refused
+from sidecar.net import tls
+from sidecar.upstream.failures import proxy_refused
 
 _TLS_RECORDS = (b"\x15", b"\x16")  # alert, handshake (RFC 8446 §5.1)
 

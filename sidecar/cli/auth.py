@@ -21,10 +21,10 @@ from sidecar.cli.base import (
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.authorize import Authorizer
-    from sidecar.config import Config
+    from sidecar.account.authorize import Authorizer
+    from sidecar.config.load import Config
     from sidecar.credentials import TokenCredentials
-    from sidecar.dance import Files
+    from sidecar.signin.dance import Files
 
 Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 
@@ -37,7 +37,7 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 @click.pass_obj
 def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) -> None:
     """Get an access token from Jira, with your approval."""
-    from sidecar import dance
+    from sidecar.signin import dance
 
     if begin and verifier is not None:
         raise UsageError("--begin and --verifier are two commands", "first the one, then the other")
@@ -61,7 +61,7 @@ def _first_line() -> str:
 
 
 def _finish(text: str) -> Step:
-    from sidecar import dance
+    from sidecar.signin import dance
 
     async def step(authorizer: Authorizer, files: Files) -> str:
         return dance.signed_in_line(await dance.finish_with(authorizer, files, text))
@@ -70,7 +70,7 @@ def _finish(text: str) -> Step:
 
 
 def _whole(*, browser: bool) -> Step:
-    from sidecar import dance
+    from sidecar.signin import dance
 
     async def step(authorizer: Authorizer, files: Files) -> str:
         return dance.signed_in_line(await _dance(authorizer, files, browser))
@@ -79,11 +79,11 @@ def _whole(*, browser: bool) -> Step:
 
 
 async def _with_authorizer(config: Config, step: Step) -> str:
-    from sidecar.authorize import Authorizer
-    from sidecar.dance import Files
-    from sidecar.identity import Identity
-    from sidecar.store import RequestTokenFile
-    from sidecar.upstream import Upstream
+    from sidecar.account.authorize import Authorizer
+    from sidecar.account.identity import Identity
+    from sidecar.files.tokens import RequestTokenFile
+    from sidecar.signin.dance import Files
+    from sidecar.upstream.pool import Upstream
 
     identity = Identity(config)
     jira = config.jira
@@ -100,8 +100,8 @@ async def _with_authorizer(config: Config, step: Step) -> str:
 
 
 async def _dance(authorizer: Authorizer, files: Files, browser: bool) -> TokenCredentials:
-    from sidecar import dance
-    from sidecar.prompt import TypedLines
+    from sidecar.signin import dance
+    from sidecar.signin.prompt import TypedLines
 
     opener = browser_opener() if browser else None
     with TypedLines(stdin_descriptor()) as typed:

@@ -18,7 +18,7 @@ from sidecar.cli import output
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.config import Config
+    from sidecar.config.load import Config
 
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
@@ -40,7 +40,7 @@ class Global:
 
     def load(self, **overrides: object) -> Config:
         """Read the configuration; flags come by option name, dots as double underscores."""
-        from sidecar import config
+        from sidecar.config import load as config
 
         named = {name.replace("__", "."): value for name, value in overrides.items()}
         return config.load(self.config_path, os.environ, named)
@@ -101,7 +101,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def report(message: str, hint: str) -> None:
     """Tell of an error in its two lines, and the journal how bad it is."""
-    from sidecar import logs
+    from sidecar.telemetry import logs
 
     priority = "<3>" if logs.is_journal(sys.stderr, os.environ) else ""
     say(f"{priority}sidecar: error: {message}")

@@ -12,8 +12,8 @@ from sidecar.cli.base import Global, example, global_options, run, say
 from sidecar.errors import JiraError, NotJira, UsageError
 
 if TYPE_CHECKING:
-    from sidecar.config import Config
-    from sidecar.oneshot import Trouble, Wanted
+    from sidecar.commands.request import Trouble, Wanted
+    from sidecar.config.load import Config
 
 _LOOKED_AT = 64 * 1024
 """Bytes of an answer's body that are looked at for an OAuth problem."""
@@ -36,7 +36,7 @@ def request(
     where: str,
 ) -> None:
     """Send one signed request, without a server."""
-    from sidecar import oneshot
+    from sidecar.commands import request as oneshot
 
     wanted = oneshot.Wanted(where, method, fields, None if data is None else _data(data))
     status, trouble = run(_request(settings.load(), wanted, show_head))
@@ -54,7 +54,8 @@ def request(
 
 async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Trouble | None]:
     """Print the answer as it comes; return its status, and what OAuth has to do with it."""
-    from sidecar import fields, oneshot
+    from sidecar.commands import request as oneshot
+    from sidecar.http import fields
 
     out = sys.stdout.buffer
     async with oneshot.send(config, wanted) as sent:

@@ -16,8 +16,8 @@ from sidecar.cli.base import Global, browser_opener, example, global_options, sa
 from sidecar.cli.base import run as run_coroutine
 
 if TYPE_CHECKING:
-    from sidecar.config import Config
-    from sidecar.dance import User
+    from sidecar.config.load import Config
+    from sidecar.signin.dance import User
 
 
 @click.command(epilog=example("sidecar run --listen 127.0.0.1:9000"))
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(settings: Global, listen: tuple[str, ...]) -> None:
     """Serve until SIGTERM or SIGINT."""
-    from sidecar import service
+    from sidecar.server import run as service
 
     def load() -> Config:
         return settings.load(listen__addresses=list(listen) or None)
@@ -41,7 +41,7 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
 @click.pass_obj
 def demo(settings: Global, port: int, manual: bool) -> None:
     """Run a sandbox Jira and a sidecar to try it all out."""
-    from sidecar import logs
+    from sidecar.telemetry import logs
 
     logs.set_up("text", "info", os.environ, verbose=settings.verbose)
     run_coroutine(_until_signal(_demo(port, manual)))
@@ -59,12 +59,12 @@ async def _until_signal(work: Coroutine[None, None, None]) -> None:
 
 
 async def _demo(port: int, manual: bool) -> None:
-    from sidecar.demo import demo as running_demo
+    from sidecar.commands.demo import demo as running_demo
 
     with ExitStack() as stack:
         user = _user_at_terminal(stack) if manual else None
         async with running_demo(port, {}, say, user=user) as demo:
-            from sidecar.dance import signed_in_line
+            from sidecar.signin.dance import signed_in_line
 
             say(signed_in_line(demo.token))
             for url in demo.urls:
@@ -77,8 +77,8 @@ async def _demo(port: int, manual: bool) -> None:
 
 
 def _user_at_terminal(stack: ExitStack) -> User:
-    from sidecar.dance import User
-    from sidecar.prompt import TypedLines
+    from sidecar.signin.dance import User
+    from sidecar.signin.prompt import TypedLines
 
     typed = stack.enter_context(TypedLines(stdin_descriptor()))
     return User(say, typed, browser_opener())

@@ -12,8 +12,8 @@ from sidecar.cli.base import Global, ask, example, global_options, say, warn
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.provision import FormStep, Provisioned
-    from sidecar.sample_client import SampleClient
+    from sidecar.commands.init import FormStep, Provisioned
+    from sidecar.commands.sample_client import SampleClient
 
 
 @click.command(epilog=example("sidecar init --base-url https://jira.example.com --consumer-key CI"))
@@ -42,7 +42,9 @@ def init(
 
     Where only the key of a configuration is missing, just that is made.
     """
-    from sidecar import places, provision, sample_client
+    from sidecar.commands import init as provision
+    from sidecar.commands import sample_client
+    from sidecar.config import places
 
     path = settings.config_path or places.user_config(os.environ)
     keyless = None if sample or force else provision.without_key(path, os.environ)
@@ -71,7 +73,8 @@ def _provision(
     force: bool,
 ) -> Provisioned:
     """Write everything, having asked for what is not known."""
-    from sidecar import options, provision
+    from sidecar.commands import init as provision
+    from sidecar.config import options
 
     has_token = known.access_token is not None
     provision.refuse_existing(path, os.environ, has_token=has_token, force=force)
@@ -107,7 +110,7 @@ def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
 @click.pass_obj
 def public_key(settings: Global, form: str) -> None:
     """Print the public key as Jira's application link takes it."""
-    from sidecar import keys
+    from sidecar.files import keys
 
     config = settings.load()
     key = keys.load_private_key(config.jira.private_key, config.jira.private_key_passphrase_file)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.server import Server
+from sidecar.server.server import Server
 from tests.conftest import Running, make_config, store_token
-from tests.raw_upstream import Canary, Exchange, RawUpstream
+from tests.support.raw_upstream import Canary, Exchange, RawUpstream
 
 TOKEN = "yUvBRAqyTjKPGvJTZLNkHXpQJ5OXNYqE"
 BYSTANDER = "/bystander"

@@ -25,13 +25,13 @@ from urllib.parse import quote
 import trustme
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar import keys
-from sidecar.config import load
-from sidecar.private_files import write_private
+from sidecar.config.load import load
+from sidecar.files import keys
+from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 from tests.clients.tap import Sent, Tap
 from tests.conftest import CONSUMER_KEY, store_token
-from tests.processes import Process, Shell
+from tests.support.processes import Process, Shell
 
 USER, PASSWORD, TOKEN = "dummy-user", "dummy-password-7f3a", "dummy-token-91bc"
 """The credentials that tools insist on; none may reach Jira."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.private_files import write_private
+from sidecar.files.private import write_private
 from tests.clients.conftest import MakeStand, Ran, prepared, run
 from tests.clients.stand import PASSWORD, USER, Stand
 

@@ -18,8 +18,8 @@ import pytest
 from tests.clients.conftest import INSTALLED, SCRIPTS, MakeStand, prepared, run
 from tests.clients.stand import Stand, session_environment
 from tests.conftest import CONSUMER_KEY
-from tests.dancing import approve
-from tests.processes import Shell
+from tests.support.dancing import approve
+from tests.support.processes import Shell
 
 pytestmark = prepared
 _NODE = {"NODE_PATH": str(INSTALLED / "node_modules")}

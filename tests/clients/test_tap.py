@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import RequestRefused
-from sidecar.target import clean
+from sidecar.http.target import clean
 from tests.clients.stand import cleaned
 from tests.clients.tap import Sent, read_requests
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access import Access, Caller
+from sidecar.access.callers import Access, Caller
+from sidecar.access.rules import METHODS
 from sidecar.errors import RequestRefused
-from sidecar.rules import METHODS
+from sidecar.http.target import BaseURL, clean
 from sidecar.sandbox import tomcat
-from sidecar.target import BaseURL, clean
 from tests.fuzz.pieces import attempt, words
 
 BASE = BaseURL.parse("https://jira.example.com/jira")

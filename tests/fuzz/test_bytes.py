@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.attacks.arena import Arena, open_arena
-from tests.wire import Wire
+from tests.support.wire import Wire
 
 HOST = b"Host: localhost\r\n"
 SEEDS = [

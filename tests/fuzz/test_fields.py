@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ProtocolError, RequestRefused
-from sidecar.fields import Field, Fields, request_fields, response_fields, serialize
-from sidecar.record import shown_id
+from sidecar.http.fields import Field, Fields, request_fields, response_fields, serialize
+from sidecar.telemetry.record import shown_id
 from tests.fuzz.pieces import attempt, words
 
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

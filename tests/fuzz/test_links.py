@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ProtocolError
-from sidecar.links import KEYS, Links
-from sidecar.rewriting import BodyRewriter
+from sidecar.jira.links import KEYS, Links
+from sidecar.proxy.rewriting import BodyRewriter
 from tests.fuzz.pieces import words
 
 JIRA = "https://jira.example.com/jira"

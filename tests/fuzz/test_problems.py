@@ -11,9 +11,11 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.base_strings import compare_base_strings
-from sidecar.http_date import http_date
-from sidecar.problems import (
+from sidecar.account.signing_url import SigningURL
+from sidecar.http.http_date import http_date
+from sidecar.http.target import BaseURL
+from sidecar.jira.base_strings import compare_base_strings
+from sidecar.jira.problems import (
     Problem,
     acceptable_timestamps,
     explain,
@@ -21,9 +23,7 @@ from sidecar.problems import (
     parse_problem,
     problem_field,
 )
-from sidecar.signature import percent_encode
-from sidecar.signing_url import SigningURL
-from sidecar.target import BaseURL
+from sidecar.signing.signature import percent_encode
 from tests.fuzz.pieces import words
 
 SECRET = "yUvBRAqyTjKPGvJTZLNkHXpQJ5OXNYqE"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from sidecar.errors import RequestRefused
+from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_reserved, signing_uri
 from sidecar.sandbox import tomcat
-from sidecar.signature import encode_form, encode_parameters, encode_query
-from sidecar.target import BaseURL, Target, absolute_form, clean, refuse_reserved, signing_uri
+from sidecar.signing.signature import encode_form, encode_parameters, encode_query
 from tests.fuzz.pieces import attempt, words
 
 BASE = BaseURL.parse("https://jira.example.com:8443/jira")

@@ -1,0 +1,283 @@
+"""The steps of the OAuth dance with Jira (RFC 5849 §2): request token, exchange, renewal, who am I.
+
+Only requests and answers: who shows the URL and who types the code says dance.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sidecar.account.identity import Identity
+from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
+from sidecar.errors import NotJira, SidecarError
+from sidecar.http.fields import USER_AGENT, Fields
+from sidecar.http.target import BaseURL, signing_uri
+from sidecar.jira.explanations import Remedy
+from sidecar.jira.problems import Problem, explain, oauth_problem, parse_problem
+from sidecar.jira.refusals import (
+    Consumer,
+    Step,
+    VerifierRefused,
+    denied,
+    not_jira,
+    printable,
+    refused,
+)
+from sidecar.signin.callback import DENIED
+from sidecar.signing.signature import decode_form, decode_query, percent_encode
+from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
+
+OUT_OF_BAND = "oob"
+"""RFC 5849 §2.1: there is no callback, Jira shows the verifier.  Unless the application link has
+a Consumer Callback URL: Jira then goes there all the same."""
+REQUEST_TOKEN_LIFE = 600.0
+"""Seconds that Jira keeps a request token."""
+
+_ENDPOINTS = "/plugins/servlet/oauth/"
+_LONGEST_LIFE = 10**10  # seconds, 317 years: past that a number means "never"
+_CODE = re.compile(r"[A-Za-z0-9._~+-]{1,256}")
+_AROUND = " \t\r\n\v\f\"'`´‘’“”«»<>,.;"
+
+
+class Authorizer:
+    """Takes one step of the dance at a time; every step raises a SidecarError of its own kind."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        upstream: Upstream,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._base = identity.base_url
+        self._identity = identity
+        self._upstream = upstream
+        self._clock = clock
+
+    async def request_token(self, callback: str = OUT_OF_BAND) -> TemporaryCredentials:
+        """Get a request token (RFC 5849 §2.1); `callback` is a URL or OUT_OF_BAND."""
+        issued_at = self._clock()  # before asking: it never lives longer than we say
+        answer = await self._ask(
+            Step.REQUEST_TOKEN,
+            "POST",
+            _ENDPOINTS + "request-token",
+            extra=[("oauth_callback", callback)],
+        )
+        token, secret, _ = self._credentials(Step.REQUEST_TOKEN, answer)
+        return TemporaryCredentials(token, secret, issued_at)
+
+    def authorize_url(self, temporary: TemporaryCredentials) -> str:
+        """Where the user decides (RFC 5849 §2.2)."""
+        token = percent_encode(temporary.token.reveal())
+        return f"{self._base}{_ENDPOINTS}authorize?oauth_token={token}"
+
+    async def exchange(self, temporary: TemporaryCredentials, verifier: Secret) -> TokenCredentials:
+        """Exchange an approved request token for an access token (RFC 5849 §2.3).
+
+        It is used up only on success: after VerifierRefused another verifier may be tried.
+        """
+        if verifier.reveal() == DENIED:
+            raise denied()
+        return await self._access_token(
+            Step.EXCHANGE, temporary.token, [("oauth_verifier", verifier.reveal())]
+        )
+
+    async def renew(self, old: TokenCredentials) -> TokenCredentials:
+        """Get a new access token for an old one, expired or not, while its session lives.
+
+        The old one is dead at once: store the new one before anything else.
+        """
+        if old.session_handle is None:
+            raise self._refused(Step.RENEWAL, Problem("permission_denied"), "")
+        extra = [("oauth_session_handle", old.session_handle.reveal())]
+        new = await self._access_token(Step.RENEWAL, old.token, extra)
+        return replace(new, user=old.user, display_name=old.display_name, server_url=old.server_url)
+
+    async def whoami(self, token: TokenCredentials) -> tuple[str, str | None]:
+        """Try a token: the name of the user that it acts as, and the name to show."""
+        myself = await self._get(Step.MYSELF, "/rest/api/2/myself", token)
+        user, display_name = _text(myself, "name"), _text(myself, "displayName")
+        if user is None:
+            raise NotJira(
+                f"{self._base.authority} did not say who the new access token belongs to.",
+                "is jira.base_url the address of Jira Data Center or Server?",
+            )
+        return user, display_name
+
+    async def server_url(self, token: TokenCredentials) -> str | None:
+        """What Jira calls itself; None where it won't say, since only links depend on it."""
+        try:
+            info = await self._get(Step.SERVER_INFO, "/rest/api/2/serverInfo", token)
+            return str(BaseURL.parse(_text(info, "baseUrl") or ""))
+        except (SidecarError, ValueError):
+            return None
+
+    async def introduce(self, token: TokenCredentials) -> TokenCredentials:
+        """Try a new token and note in it whose it is, and what Jira calls itself."""
+        user, display_name = await self.whoami(token)
+        server_url = await self.server_url(token)
+        return replace(token, user=user, display_name=display_name, server_url=server_url)
+
+    async def _access_token(
+        self, step: Step, token: Secret, extra: Sequence[tuple[str, str]]
+    ) -> TokenCredentials:
+        answer = await self._ask(
+            step, "POST", _ENDPOINTS + "access-token", token=token.reveal(), extra=extra
+        )
+        new, secret, reply = self._credentials(step, answer)
+        now = self._clock()
+        handle = reply.get("oauth_session_handle")
+        return TokenCredentials(
+            new,
+            secret,
+            session_handle=Secret(handle) if handle else None,
+            expires_at=_end(now, reply.get("oauth_expires_in")),
+            session_expires_at=_end(now, reply.get("oauth_authorization_expires_in")),
+        )
+
+    def _credentials(self, step: Step, answer: Answer) -> tuple[Secret, Secret, dict[str, str]]:
+        """Read a token endpoint's form (RFC 5849 §2.1, §2.3); the secret may be empty."""
+        reply = dict(decode_form(answer.body))
+        token, secret = reply.get("oauth_token"), reply.get("oauth_token_secret")
+        if not token or secret is None:
+            raise self._not_jira(step, answer)
+        return Secret(token), Secret(secret), reply
+
+    async def _get(self, step: Step, path: str, token: TokenCredentials) -> dict[str, Any]:
+        answer = await self._ask(step, "GET", path, token=token.token.reveal())
+        try:
+            value = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise self._not_jira(step, answer)
+        return value
+
+    async def _ask(
+        self,
+        step: Step,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        extra: Sequence[tuple[str, str]] = (),
+    ) -> Answer:
+        """Send a signed request; once more if only clock or nonce was wrong.  Returns a 200."""
+        answer, base_string = await self._send(method, path, token, extra)
+        problem = _problem(step, answer)
+        if problem is not None and self._heal(step, problem, answer, base_string):
+            answer, base_string = await self._send(method, path, token, extra)
+            problem = _problem(step, answer)
+        if problem is not None:
+            raise self._refused(step, problem, base_string)
+        if answer.status != 200:
+            raise self._not_jira(step, answer)
+        return answer
+
+    async def _send(
+        self, method: str, path: str, token: str | None, extra: Sequence[tuple[str, str]]
+    ) -> tuple[Answer, str]:
+        """Sign and send; return the answer and the signature base string."""
+        target = self._base.path + path
+        signer = self._identity.signer
+        uri = signing_uri(self._base, self._identity.signing_url, target)
+        unsigned = signer.prepare(method, uri, [], token, extra)
+        authorization = unsigned.authorization(signer.signature(unsigned.base_string))
+        fields: Fields = [
+            (b"Host", self._base.authority.encode("ascii")),
+            (b"Authorization", authorization),
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", USER_AGENT),
+            (b"X-Atlassian-Token", b"no-check"),
+        ]
+        if method == "POST":
+            fields.append((b"Content-Length", b"0"))
+        answer = await self._upstream.fetch(UpstreamRequest(method, target, fields))
+        return answer, unsigned.base_string.decode("ascii")
+
+    def _heal(self, step: Step, problem: Problem, answer: Answer, base_string: str) -> bool:
+        """Whether a second try may succeed; learns Jira's clock if that was it.
+
+        A renewal is nobody's chance to mend the configuration, as a sign-in is: it also takes
+        the URL that Jira believes in.
+        """
+        remedy = explain(problem).remedy
+        if remedy is Remedy.CLOCK:
+            return self._identity.clock.correct(problem, answer.fields)
+        if remedy is Remedy.COMPARE and step is Step.RENEWAL:
+            signing = self._identity.signing
+            url = signing.perceived(problem, base_string.encode("ascii"), signing.url)
+            if url is not None:
+                signing.believe(url)
+            return url is not None
+        return remedy is Remedy.AGAIN
+
+    def _refused(self, step: Step, problem: Problem, base_string: str) -> SidecarError:
+        identity = self._identity
+        consumer = Consumer(
+            self._base, identity.signing_url, identity.consumer_key, identity.fingerprint
+        )
+        return refused(step, problem, consumer, base_string)
+
+    def _not_jira(self, step: Step, answer: Answer) -> SidecarError:
+        return not_jira(step, answer.status, answer.fields, answer.body, self._base)
+
+
+def parse_verifier(text: str, temporary: TemporaryCredentials) -> Secret:
+    """Read what a user gives as the verifier: the code, or the URL that the browser ended on.
+
+    Spaces and quotes around it do no harm.  Raises VerifierRefused for anything else, for the
+    URL of another request token too, and NotAuthorized for the URL that says "denied".
+    """
+    text = text.strip(_AROUND)
+    if "oauth_verifier=" in text or "oauth_token=" in text or "://" in text:
+        text = _from_url(text, temporary)
+    if not _CODE.fullmatch(text):
+        raise VerifierRefused(
+            "That is neither a verification code nor a URL that holds one.",
+            "give the code that Jira shows, or the whole URL that the browser ended on",
+        )
+    if text == DENIED:
+        raise denied()
+    return Secret(text)
+
+
+def _from_url(url: str, temporary: TemporaryCredentials) -> str:
+    url = url.partition("#")[0]
+    query = url.partition("?")[2] or url
+    parameters = dict(decode_query(query)) if query.isascii() else {}
+    token = parameters.get("oauth_token")
+    if token is not None and Secret(token) != temporary.token:
+        raise VerifierRefused(
+            "That URL belongs to another sign-in: its request token is not the one of this one.",
+            "give the URL, or the code, that came from the page of this sign-in",
+        )
+    return parameters.get("oauth_verifier", "")
+
+
+def _problem(step: Step, answer: Answer) -> Problem | None:
+    """At the token endpoints only an OAuth problem is one: nobody is signed in there."""
+    if step in (Step.MYSELF, Step.SERVER_INFO):
+        return parse_problem(answer.status, answer.fields, answer.body)
+    return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
+
+
+def _end(now: float, seconds: str | None) -> float | None:
+    """Unix time of the end of a life that Jira names in seconds; None if that is no number.
+
+    Jira's documentation and its versions differ: the reply is believed.
+    """
+    if not seconds or not re.fullmatch("[0-9]{1,11}", seconds):
+        return None
+    return now + int(seconds) if 0 < int(seconds) <= _LONGEST_LIFE else None
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    return printable(value) if isinstance(value, str) and value else None

@@ -1,0 +1,272 @@
+"""Renewing the access token with its session handle: once, safely, and never in a hurry.
+
+Jira drops the old token as it issues the new one.  So nobody who waits can stop a renewal, two
+processes take turns, and the new token is on disk before anybody uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from sidecar.account.authorize import Authorizer
+from sidecar.account.identity import Identity
+from sidecar.credentials import WARNING_SECONDS, TokenCredentials
+from sidecar.errors import (
+    CertificateError,
+    ConfigError,
+    ConnectionRefused,
+    ConnectTimeout,
+    NameNotResolved,
+    NotAuthorized,
+    SidecarError,
+    TLSError,
+)
+from sidecar.telemetry.troubles import Quiet, Troubles
+
+log = logging.getLogger("sidecar.oauth")
+
+NEAR_SECONDS = 24 * 3600.0
+NEAR_PART = 0.1
+"""A token's end is near in its last day, or in the last tenth of what we knew of its life."""
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds until what failed, a renewal or a save, is tried again; each doubles the last."""
+LOCK_PATIENCE = 10.0
+"""Seconds that a request waits for another process that is renewing the token just now."""
+_DAY = 24 * 3600.0
+
+_JIRA_DID_NOTHING = (
+    NotAuthorized,
+    ConfigError,
+    NameNotResolved,
+    ConnectionRefused,
+    CertificateError,
+    TLSError,
+    ConnectTimeout,
+)
+"""After these Jira still knows the old token; after any other error nobody knows."""
+
+IN_VAIN = NotAuthorized(
+    "Jira calls a token expired that it has only just given.",
+    "see whether the clocks of Jira's machines are right",
+)
+
+
+class Renewal:
+    """Replaces the token of an identity."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        authorizer: Authorizer,
+        troubles: Troubles,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._identity = identity
+        self._authorizer = authorizer
+        self._troubles = troubles
+        self._clock = clock
+        self._file = identity.token_file
+        self._mark = identity.renewal_mark
+        self._running: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._pause = 0.0
+        self._paused_until = 0.0
+        self._quiet = Quiet()
+        self._daily = Quiet(_DAY)
+        self.error: SidecarError | None = None
+        """Why the last renewal failed; None once a new token was proved."""
+
+    async def replace(self, used: TokenCredentials) -> bool:
+        """Make sure that the token is another than `used`; False where it cannot be renewed.
+
+        However many requests ask at once, one renewal is made.
+        """
+        if self._is_replaced(used):
+            return True
+        if self._is_running() or not self._is_paused():
+            await self._renew_once(used)
+        return self._is_replaced(used)
+
+    async def replaced(self, used: TokenCredentials) -> bool:
+        """Whether the token is another than `used` by now, once a renewal under way has ended.
+
+        Whoever renews it, Jira drops the old one before the new one is on disk.
+        """
+        await self.settled()
+        if self._is_replaced(used):
+            return True
+        try:
+            async with self._file.locked(LOCK_PATIENCE):
+                return self._is_replaced(used)
+        except SidecarError:
+            return False
+
+    async def settled(self) -> None:
+        """Wait for a renewal under way, before a request is sent that can be sent only once."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+
+    async def stored(self) -> None:
+        """Wait for a renewal under way, and until what it brought is on disk."""
+        await self.settled()
+        if self._saving is not None and not self._saving.done():
+            await asyncio.wait([self._saving])
+
+    def early(self) -> None:
+        """Renew in the background if the token's end is near; warn of the end before that."""
+        lifetime = self._identity.lifetime()
+        token = self._identity.known_token()
+        if lifetime is None or token is None:
+            return
+        left, whole = lifetime
+        if left <= WARNING_SECONDS:
+            self._warn()
+        is_near = left <= min(NEAR_SECONDS, whole * NEAR_PART)
+        if is_near and token.session_handle is not None and not self._is_paused():
+            self._start(token)
+
+    def proved(self) -> None:
+        """Jira takes the new token."""
+        self._pause = 0.0
+        self.error = None
+
+    def was_in_vain(self, used: TokenCredentials) -> None:
+        """Jira calls the new token expired, too: don't make one for every request."""
+        if not self._is_replaced(used):
+            self._failed(IN_VAIN)
+
+    async def close(self) -> None:
+        """Let a renewal under way come to its end: half of one could cost the token."""
+        await self.settled()
+        if self._saving is None or self._saving.done():
+            return
+        self._saving.cancel()
+        await asyncio.wait([self._saving])
+        if not await self._save_again():
+            log.critical(
+                "the new access token could not be stored, and Jira has dropped the old one:"
+                " run `sidecar auth`"
+            )
+
+    async def _renew_once(self, used: TokenCredentials) -> None:
+        # A client that goes away must not cost the token: its handler is cancelled, not this.
+        await asyncio.shield(self._start(used))
+
+    def _start(self, used: TokenCredentials) -> asyncio.Task[None]:
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._renew(used))
+        return self._running
+
+    async def _renew(self, used: TokenCredentials) -> None:
+        try:
+            async with self._file.locked():
+                if self._is_current(used):
+                    await self._exchange(used)
+        except SidecarError as error:
+            self._failed(error)
+
+    async def _exchange(self, used: TokenCredentials) -> None:
+        """Ask for the new token and keep it; what would stop us from storing it comes first."""
+        if used.session_handle is None:
+            raise NotAuthorized("Jira gave nothing to renew it with.", "run `sidecar auth`")
+        if unsaved := self._identity.unsaved_token():
+            self._file.save(unsaved)
+            self._identity.use(unsaved)
+        self._file.ensure_replaceable()
+        was_cut_short = self._mark.is_about(used)
+        self._mark.set(used)
+        try:
+            renewed = await self._authorizer.renew(used)
+        except _JIRA_DID_NOTHING:
+            if not was_cut_short:
+                self._mark.clear()
+            raise
+        try:
+            self._file.save(renewed)
+        except SidecarError as error:
+            self._keep_in_memory(renewed, used, error)
+            return
+        self._mark.clear()
+        self._identity.use(renewed)
+        log.info("the access token was renewed")
+
+    def _keep_in_memory(
+        self, renewed: TokenCredentials, used: TokenCredentials, error: SidecarError
+    ) -> None:
+        self._identity.use(renewed, instead_of=used)
+        self._troubles.not_renewed(error)
+        log.error(
+            "the access token was renewed and cannot be stored: %s.  It is lost if the sidecar"
+            " ends before that; storing it is tried again and again (%s)",
+            error.message,
+            error.hint,
+        )
+        self._saving = asyncio.create_task(self._keep_saving())
+
+    async def _keep_saving(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            await asyncio.sleep(pause)
+            if await self._save_again():
+                return
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _save_again(self) -> bool:
+        """Store a token that is in memory only; whether that is done, or no longer needed."""
+        try:
+            async with self._file.locked():
+                unsaved = self._identity.unsaved_token()
+                if unsaved is None:
+                    return True
+                self._file.save(unsaved)
+        except SidecarError as error:
+            self._troubles.not_renewed(error)
+            if (again := self._quiet.due("saving")) is not None:
+                log.error(
+                    "the renewed access token is still not stored: %s%s", error.message, again
+                )
+            return False
+        self._mark.clear()
+        self._identity.use(unsaved)
+        log.info("the renewed access token is stored now")
+        return True
+
+    def _failed(self, error: SidecarError) -> None:
+        if not self._is_paused():
+            self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+            self._paused_until = self._clock() + self._pause
+        self.error = error
+        self._troubles.not_renewed(error)
+        if (again := self._quiet.due("renewal")) is not None:
+            hint = f" ({error.hint})" if error.hint else ""
+            log.error("the access token cannot be renewed: %s%s%s", error.message, hint, again)
+
+    def _warn(self) -> None:
+        warning = self._identity.expiry_warning()
+        if warning is not None and self._daily.due("expiry") is not None:
+            log.warning("%s", warning)
+
+    def _is_running(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def _is_paused(self) -> bool:
+        return self._clock() < self._paused_until
+
+    def _is_replaced(self, used: TokenCredentials) -> bool:
+        current = self._current()
+        return current is not None and current.token != used.token
+
+    def _is_current(self, used: TokenCredentials) -> bool:
+        current = self._current()
+        return current is not None and current.token == used.token
+
+    def _current(self) -> TokenCredentials | None:
+        try:
+            return self._identity.token()
+        except SidecarError:
+            return None

@@ -1,0 +1,1 @@
+"""What single commands do: init, request, demo, and the import of a sample client."""

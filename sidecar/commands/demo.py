@@ -1,0 +1,137 @@
+"""A sandbox Jira, a key, the dance and the sidecar in one process and a temporary folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sidecar.account.authorize import Authorizer
+from sidecar.account.identity import Identity
+from sidecar.config import load as config
+from sidecar.config.load import Config
+from sidecar.credentials import TokenCredentials
+from sidecar.errors import AddressInUse, ConfigError, SidecarError
+from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.files.tokens import RequestTokenFile
+from sidecar.sandbox import Sandbox
+from sidecar.server.server import Server
+from sidecar.signin import dance
+from sidecar.upstream.pool import Upstream, UpstreamRequest
+
+CONSUMER_KEY = "OauthKey"
+CONTEXT_PATH = "/jira"
+_CODE = re.compile(rb"verification code is '(\w+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo."""
+
+    jira_url: str
+    urls: list[str]
+    token: TokenCredentials
+    server: Server
+
+
+@asynccontextmanager
+async def demo(
+    port: int,
+    environ: MutableMapping[str, str],
+    tell: Callable[[str], None],
+    *,
+    user: dance.User | None = None,
+) -> AsyncIterator[Demo]:
+    """Run everything; leave nothing behind.
+
+    `user` approves the access in a browser; without one, the demo does that itself.
+    Raises AddressInUse where the port is taken.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="sidecar-demo-")))
+        key = keys.generate_private_key()
+        sandbox = await stack.enter_async_context(
+            Sandbox(
+                public_key=key.public_key(), consumer_key=CONSUMER_KEY, context_path=CONTEXT_PATH
+            )
+        )
+        write_private(folder / "private_key.pem", keys.private_key_pem(key))
+        settings = _settings(sandbox.url, folder, port)
+        server = Server(settings, environ)
+        urls = await _start(server)
+        stack.push_async_callback(server.stop, 1.0)
+        tell(f"a sandbox Jira runs at {sandbox.url}")
+        token = await _sign_in(settings, user)
+        yield Demo(sandbox.url, urls, token, server)
+
+
+async def _start(server: Server) -> list[str]:
+    """Listen; errors name the option that the demo has."""
+    try:
+        return await server.start()
+    except AddressInUse as error:
+        hint = "is another sidecar running? --port takes another port, and 0 any that is free"
+        raise AddressInUse(error.message, hint) from None
+    except ConfigError as error:
+        hint = "--port takes another port; those below 1024 are root's"
+        raise ConfigError(error.message, hint) from None
+
+
+def _settings(jira_url: str, folder: Path, port: int) -> Config:
+    return config.load(
+        None,
+        {"HOME": str(folder)},
+        {
+            "jira.base_url": jira_url,
+            "jira.consumer_key": CONSUMER_KEY,
+            "jira.private_key": str(folder / "private_key.pem"),
+            "token.path": str(folder / "token.json"),
+            "listen.addresses": [f"127.0.0.1:{port}", *([f"[::1]:{port}"] if port else [])],
+        },
+    )
+
+
+async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredentials:
+    """Do what `sidecar auth` does while the sidecar runs, which then takes the token up."""
+    identity = Identity(settings)
+    upstream = Upstream(settings)
+    authorizer = Authorizer(identity, upstream)
+    files = dance.Files(
+        identity.token_file,
+        RequestTokenFile(settings.token.path, settings.jira.base_url, settings.jira.consumer_key),
+    )
+    try:
+        if user is not None:
+            return await dance.dance(authorizer, files, user)
+        url = await dance.begin(authorizer, files)
+        return await dance.finish_with(authorizer, files, await _approve(upstream, settings, url))
+    finally:
+        await upstream.close()
+
+
+async def _approve(upstream: Upstream, settings: Config, url: str) -> str:
+    """Press Allow on the approval page, as the user would; return the verification code."""
+    base = settings.jira.base_url
+    target, _, query = url.removeprefix(base.origin).partition("?")
+    form = f"{query}&approve=Authorize".encode()
+    answer = await upstream.fetch(
+        UpstreamRequest(
+            "POST",
+            target,
+            [
+                (b"Host", base.authority.encode()),
+                (b"Content-Type", b"application/x-www-form-urlencoded"),
+                (b"Content-Length", b"%d" % len(form)),
+                (b"X-Atlassian-Token", b"no-check"),
+            ],
+            form,
+        )
+    )
+    match = _CODE.search(answer.body)
+    if match is None:
+        raise SidecarError("the sandbox Jira showed no verification code")
+    return match[1].decode()

@@ -1,0 +1,323 @@
+"""What `sidecar init` does: a configuration file, a key beside it, and what Jira's form wants."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import stat
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.config import load as config
+from sidecar.config import options
+from sidecar.config.places import is_there
+from sidecar.config.settings import OPTIONS, TABLES, Config
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import StoreError, UsageError
+from sidecar.files.keys import (
+    LEAST_BITS,
+    generate_private_key,
+    key_warnings,
+    private_key_pem,
+    public_key_base64,
+    verify_signing,
+)
+from sidecar.files.private import write_private
+from sidecar.files.tokens import TokenFile
+from sidecar.http.target import BaseURL
+
+KEY_NAME = "private_key.pem"
+_LIMIT = 1024 * 1024  # bytes; as tomlfile.py has it
+_MOST_BITS = 8192  # makes a signature of 20 ms; making a longer key takes minutes
+_HEADER = (
+    "Configuration of jira-oauth-sidecar. A line like #key = value shows a key's default, or an "
+    "example where it has none. An environment variable such as SIDECAR_JIRA_BASE_URL overrides "
+    "the key, here jira.base_url. Relative paths are relative to this file."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A field of Jira's form, and what to enter there; an empty value stays empty."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormStep:
+    """A page of Jira's form: what to do there, and its fields in their order."""
+
+    instruction: str
+    fields: tuple[FormField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What `init` wrote."""
+
+    config_path: Path
+    key_path: Path
+    token_path: Path | None
+    """Where an imported access token was stored; None where there was none."""
+    form: tuple[FormStep, ...]
+    warnings: list[str] = field(default_factory=list)
+    kept: dict[Path, Path] = field(default_factory=dict)
+    """Where the former content of each file that was replaced is now."""
+
+
+def provision(
+    config_path: Path,
+    base_url: BaseURL | str,
+    consumer_key: str,
+    environ: Mapping[str, str],
+    *,
+    bits: int = 2048,
+    private_key: RSAPrivateKey | None = None,
+    access_token: Secret | None = None,
+    force: bool = False,
+) -> Provisioned:
+    """Write the configuration file and the private key beside it, all or nothing.
+
+    `private_key` and `access_token` are imported ones.  Raises UsageError for a wrong value, and
+    StoreError where a file exists already or cannot be written; with `force` what is there is
+    kept under another name.
+    """
+    url, consumer_key = _checked(base_url, consumer_key, bits)
+    config_path = config_path.absolute()
+    refuse_existing(config_path, environ, has_token=access_token is not None, force=force)
+    key_path = config_path.with_name(KEY_NAME)
+    tokens = TokenFile(config.token_path(environ), url, consumer_key) if access_token else None
+    key = private_key or generate_private_key(bits)
+    verify_signing(key)
+    files = {key_path: private_key_pem(key)}
+    if tokens and access_token:
+        tokens.ensure_replaceable()
+        # RSA-SHA1 never uses the token secret, so the sample client did not keep it.
+        files[tokens.path] = tokens.encode(TokenCredentials(access_token, Secret("")))
+    values = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
+    files[config_path] = render(values).encode()
+    kept = _free_names(files)
+    _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
+    written = config.load(config_path, {}, {"token.path": str(config_path)})  # wherever that is
+    return Provisioned(
+        config_path,
+        key_path,
+        tokens.path if tokens else None,
+        application_link(consumer_key, public_key_base64(key)),
+        [*written.warnings(), *key_warnings(key)],
+        kept,
+    )
+
+
+def without_key(config_path: Path, environ: Mapping[str, str]) -> Config | None:
+    """The configuration at a path, if it is there and its private key is not.
+
+    Raises ConfigError for one that makes no sense.
+    """
+    if not os.path.exists(config_path):
+        return None
+    _refuse_irregular(config_path)
+    found = config.load(config_path, environ, {})
+    return None if is_there(found.jira.private_key) else found
+
+
+def provision_key(
+    found: Config,
+    config_path: Path,
+    base_url: BaseURL | str | None = None,
+    consumer_key: str | None = None,
+    *,
+    bits: int = 2048,
+) -> Provisioned:
+    """Make the private key that a configuration lacks, and leave everything else as it is.
+
+    Raises StoreError where `base_url` or `consumer_key` is given and another than found.
+    """
+    jira = found.jira
+    url, name = _checked(base_url or jira.base_url, consumer_key or jira.consumer_key, bits)
+    for option, given, has in (
+        ("base_url", str(url), str(jira.base_url)),
+        ("consumer_key", name, jira.consumer_key),
+    ):
+        if given != has:
+            raise StoreError(
+                f"{config_path} exists already, and its jira.{option} is {options.quoted(has)}, "
+                f"not {options.quoted(given)}",
+                f"leave --{option.replace('_', '-')} out to make just the key for it; "
+                "or choose another place with --config",
+            )
+    key = generate_private_key(bits)
+    verify_signing(key)
+    _write_all({jira.private_key: private_key_pem(key)})
+    return Provisioned(
+        config_path,
+        jira.private_key,
+        None,
+        application_link(name, public_key_base64(key)),
+        [*found.warnings(), *key_warnings(key)],
+    )
+
+
+def _checked(base_url: BaseURL | str, consumer_key: str, bits: int) -> tuple[BaseURL, str]:
+    if not LEAST_BITS <= bits <= _MOST_BITS:
+        raise UsageError(
+            f"--bits: must be from {LEAST_BITS} to {_MOST_BITS}", "2048 is a good size"
+        )
+    try:
+        url = base_url if isinstance(base_url, BaseURL) else BaseURL.parse(base_url)
+    except ValueError as error:
+        hint = "for example: --base-url https://jira.example.com"
+        raise UsageError(f"--base-url: {error}", hint) from None
+    try:
+        return url, options.consumer_key(consumer_key)
+    except ValueError as error:
+        raise UsageError(
+            f"--consumer-key: {error}", "for example: --consumer-key OauthKey"
+        ) from None
+
+
+def refuse_existing(
+    config_path: Path, environ: Mapping[str, str], *, has_token: bool, force: bool
+) -> None:
+    """Raise StoreError where provision() finds a file; with `force` only where it is none."""
+    key_path = config_path.with_name(KEY_NAME)
+    if config_path == key_path:
+        raise UsageError(f"--config: {KEY_NAME} is the private key's name", "choose another name")
+    elsewhere = {config_path: "place with --config", key_path: "place with --config"}
+    if has_token:
+        elsewhere[config.token_path(environ)] = "token.path with SIDECAR_TOKEN_PATH"
+    existing = [path for path in elsewhere if is_there(path)]
+    for path in existing:
+        _refuse_irregular(path)
+    if existing and not force:
+        names = " and ".join(map(str, existing))
+        others = " and another ".join(dict.fromkeys(elsewhere[path] for path in existing))
+        raise StoreError(
+            f"{names} exist{'s' if len(existing) == 1 else ''} already",
+            f"choose another {others}; or overwrite with --force, which keeps what is there as "
+            f"{existing[0].name}.bak",
+        )
+
+
+def _refuse_irregular(path: Path) -> None:
+    """Raise StoreError for a device, a FIFO or a folder: there is no replacing it."""
+    with contextlib.suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"{path}: not a regular file", "choose another place with --config")
+
+
+def _free_names(paths: Iterable[Path]) -> dict[Path, Path]:
+    """For each file that is there, a name beside it that is not: config.toml.bak, ….bak2, …."""
+    return {
+        path: next(
+            name
+            for number in itertools.count(1)
+            if not is_there(
+                name := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")
+            )
+        )
+        for path in paths
+        if os.path.exists(path)
+    }
+
+
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    """Write all files, or put things back as they were and raise StoreError."""
+    before: dict[Path, bytes | None] = {}
+    try:
+        for path, data in files.items():
+            before[path] = _content(path)
+            write_private(path, data)
+    except StoreError:
+        for path, content in before.items():
+            with contextlib.suppress(StoreError, OSError):
+                _restore(path, content)
+        raise
+
+
+def _restore(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif _content(path) != content:
+        write_private(path, content)
+
+
+def _content(path: Path) -> bytes | None:
+    hint = "choose another place, or move it away"
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LIMIT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be replaced: {error.strerror}", hint) from None
+    if len(data) > _LIMIT:
+        raise StoreError(f"{path}: larger than 1 MiB; it is not replaced", hint)
+    return data
+
+
+def render(values: Mapping[str, str]) -> str:
+    """Write a configuration file that explains every option, with `values` set by option name."""
+    parts = [_comment(_HEADER)]
+    for table, cls in TABLES.items():
+        parts += ["", "", f"# --- {_title(cls)} ---", f"[{table}]"]
+        for one in fields(cls):
+            parts += ["", *_entry(f"{table}.{one.name}", values)]
+    return "\n".join(parts) + "\n"
+
+
+def example() -> str:
+    """Write config.example.toml."""
+    return render({name: str(one.example) for name, one in OPTIONS.items() if one.required})
+
+
+def _title(cls: type) -> str:
+    return (cls.__doc__ or "").partition("\n")[0].removesuffix(".")
+
+
+def _entry(name: str, values: Mapping[str, str]) -> list[str]:
+    one, key = OPTIONS[name], name.partition(".")[2]
+    note = one.default_note or ("none" if one.default is None and not one.required else "")
+    lines = [_comment(f"{one.help} Default: {note}." if note else one.help)]
+    if name in values:
+        return [*lines, f"{key} = {options.to_toml(values[name])}"]
+    value = one.example if one.default is None else one.default
+    return [*lines, f"#{key} = {options.to_toml(value)}"]
+
+
+def _comment(text: str) -> str:
+    return "\n".join(f"# {line}" for line in textwrap.wrap(text, 86, break_on_hyphens=False))
+
+
+def application_link(consumer_key: str, public_key: str) -> tuple[FormStep, ...]:
+    """Say, page by page and field by field, what to enter in Jira's application link."""
+    return (
+        FormStep("As a Jira administrator: Administration → Applications → Application links"),
+        FormStep(
+            'Create a link. From Jira 8.22 choose "Atlassian product", not "External application". '
+            'Ignore "no response" and continue',
+            (FormField("Application URL", "http://localhost:8088"),),
+        ),
+        FormStep(
+            'Tick "Create incoming link", leave the rest empty, and continue',
+            (
+                FormField("Application Name", "jira-oauth-sidecar"),
+                FormField("Application Type", "Generic Application"),
+            ),
+        ),
+        FormStep(
+            "Enter the incoming link",
+            (
+                FormField("Consumer Key", consumer_key),
+                FormField("Consumer Name", "jira-oauth-sidecar"),
+                FormField("Public Key", public_key),
+                FormField("Consumer Callback URL", ""),
+            ),
+        ),
+    )

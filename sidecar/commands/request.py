@@ -1,0 +1,154 @@
+"""One signed request without a server: what `sidecar request` does."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sidecar.access.rules import METHODS
+from sidecar.account.identity import Identity, Signed
+from sidecar.config.load import Config
+from sidecar.config.options import quoted
+from sidecar.errors import RequestRefused, UsageError
+from sidecar.http.fields import Fields, first, request_fields
+from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
+from sidecar.jira.base_strings import compare_base_strings
+from sidecar.jira.problems import Problem, explain, not_jira, parse_problem
+from sidecar.signing import signature
+from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
+
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    where: str
+    """A path, or a URL on the configured Jira."""
+    method: str | None = None
+    fields: Sequence[str] = field(default=(), repr=False)
+    """`Name: value`, as curl's -H takes it."""
+    data: bytes | None = field(default=None, repr=False)
+
+
+class Trouble(NamedTuple):
+    """What an OAuth problem means; neither text holds a secret."""
+
+    name: str
+    sentence: str
+    hint: str
+
+
+class Sent:
+    """A signed request with its response, which is there to be read."""
+
+    def __init__(
+        self, config: Config, request: UpstreamRequest, signed: Signed, response: UpstreamResponse
+    ) -> None:
+        self._jira = config.jira
+        self._request = request
+        self._signed = signed
+        self.response = response
+
+    def trouble(self, body: bytes) -> Trouble | None:
+        """What OAuth has to do with the answer, if anything; `body` is its first 64 KiB."""
+        problem = self._problem(body)
+        if problem is None:
+            return None
+        theirs = problem.parameters.get("oauth_signature_base_string")
+        if theirs:
+            ours = self._signed.base_string.decode("ascii")
+            difference = compare_base_strings(theirs, ours, self._jira.signing_url.path)
+            return Trouble(problem.name, difference.sentence, difference.hint)
+        explanation = explain(problem)
+        hint = explanation.hint
+        if problem.name == "token_expired" and self._signed.token.session_handle is not None:
+            hint = "sidecar run renews it by itself with its next request; or " + hint
+        return Trouble(problem.name, explanation.sentence, hint)
+
+    def _problem(self, body: bytes) -> Problem | None:
+        status, fields, base = self.response.status, self.response.fields, self._jira.base_url
+        return parse_problem(status, fields, body if status >= 400 else None) or not_jira(
+            self._request.target.partition("?")[0].removeprefix(base.path),
+            status,
+            fields,
+            (base.origin, self._jira.signing_url.origin),
+        )
+
+
+@asynccontextmanager
+async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
+    """Sign and send; the response is there to be read inside the context.
+
+    Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.
+    """
+    identity = Identity(config)
+    try:
+        request, signed = _request(config, identity, wanted)
+    except RequestRefused as refused:
+        raise UsageError(refused.message, refused.hint) from None
+    upstream = Upstream(config)
+    try:
+        response = await upstream.send(request)
+        try:
+            yield Sent(config, request, signed, response)
+        finally:
+            response.close()
+    finally:
+        await upstream.close()
+
+
+def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[UpstreamRequest, Signed]:
+    target = _target(config, wanted.where)
+    method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
+    if method not in METHODS:
+        raise UsageError(f"-X takes no method {quoted(method)}", f"there are {', '.join(METHODS)}")
+    fields = _fields(config, wanted)
+    body = wanted.data or b""
+    parameters = signature.encode_query(target.query) if target.query else []
+    content_type = first(fields, b"content-type")
+    if signature.is_form(method, content_type.decode("latin-1") if content_type else None):
+        form = signature.encode_form(body)
+        refuse_reserved(form, "form")
+        parameters += form
+    if body or method in _BODY_METHODS:
+        fields.append((b"Content-Length", b"%d" % len(body)))
+    signed = identity.sign(method, target.path, parameters)
+    fields.append((b"Authorization", signed.authorization))
+    return UpstreamRequest(method, str(target), fields, body), signed
+
+
+def _target(config: Config, where: str) -> Target:
+    """A URL must be on the configured Jira: nothing is ever signed for another host."""
+    base = config.jira.base_url
+    if "://" in where and not where.startswith("/"):
+        scheme, authority, where = absolute_form(where)
+        if scheme != base.scheme or not base.is_same_authority(scheme, authority):
+            raise UsageError(
+                "that URL is not on the configured Jira",
+                f"jira.base_url is {base}; a path such as /rest/api/2/myself will do",
+            )
+    return clean(where if where.startswith("/") else "/" + where, base.path)
+
+
+def _fields(config: Config, wanted: Wanted) -> Fields:
+    given: Fields = []
+    for line in wanted.fields:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or "\n" in line or "\r" in line:
+            # It may be a credential whose colon was forgotten: it is not quoted.
+            raise UsageError("-H takes a header field", "for example: -H 'Accept: text/csv'")
+        given.append((name.strip().encode(), value.strip().encode("utf-8", "surrogateescape")))
+    given = [field for field in given if field[0].lower() != b"content-length"]
+    fields = request_fields(
+        given, config.jira.base_url.authority.encode(), secrets.token_hex(8).encode()
+    )
+    if wanted.data is not None and first(fields, b"content-type") is None:
+        fields.append((b"Content-Type", b"application/json"))
+    if first(fields, b"accept") is None:
+        fields.append((b"Accept", b"*/*"))
+    return fields

@@ -1,0 +1,1 @@
+"""Rules of HTTP that need no connection: fields, request targets, dates."""

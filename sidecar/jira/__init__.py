@@ -1,0 +1,1 @@
+"""What Jira's answers mean: OAuth problems, refusals, and the links in its JSON."""

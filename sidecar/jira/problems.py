@@ -1,0 +1,179 @@
+"""Problems with OAuth, as Jira's answers tell them.
+
+A problem comes as OAuth's Problem Reporting extension has it, in `WWW-Authenticate` and as a form
+in the body, or, without any name, as an answer that only an unsigned request should get.  Pure:
+an answer in, knowledge out; what can be healed is healed elsewhere.  Nothing here ever raises on
+what Jira sends, and no text holds a parameter's value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+from sidecar.http.fields import Fields, first
+from sidecar.jira.explanations import EXPLANATIONS, Explanation
+
+_BODY_LIMIT = 64 * 1024  # a base string is at most Tomcat's 8 KiB of head, encoded thrice
+
+# Challenges of all schemes together: the separator is ", " or ",", and realms and other schemes
+# stand between.  The look-behind and the limit keep this linear in what an upstream can send.
+_PARAMETER = re.compile(
+    r"(?<![\w-])([\w-]{1,64})[ \t]*=[ \t]*"
+    r'(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,;"]*))',
+    re.ASCII | re.DOTALL,
+)
+_FORM = re.compile(rb"[A-Za-z0-9%._~+*&=:/-]+")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,50}")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_TIMESTAMPS = re.compile(r"\s*([0-9]{1,11})\s*-\s*([0-9]{1,11})\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An OAuth problem by name, with all that Jira says about it."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Decoded; the base string among them holds the access token."""
+
+    @property
+    def label(self) -> str:
+        """The name, or "other" for one that we don't know: for metrics, which must stay few."""
+        return self.name if self.name in EXPLANATIONS else "other"
+
+
+_LISTED_IN = {
+    "parameter_absent": "oauth_parameters_absent",
+    "parameter_rejected": "oauth_parameters_rejected",
+}
+
+
+def parse_problem(status: int, fields: Fields, body: bytes | None = None) -> Problem | None:
+    """Find what is wrong with the answer to a request that an access token signed, if anything.
+
+    Besides OAuth's problems: `anonymous` and, for a 401 that names none, `user_may_not_log_in`.
+    """
+    if status >= 400 and (problem := oauth_problem(fields, body)):
+        return problem
+    user = _value(fields, b"x-ausername")
+    # Whom Jira knows and doesn't let in gets an empty 401; whom it doesn't know reads so in one.
+    is_empty = body == b"" or _value(fields, b"content-length") == b"0"
+    if status == 401 and (not user or (user == b"anonymous" and is_empty)):
+        return Problem("user_may_not_log_in")
+    # 429 and 5xx may come from a filter in front of the one that looks at signatures; a 401 that
+    # names a user is Jira's "you lack the permission".
+    if user == b"anonymous" and status < 500 and status != 429:
+        return Problem("anonymous")
+    return None
+
+
+def not_jira(path: str, status: int, fields: Fields, origins: Iterable[str]) -> Problem | None:
+    """See whether a login page or gateway answered: with HTML for REST, or by leading elsewhere.
+
+    Jira names itself in X-AREQUESTID; `path` is without the context path, `origins` are Jira's.
+    """
+    if status in _REDIRECTS:
+        origin = _ORIGIN.match(_value(fields, b"location").decode("latin-1"))
+        is_odd = origin is not None and origin[0].lower() not in origins
+    elif status == 200 and path.startswith("/rest/"):
+        is_odd = _value(fields, b"content-type").lower().startswith(b"text/html")
+    else:
+        return None
+    if is_odd and not (_value(fields, b"x-arequestid") or _value(fields, b"x-ausername")):
+        return Problem("not_jira")
+    return None
+
+
+def _value(fields: Fields, name: bytes) -> bytes:
+    """The first value of a field, b"" if there is none."""
+    return first(fields, name) or b""
+
+
+def oauth_problem(fields: Fields, body: bytes | None = None) -> Problem | None:
+    """Read an error answer's OAuth problem from its challenges and, what they lack, its body."""
+    parameters = _challenge_parameters(fields)
+    if body is not None:
+        form = _form_parameters(body)
+        named = parameters.get("oauth_problem")
+        if named is None or form.get("oauth_problem", named) == named:
+            parameters = form | parameters
+    name = parameters.get("oauth_problem", "").strip().lower()
+    if not name:
+        return None
+    return Problem(name if _NAME.fullmatch(name) else "unreadable", parameters)
+
+
+def _challenge_parameters(fields: Fields) -> dict[str, str]:
+    """Return the oauth_* parameters of every `WWW-Authenticate`; the first of a name counts."""
+    parameters: dict[str, str] = {}
+    for field_name, value in fields:
+        if field_name.lower() == b"www-authenticate":
+            for name, quoted, bare in _PARAMETER.findall(value.decode("utf-8", "replace")):
+                if _is_oauth(name):
+                    text = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare
+                    parameters.setdefault(name.lower(), unquote(text))
+    return parameters
+
+
+def _form_parameters(body: bytes) -> dict[str, str]:
+    """Return the oauth_* parameters of a body that is a form and nothing else."""
+    body = body.strip()
+    if len(body) > _BODY_LIMIT or not _FORM.fullmatch(body):
+        return {}
+    pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True)
+    return {name.lower(): value for name, value in reversed(pairs) if _is_oauth(name)}
+
+
+def _is_oauth(name: str) -> bool:
+    return name.lower().startswith(("oauth_", "xoauth_"))
+
+
+def explain(problem: Problem) -> Explanation:
+    """Say what the problem means, where it may come from and what to do."""
+    known = EXPLANATIONS.get(problem.name)
+    if known is None:
+        return Explanation(
+            f'Jira refuses the request with "{problem.name}", which is not a known OAuth problem.',
+            ("another version of Jira's OAuth plugin", "a gateway in front of Jira"),
+            "look into Jira's log at the time of the request",
+        )
+    listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""))
+    if not listed:
+        return known
+    names = ", ".join(shown_names(pair.partition("=")[0] for pair in listed.split("&")))
+    return known._replace(sentence=f"{known.sentence[:-1]}: {names}.")
+
+
+def problem_field(problem: Problem, hint: str | None = None) -> bytes:
+    """Return the value of `Sidecar-Problem`: a token and a quoted hint (RFC 8941 §3.3)."""
+    text = explain(problem).hint if hint is None else hint
+    quoted = printable_ascii(text, 400).replace("\\", "\\\\").replace('"', '\\"')
+    return f'{problem.name}; hint="{quoted}"'.encode("ascii")
+
+
+def printable_ascii(text: str, limit: int) -> str:
+    """Return the text fit for a field or a log line: printable ASCII, at most `limit` long."""
+    return re.sub(r"[^ -~]", "?", text[:limit])
+
+
+def shown_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return parameter names fit to be shown, sorted, at most eight.
+
+    JSON that is labelled as a form (`curl -d`) has its content where a name should be.
+    """
+    decoded = (unquote(name) for name in names)
+    shown = {name if _PARAMETER_NAME.fullmatch(name) else "(an odd name)" for name in decoded}
+    return tuple(sorted(shown)[:8])
+
+
+def acceptable_timestamps(problem: Problem) -> tuple[int, int] | None:
+    """Return the first and last Unix time that Jira accepts; Jira's clock is in the middle."""
+    match = _TIMESTAMPS.fullmatch(problem.parameters.get("oauth_acceptable_timestamps", ""))
+    if match is None or int(match[1]) > int(match[2]):
+        return None
+    return int(match[1]), int(match[2])

@@ -1,0 +1,232 @@
+"""Why a step of the dance yielded nothing: Jira's answer in, an error out; pure.
+
+What an OAuth problem means depends on the step: `token_rejected` is a mistyped code when a
+request token is exchanged, and a revoked token when an access token is renewed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import urlsplit
+
+from sidecar.errors import ConfigError, NotAuthorized, NotJira, SidecarError, UpstreamError
+from sidecar.http.fields import Fields, first
+from sidecar.http.target import BaseURL
+from sidecar.jira.base_strings import compare_base_strings
+from sidecar.jira.problems import Problem, explain
+
+_AGAIN = "run `sidecar auth` again"
+_BYPASS = (
+    "whoever runs that must let /plugins/servlet/oauth/ and /rest/ through to Jira, or"
+    " jira.base_url must be an address that reaches Jira itself"
+)
+
+
+class Step(Enum):
+    """A request of the dance; the value names it in messages."""
+
+    REQUEST_TOKEN = "the request for a request token"  # noqa: S105
+    EXCHANGE = "the exchange of the request token"
+    RENEWAL = "the renewal of the access token"
+    MYSELF = "the question who the new access token belongs to"
+    SERVER_INFO = "the question what Jira's own URL is"
+
+
+class VerifierRefused(NotAuthorized):
+    """This code won't do, but the request token still stands: another may be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """What messages say about us: none of it is secret."""
+
+    base_url: BaseURL
+    signing_url: BaseURL
+    consumer_key: str
+    fingerprint: str
+    """SHA-256 of the public key; "" if it isn't at hand."""
+
+
+def denied() -> NotAuthorized:
+    """The user pressed Deny."""
+    return NotAuthorized(
+        "Access to Jira was denied on the approval page.", f"{_AGAIN} and press Allow"
+    )
+
+
+def request_token_expired() -> NotAuthorized:
+    """The request token is older than Jira keeps it."""
+    return NotAuthorized(
+        "The request token has expired: Jira keeps it for 10 minutes.",
+        "begin again with `sidecar auth` (or `sidecar auth --begin`) and approve sooner",
+    )
+
+
+def verifier_rejected() -> VerifierRefused:
+    """Jira knows no such verifier, or no longer knows the request token."""
+    return VerifierRefused(
+        "Jira rejects the verification code.",
+        "give it exactly as Jira shows it, capitals and all; if it is right, begin again",
+    )
+
+
+def interrupted() -> NotAuthorized:
+    """Ctrl-C; a token that was stored before is as good as it was."""
+    return NotAuthorized("The sign-in was interrupted.", _AGAIN)
+
+
+def refused(step: Step, problem: Problem, consumer: Consumer, base_string: str) -> SidecarError:
+    """The error for an OAuth problem; `base_string` is what we signed."""
+    if problem.name == "signature_invalid":
+        return _signature_invalid(problem, consumer, base_string)
+    special = _SPECIAL.get((step, problem.name)) or _AT_ANY_STEP.get(problem.name)
+    if special is not None:
+        return special(consumer)
+    explanation = explain(problem)
+    return NotAuthorized(explanation.sentence, explanation.hint)
+
+
+def not_jira(step: Step, status: int, fields: Fields, body: bytes, base: BaseURL) -> SidecarError:
+    """The error for an answer that is neither what was asked for nor an OAuth problem."""
+    if 300 <= status < 400:
+        return _redirected(step, fields, base)
+    if status == 404:
+        return NotJira(
+            f"There is no Jira with OAuth at {base} (404 for {step.value}).",
+            "is jira.base_url right, with its context path if Jira has one, such as /jira?",
+        )
+    if status >= 500 or status == 429:
+        return UpstreamError(
+            f"{base.authority} answered {step.value} with {status}.",
+            "Jira may be starting or overloaded: try again in a minute; its log says more",
+        )
+    return NotJira(f"{base.authority} answered {step.value} with {_kind(status, body)}.", _BYPASS)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Text of Jira's, fit for a terminal: no controls, no end of line, not endless."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:limit])
+
+
+def _kind(status: int, body: bytes) -> str:
+    if body.lstrip()[:1] == b"<":
+        page = "a page (HTML)"
+    else:
+        page = "something that is not Jira's" if body.strip() else "nothing"
+    return f"{page} instead of an answer, status {status}"
+
+
+def _redirected(step: Step, fields: Fields, base: BaseURL) -> NotJira:
+    """A redirect to the same place by another scheme or name is a wrong base_url, else a login."""
+    location = (first(fields, b"location") or b"").decode("utf-8", "replace")
+    try:
+        parts = urlsplit(location)
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    except ValueError:
+        origin, parts = "", urlsplit("")
+    where = f"to {printable(origin)}" if origin else "elsewhere"
+    sentence = f"{base.authority} redirects {step.value} {where} instead of answering it."
+    prefix = parts.path.partition("/plugins/servlet/oauth/")[0]
+    if origin and prefix != parts.path and origin + prefix != str(base):
+        return NotJira(sentence, f'is it jira.base_url = "{printable(origin + prefix)}"?')
+    return NotJira(sentence, f"a login page or gateway stands in front of Jira: {_BYPASS}")
+
+
+def _signature_invalid(problem: Problem, consumer: Consumer, base_string: str) -> ConfigError:
+    """Jira tells its base string: with ours the same, it is the key that doesn't fit."""
+    theirs = problem.parameters.get("oauth_signature_base_string", base_string)
+    difference = compare_base_strings(theirs, base_string, consumer.signing_url.path)
+    if difference.parts:
+        return ConfigError(
+            f"Jira finds our signature invalid. {difference.sentence}", difference.hint
+        )
+    shown = f" (SHA-256 {consumer.fingerprint})" if consumer.fingerprint else ""
+    return ConfigError(
+        "Jira finds our signature invalid: the public key in the application link does not fit"
+        " the private key.",
+        f"enter what `sidecar public-key` prints{shown} as the application link's Public key",
+    )
+
+
+def _consumer_key_unknown(consumer: Consumer) -> ConfigError:
+    return ConfigError(
+        f'Jira has no application link with the consumer key "{printable(consumer.consumer_key)}".',
+        'make jira.consumer_key and the field "Consumer key" of the application link\'s incoming'
+        " link in Jira the same",
+    )
+
+
+def _callback_rejected(_: Consumer) -> NotAuthorized:
+    return NotAuthorized(
+        "Jira does not accept the address of this machine as a callback.",
+        "use `sidecar auth --begin`, which needs none",
+    )
+
+
+def _stripped(consumer: Consumer) -> UpstreamError:
+    return UpstreamError(
+        "Our OAuth parameters did not reach Jira: something on the way drops the Authorization"
+        " field.",
+        f"let the reverse proxy or gateway in front of {consumer.base_url.authority} pass"
+        " Authorization on unchanged",
+    )
+
+
+def _not_yet(_: Consumer) -> VerifierRefused:
+    return VerifierRefused(
+        "Nobody has pressed Allow yet on the approval page.",
+        "open the URL, press Allow, and then give the code that Jira shows",
+    )
+
+
+def _clock(_: Consumer) -> NotAuthorized:
+    return NotAuthorized(
+        "Jira refuses the time of our request: its clock and this machine's are more than five"
+        " minutes apart.",
+        "set this machine's clock, or Jira's",
+    )
+
+
+def _session_over(_: Consumer) -> NotAuthorized:
+    return NotAuthorized(
+        "Jira does not renew the access token: its session is over, or the application link is"
+        " disabled.",
+        "run `sidecar auth`",
+    )
+
+
+def _not_renewed(_: Consumer) -> NotAuthorized:
+    return NotAuthorized(
+        "Jira does not renew the access token: it was revoked, or renewed elsewhere.",
+        "run `sidecar auth`",
+    )
+
+
+def _nobody(_: Consumer) -> NotAuthorized:
+    return NotAuthorized(
+        "Jira gave an access token but answers it as it answers anybody.",
+        "the user may be inactive or have no access to Jira; or something in front of Jira drops"
+        " the Authorization field below /rest/",
+    )
+
+
+_AT_ANY_STEP: dict[str, Callable[[Consumer], SidecarError]] = {
+    "consumer_key_unknown": _consumer_key_unknown,
+    "consumer_key_rejected": _consumer_key_unknown,
+    "parameter_absent": _stripped,
+    "timestamp_refused": _clock,
+    "anonymous": _nobody,
+}
+_SPECIAL: dict[tuple[Step, str], Callable[[Consumer], SidecarError]] = {
+    (Step.REQUEST_TOKEN, "parameter_rejected"): _callback_rejected,
+    (Step.EXCHANGE, "token_rejected"): lambda _: verifier_rejected(),
+    (Step.EXCHANGE, "token_expired"): lambda _: request_token_expired(),
+    (Step.EXCHANGE, "permission_unknown"): _not_yet,
+    (Step.EXCHANGE, "permission_denied"): lambda _: denied(),
+    (Step.EXCHANGE, "user_refused"): lambda _: denied(),
+    (Step.RENEWAL, "token_rejected"): _not_renewed,
+    (Step.RENEWAL, "permission_denied"): _session_over,
+    (Step.RENEWAL, "token_expired"): _session_over,
+}

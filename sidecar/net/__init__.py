@@ -1,0 +1,1 @@
+"""Listening sockets, TLS contexts, and waiting for slow peers."""

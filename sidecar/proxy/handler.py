@@ -1,0 +1,291 @@
+"""A client's request, from its head to the last byte of the answer.
+
+Is the caller allowed?  Can the target be understood?  Then sign, send, stream back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+from sidecar.access.callers import Access, Caller
+from sidecar.access.rules import METHODS
+from sidecar.account.healing import SEND_AGAIN, Healer
+from sidecar.account.identity import Identity
+from sidecar.config.load import Config
+from sidecar.downstream.bodies import RequestBody
+from sidecar.downstream.replies import Reply, bug, error_reply, json_reply
+from sidecar.downstream.request import Request
+from sidecar.errors import (
+    ConfigError,
+    NotAuthorized,
+    RequestRefused,
+    SidecarError,
+    UpstreamError,
+)
+from sidecar.http.fields import Field, Fields, first, request_fields, values
+from sidecar.http.target import BaseURL, Target, absolute_form, clean
+from sidecar.jira.problems import problem_field
+from sidecar.proxy.relay import Relay
+from sidecar.proxy.rewriting import JiraLinks
+from sidecar.proxy.sending import Exchanged, Sender, first_bytes
+from sidecar.proxy.slots import Slots
+from sidecar.signing.signatures import Signatures
+from sidecar.telemetry.logs import RefusedLine
+from sidecar.telemetry.record import RESERVED, Record, new_id
+from sidecar.telemetry.troubles import Troubles
+from sidecar.upstream.pool import Upstream, UpstreamResponse
+
+log = logging.getLogger("sidecar.proxy")
+
+_SERVER_INFO = re.compile(r"/rest/api/[0-9a-z.]+/serverInfo/?")
+_SERVER_INFO_BYTES = 64 * 1024
+_SESSION = "/rest/auth/1/session"
+
+Local = Callable[[str, str], Reply]
+"""Answers what lies below /_sidecar/: method and path in, a reply out."""
+
+
+class Proxy:
+    """The handler of every request."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        identity: Identity,
+        upstream: Upstream,
+        access: Access,
+        healer: Healer,
+        troubles: Troubles,
+        local: Local,
+        finished: Callable[[Record], None],
+    ) -> None:
+        self._base = config.jira.base_url
+        self._timeouts = config.timeouts
+        self._form_bytes = config.limits.form_bytes
+        self._head_bytes = config.limits.head_bytes
+        self._identity = identity
+        self._access = access
+        self._healer = healer
+        self._troubles = troubles
+        self._local = local
+        self._finished = finished
+        self._links = JiraLinks(self._base, rewrite=config.links.rewrite)
+        self._host = self._base.authority.encode()
+        self.slots = Slots(config.limits.connections, config.limits.waiting)
+        self._signatures = Signatures(lambda: self.slots.in_use > 1)
+        self._sender = Sender(
+            identity, upstream, healer, self._signatures, config.limits.form_bytes
+        )
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request; called by the connection for each."""
+        message = request.message
+        record = Record.of(message.method, message.path, message.raw_headers)
+        caller: Caller | None = None
+        try:
+            try:
+                caller = self._admit(request)
+                reply = await self._answer(request, caller, record)
+            except SidecarError as error:
+                if isinstance(error, (UpstreamError, NotAuthorized, ConfigError)):
+                    self._troubles.failed(error)
+                record.error = error.proxy_error
+                reply = self._error(error, message.method, caller)
+            except ConnectionResetError:
+                record.closed_early = record.closed_early or "client"
+                raise
+            except asyncio.CancelledError:
+                refused = request.broken_off()
+                if refused is None:
+                    record.closed_early = record.closed_early or "client"
+                    raise
+                record.error = refused.proxy_error
+                reply = self._error(refused, message.method, caller)
+            except Exception:  # noqa: BLE001 — told to the log and to the client
+                fault = bug(f"answering {message.method}")
+                record.error = fault.proxy_error
+                reply = self._error(fault, message.method, caller)
+            if record.answered_by == "sidecar":
+                record.note(reply)
+            return reply
+        finally:
+            record.total = perf_counter() - record.started
+            self._finished(record)
+
+    async def close(self) -> None:
+        """End what runs beside the event loop."""
+        await self._signatures.close()
+
+    def refuse(self, error: RequestRefused) -> Reply:
+        """Answer what never became a request."""
+        own_id = new_id()
+        log.info(RefusedLine(error, own_id))
+        reply = error_reply(error, head_only=False)
+        reply.fields.append((b"X-Request-Id", own_id.encode()))
+        return reply
+
+    def _error(self, error: SidecarError, method: str, caller: Caller | None) -> Reply:
+        extra = self._access.cors_fields(caller) if caller is not None else None
+        return error_reply(error, extra=extra, head_only=method == "HEAD")
+
+    def _admit(self, request: Request) -> Caller:
+        """The checks that come before anything else; RequestRefused if one fails."""
+        message = request.message
+        fields = message.raw_headers
+        target = message.path
+        absolute = None
+        if not target.startswith("/"):
+            scheme, authority, _ = absolute_form(target)
+            absolute = scheme, authority
+        caller = self._access.check_caller(fields, request.connection.scheme, absolute)
+        _check_framing(request, self._head_bytes)
+        return caller
+
+    async def _answer(self, request: Request, caller: Caller, record: Record) -> Reply:
+        message = request.message
+        method = message.method
+        fields = message.raw_headers
+        target = message.path if message.path.startswith("/") else absolute_form(message.path)[2]
+        if preflight := self._access.preflight(method, fields, caller):
+            return Reply(204, preflight)
+        if target.startswith(RESERVED):
+            return self._reserved(method, target, request)
+        self._access.check_key(fields)
+        if method not in METHODS:
+            raise RequestRefused(
+                405,
+                f"The method {method} is not forwarded.",
+                proxy_error="http_request_denied",
+                fields=(("Allow", ", ".join(METHODS)),),
+            )
+        cleaned = clean(target, self._base.path)
+        self._access.check_request(method, cleaned.path)
+        if cleaned.path.rstrip("/") == self._base.path + _SESSION and method in ("POST", "DELETE"):
+            return await self._session(request, method, record)
+        return await self._forward(request, caller, cleaned, record)
+
+    def _reserved(self, method: str, target: str, request: Request) -> Reply:
+        path = target.partition("?")[0]
+        if path not in (RESERVED + "health", RESERVED + "ready"):
+            self._access.check_key(request.message.raw_headers)
+        return self._local(method, path)
+
+    async def _session(self, request: Request, method: str, record: Record) -> Reply:
+        """Answer a login here: made-up credentials would trigger Jira's CAPTCHA."""
+        body = self._body(request)
+        await body.skip(self._form_bytes)
+        record.received = body.size
+        if method == "DELETE":
+            return Reply(204)
+        return json_reply(
+            200,
+            {
+                "session": {"name": "JSESSIONID", "value": "signed-by-the-sidecar"},
+                "loginInfo": {"failedLoginCount": 0, "loginCount": 1},
+            },
+        )
+
+    async def _forward(
+        self, request: Request, caller: Caller, target: Target, record: Record
+    ) -> Reply:
+        message, method = request.message, request.message.method
+        self._refuse_loop(message.raw_headers)
+        token = self._identity.look()  # no slot is taken, and no body read, for a 503
+        self._links.learn_first(token.server_url)
+        self._healer.renewal.early()
+        fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
+        body = self._body(request)
+        async with self.slots:
+            try:
+                exchanged = await self._sender.send(request, target, fields, body, record)
+                response = exchanged.response
+                try:
+                    if response.status == 200 and self._is_server_info(method, target):
+                        await self._learn_server_url(response)
+                    links = self._links.for_caller(caller)
+                    relay = Relay(request, response, record, links, self._timeouts.idle)
+                    extra = self._explained(exchanged, record)
+                    return await relay.run(extra + self._access.cors_fields(caller))
+                finally:
+                    response.close()
+            finally:
+                record.received = body.size
+
+    def _explained(self, exchanged: Exchanged, record: Record) -> Fields:
+        """Tell the log and the client what a problem means; the field to add to the answer."""
+        problem = exchanged.problem
+        if problem is None:
+            return []
+        record.problem = problem.label
+        if exchanged.is_put_right:
+            sentence, hint = "", SEND_AGAIN
+        else:
+            sentence, hint = self._healer.explanation(problem, exchanged.signed)
+        hint = self._troubles.seen(problem, sentence, hint)
+        return [(b"Sidecar-Problem", problem_field(problem, hint))]
+
+    def _is_server_info(self, method: str, target: Target) -> bool:
+        """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
+        if method != "GET" or not target.path.rstrip("/").endswith("/serverInfo"):
+            return False
+        return _SERVER_INFO.fullmatch(target.path[len(self._base.path) :]) is not None
+
+    async def _learn_server_url(self, response: UpstreamResponse) -> None:
+        """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
+        try:
+            info = json.loads(await first_bytes(response, _SERVER_INFO_BYTES))
+            url = info.get("baseUrl") if isinstance(info, dict) else None
+            self._links.learn(str(BaseURL.parse(url if isinstance(url, str) else "")))
+        except (ValueError, RecursionError):
+            log.debug("a serverInfo answer names no usable baseUrl")
+
+    def _body(self, request: Request) -> RequestBody:
+        return RequestBody(
+            request,
+            self._timeouts.idle,
+            expects_continue=first(request.message.raw_headers, b"expect") is not None
+            and request.message.version.minor > 0,
+        )
+
+    def _refuse_loop(self, fields: Iterable[Field]) -> None:
+        for value in values(fields, b"authorization"):
+            if value[:5].lower() == b"oauth" and self._identity.is_our_token(value):
+                raise RequestRefused(
+                    508,
+                    "This request was signed by the sidecar already: it has come round in a loop.",
+                    "jira.base_url leads back to the sidecar; it must be Jira's own address",
+                    proxy_error="proxy_loop_detected",
+                )
+
+
+def _check_framing(request: Request, head_bytes: int) -> None:
+    """Refuse what two readers of HTTP could read differently (RFC 9112 §6.3)."""
+    message = request.message
+    if message.version not in ((1, 0), (1, 1)):
+        raise RequestRefused(400, "The request's HTTP version is neither 1.0 nor 1.1.")
+    size = len(message.path)
+    for name, value in message.raw_headers:
+        size += len(name) + len(value) + 4
+        if len(name) == 17 and name.lower() == b"transfer-encoding":
+            _check_transfer_encoding(message.version.minor, value)
+        elif len(name) == 6 and name.lower() == b"expect" and value.lower() != b"100-continue":
+            raise RequestRefused(417, "The only expectation that is met here is 100-continue.")
+    if size > head_bytes:
+        raise RequestRefused(
+            431, "The request's head is too large.", "limits.head_bytes sets the limit"
+        )
+
+
+def _check_transfer_encoding(minor: int, value: bytes) -> None:
+    if minor == 0 or value.lower() != b"chunked":
+        raise RequestRefused(
+            400,
+            "The request's Transfer-Encoding is ambiguous.",
+            "only the one coding chunked, in HTTP/1.1, is taken",
+        )

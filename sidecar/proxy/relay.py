@@ -1,0 +1,157 @@
+"""Jira's answer on its way to the client: fields adapted, body streamed with back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+from sidecar.downstream.replies import Relayed
+from sidecar.downstream.request import Request
+from sidecar.errors import ProtocolError, UpstreamError
+from sidecar.http.fields import Fields, first, response_fields, serialize
+from sidecar.jira.links import Links
+from sidecar.proxy.rewriting import BodyRewriter, is_eligible
+from sidecar.telemetry.record import Record
+from sidecar.upstream.pool import UpstreamResponse
+
+_SEND_BYTES = 64 * 1024
+"""What is put together before it is sent: an inflated body comes in many pieces at once."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Relay:
+    """Streams one response to one client."""
+
+    def __init__(
+        self,
+        request: Request,
+        response: UpstreamResponse,
+        record: Record,
+        links: Links | None,
+        idle_seconds: float,
+    ) -> None:
+        """`links` is None where Jira's links stay; `idle_seconds` bounds a pause on either side."""
+        self._request = request
+        self._connection = request.connection
+        self._response = response
+        self._record = record
+        self._links = links
+        self._idle = idle_seconds
+        self._rewriter: BodyRewriter | None = None
+        self._chunked = False
+
+    async def run(self, extra: Fields) -> Relayed:
+        """Send the head, with `extra` fields, and the body.
+
+        A body that is cut short upstream is cut short for the client too, by RST.  Raises
+        ConnectionResetError where the client is gone, an UpstreamError where nothing was sent.
+        """
+        response, raw = self._response, self._response.fields
+        fields = self._adapted_fields()
+        bodiless = response.status in (204, 304)
+        if response.status == 204:
+            fields = [field for field in fields if field[0].lower() != b"content-length"]
+        is_unchanged = self._rewriter is None
+        known_length = bodiless or (is_unchanged and first(raw, b"content-length") is not None)
+        self._chunked = not known_length and self._request.message.version.minor > 0
+        if self._chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        has_body = self._request.message.method != "HEAD" and not bodiless
+        keep_alive = self._may_stay_open() and (self._chunked or known_length or not has_body)
+        if not keep_alive:
+            fields.append((b"Connection", b"close"))
+        elif self._request.message.version.minor == 0:
+            fields.append((b"Connection", b"keep-alive"))
+        if first(raw, b"x-request-id") is None:
+            fields.append((b"X-Request-Id", self._record.request_id.encode()))
+        head = serialize(_status_line(response), fields + extra)
+        if has_body:
+            await self._stream(head)
+        else:
+            self._send(head)
+        return Relayed(response.status, keep_alive=keep_alive)
+
+    def _adapted_fields(self) -> Fields:
+        raw, links = self._response.fields, self._links
+        if links is None:
+            return response_fields(raw)
+        if changes := is_eligible(self._response.status, raw):
+            gzipped = (first(raw, b"content-encoding") or b"").lower() == b"gzip"
+            self._rewriter = BodyRewriter(links.rewriter(), gzipped=gzipped)
+        return response_fields(raw, links.field, body_changes=changes)
+
+    def _may_stay_open(self) -> bool:
+        return (
+            not self._request.message.should_close
+            and self._connection.may_continue
+            and self._request.body.is_eof()
+        )
+
+    async def _stream(self, head: bytes) -> None:
+        """Send the head with what is there of the body, then the rest as it comes."""
+        response, connection = self._response, self._connection
+        out = head
+        try:
+            piece = response.read_nowait()
+            while True:
+                last = response.at_end()
+                for pending in self._rewritten(piece, last):
+                    out += self._framed(pending)
+                    if len(out) >= _SEND_BYTES:
+                        self._send(out)
+                        out = b""
+                        await connection.drain(self._idle)
+                        if self._rewriter is not None:  # one piece may inflate to a thousand
+                            await asyncio.sleep(0)
+                if last and self._chunked:
+                    out += b"0\r\n\r\n"
+                if out:
+                    self._send(out)
+                    out = b""
+                    await connection.drain(self._idle)
+                if last:
+                    return
+                piece = await response.read()
+        except UpstreamError as error:
+            if not self._request.is_answered:
+                raise
+            self._record.closed_early = "jira"
+            self._connection.reset()
+            raise ConnectionResetError("Jira's answer was cut short") from error
+        except TimeoutError:
+            self._record.closed_early = "client"
+            self._connection.reset()
+            raise ConnectionResetError("the client stopped reading") from None
+
+    def _send(self, data: bytes) -> None:
+        """Send bytes; from the first on, the answer is Jira's."""
+        self._connection.send(data)
+        self._record.status = self._response.status
+        self._record.answered_by = "jira"
+
+    def _rewritten(self, piece: bytes, last: bool) -> Iterable[bytes]:
+        """What to send of a piece, never anything empty: in a chunk that would mean the end."""
+        if self._rewriter is None:
+            return (piece,) if piece else ()
+        return self._through_rewriter(self._rewriter, piece, last)
+
+    def _through_rewriter(
+        self, rewriter: BodyRewriter, piece: bytes, last: bool
+    ) -> Iterable[bytes]:
+        for rewritten in rewriter.feed(piece, last=last):
+            if rewritten:
+                yield rewritten
+        if last and (rest := rewriter.finish()):
+            yield rest
+
+    def _framed(self, piece: bytes) -> bytes:
+        self._record.sent += len(piece)
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+
+
+def _status_line(response: UpstreamResponse) -> bytes:
+    if _CONTROL.search(response.reason):
+        raise ProtocolError("Jira's answer has control characters in its status line.")
+    return b"HTTP/1.1 %d %b" % (response.status, response.reason)

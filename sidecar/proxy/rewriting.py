@@ -1,0 +1,114 @@
+"""Which answers have their links led to the client, and what that does to their bodies."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from sidecar.access.callers import Caller
+from sidecar.errors import ProtocolError
+from sidecar.http.fields import Fields, first
+from sidecar.http.target import BaseURL
+from sidecar.jira.links import LinkRewriter, Links, may_hold_links
+
+_PIECE_BYTES = 64 * 1024
+"""As much is inflated at a time: a gzip bomb never exists whole."""
+_CACHED_LINKS = 64
+
+
+class JiraLinks:
+    """Makes a caller's Links; knows what Jira calls itself once that is known."""
+
+    def __init__(self, base_url: BaseURL, *, rewrite: bool) -> None:
+        self._base_url = str(base_url)
+        self._rewrite = rewrite
+        self._server_url = ""
+        self._cached: dict[tuple[str, str], Links] = {}
+
+    def learn_first(self, server_url: str | None) -> None:
+        """Take what `sidecar auth` stored, unless Jira itself has said since."""
+        if not self._server_url:
+            self.learn(server_url)
+
+    def learn(self, server_url: str | None) -> None:
+        """Take note of serverInfo.baseUrl, which may differ from the URL we reach Jira by."""
+        if server_url and server_url != self._server_url:
+            self._server_url = server_url
+            self._cached.clear()
+
+    def for_caller(self, caller: Caller) -> Links | None:
+        """The links of one caller; None where they stay Jira's."""
+        if not self._rewrite or caller.as_proxy:
+            return None
+        key = caller.scheme, caller.host
+        if (links := self._cached.get(key)) is None:
+            if len(self._cached) >= _CACHED_LINKS:
+                self._cached.clear()
+            origin = f"{caller.scheme}://{caller.host}".encode()
+            links = self._cached[key] = Links([self._base_url, self._server_url], origin)
+        return links
+
+
+def is_eligible(status: int, fields: Fields) -> bool:
+    """Whether the body of such an answer may hold links that we rewrite.
+
+    Said of an answer to HEAD, too: it must look like the one to GET.
+    """
+    if status in (204, 206, 304):
+        return False
+    if (first(fields, b"content-encoding") or b"identity").lower() not in (b"identity", b"gzip"):
+        return False
+    return may_hold_links(first(fields, b"content-type") or b"")
+
+
+class BodyRewriter:
+    """Inflates, where need be, and rewrites one body in pieces of bounded size."""
+
+    def __init__(self, rewriter: LinkRewriter, *, gzipped: bool) -> None:
+        self._rewriter = rewriter
+        self._inflate = _Gunzip() if gzipped else None
+
+    def feed(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
+        """What can be passed on after `data`; ProtocolError where that isn't gzip."""
+        if self._inflate is None:
+            yield self._rewriter.feed(data, last=last)
+            return
+        for piece in self._inflate.feed(data):
+            yield self._rewriter.feed(piece)
+
+    def finish(self) -> bytes:
+        """What was held back; ProtocolError where the body ended early."""
+        if self._inflate is not None:
+            self._inflate.finish()
+        return self._rewriter.finish()
+
+
+class _Gunzip:
+    """Inflates a gzip body of any number of members (RFC 1952 §2.2), a piece at a time."""
+
+    def __init__(self) -> None:
+        self._member = _new_member()
+        self._started = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            self._started = True
+            try:
+                piece = self._member.decompress(data, _PIECE_BYTES)
+            except zlib.error:
+                raise ProtocolError("Jira's answer says it is gzip, and is not.") from None
+            if piece:
+                yield piece
+            data = self._member.unconsumed_tail
+            if self._member.eof:
+                data = self._member.unused_data
+                self._member = _new_member()
+                self._started = False
+
+    def finish(self) -> None:
+        if self._started:
+            raise ProtocolError("Jira's gzip answer ended early.")
+
+
+def _new_member() -> zlib._Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)

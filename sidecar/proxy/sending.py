@@ -1,0 +1,261 @@
+"""A client's request on its way to Jira: signed, sent, and sent again where that heals it."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+from sidecar.account.healing import Healer
+from sidecar.account.identity import Identity, Signed
+from sidecar.downstream.bodies import RequestBody
+from sidecar.downstream.request import Request
+from sidecar.errors import ConnectionLost
+from sidecar.http.fields import Fields, first
+from sidecar.http.target import BaseURL, Target, refuse_reserved
+from sidecar.jira.problems import Problem, not_jira, parse_problem
+from sidecar.signing import signature
+from sidecar.signing.signature import EncodedPair
+from sidecar.signing.signatures import Signatures
+from sidecar.telemetry.record import Record
+from sidecar.telemetry.troubles import Quiet
+from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
+
+log = logging.getLogger("sidecar.proxy")
+
+_TOMCAT_HEAD_BYTES = 8 * 1024
+"""Tomcat's maxHttpHeaderSize: the request line and all fields."""
+_PROBLEM_BYTES = 64 * 1024
+_PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_RETRIED_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Exchanged(NamedTuple):
+    """What came of sending a request."""
+
+    response: UpstreamResponse
+    problem: Problem | None
+    signed: Signed
+    is_put_right: bool = False
+    """Whether the problem is healed, and only this request could not be sent again."""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A request, complete but for its signature."""
+
+    method: str
+    target: Target
+    parameters: list[EncodedPair] = field(repr=False)
+    """Those of the query and a form, to be signed."""
+    fields: Fields = field(repr=False)
+    content: bytes | RequestBody = field(repr=False)
+    chunked: bool
+    may_reconnect: bool
+    """Whether it may be sent again, once, after a lost connection."""
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether all that was read of the body is still in memory."""
+        return isinstance(self.content, bytes) or self.content.replayable
+
+    def signed(self, authorization: bytes) -> UpstreamRequest:
+        """The request with its signature; a body that was streamed begins again."""
+        content = self.content
+        return UpstreamRequest(
+            self.method,
+            str(self.target),
+            [*self.fields, (b"Authorization", authorization)],
+            content if isinstance(content, bytes) else aiter(content),
+            chunked=self.chunked,
+        )
+
+
+class Sender:
+    """Sends requests to Jira in our name."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        upstream: Upstream,
+        healer: Healer,
+        signatures: Signatures,
+        form_bytes: int,
+    ) -> None:
+        """`form_bytes` is the size of the largest form that is read."""
+        self._identity = identity
+        self._base = identity.base_url
+        self._upstream = upstream
+        self._healer = healer
+        self._signatures = signatures
+        self._form_bytes = form_bytes
+        self._quiet = Quiet()
+
+    async def send(
+        self, request: Request, target: Target, fields: Fields, body: RequestBody, record: Record
+    ) -> Exchanged:
+        """Sign and send, at most twice more: after a lost connection, and after healing.
+
+        A lost connection is retried for GET and HEAD; what Jira refused before acting on it,
+        whatever it is.  Either needs the body to be still in memory, if there is one.
+        """
+        outgoing = await self._outgoing(request, target, fields, body)
+        if isinstance(outgoing.content, RequestBody):
+            await self._healer.renewal.settled()
+        record.forwarded = True
+        exchanged = await self._try(outgoing, record, None)
+        if exchanged.problem is not None:
+            exchanged = await self._heal(exchanged, outgoing, record)
+        if exchanged.response.status == 400:
+            self._hint_at_long_head(outgoing, exchanged.signed)
+        record.connecting = exchanged.response.connect_seconds
+        record.first_byte = exchanged.response.first_byte_seconds
+        return exchanged
+
+    async def _heal(self, exchanged: Exchanged, outgoing: Outgoing, record: Record) -> Exchanged:
+        """Heal a problem and try again; what was exchanged before if that is of no use."""
+        response, problem, signed, _ = exchanged
+        assert problem is not None
+        try:
+            url = await self._healer.heal(problem, signed, response.fields)
+        except BaseException:
+            response.abort()
+            raise
+        if url is None:
+            return exchanged
+        if not outgoing.is_at_hand:
+            self._healer.believe(url)
+            return exchanged._replace(is_put_right=True)
+        response.close()
+        record.retries += 1
+        record.resent_for = problem.label
+        exchanged = await self._try(outgoing, record, url)
+        self._healer.tried(problem, exchanged.signed, exchanged.problem)
+        return exchanged
+
+    async def _try(self, outgoing: Outgoing, record: Record, url: BaseURL | None) -> Exchanged:
+        """Sign, for `url` if given, and send; once more if the connection is lost and may be."""
+        while True:
+            started = perf_counter()
+            prepared = self._identity.prepare(
+                outgoing.method, outgoing.target.path, outgoing.parameters, url
+            )
+            signed = prepared.signed(
+                await self._signatures.make(prepared.signer, prepared.base_string)
+            )
+            record.signing += perf_counter() - started
+            try:
+                response = await self._upstream.send(outgoing.signed(signed.authorization))
+            except ConnectionLost:
+                if not (outgoing.may_reconnect and outgoing.is_at_hand):
+                    raise
+                outgoing.may_reconnect = False
+                record.retries += 1
+                continue
+            try:
+                problem = await self._problem(outgoing, response, signed)
+            except BaseException:
+                response.abort()
+                raise
+            return Exchanged(response, problem, signed)
+
+    async def _outgoing(
+        self, request: Request, target: Target, fields: Fields, body: RequestBody
+    ) -> Outgoing:
+        method, chunked = request.message.method, request.message.chunked
+        parameters = signature.encode_query(target.query) if target.query else []
+        content: bytes | RequestBody
+        if signature.is_form(method, _content_type(fields)):
+            content = await body.read_all(self._form_bytes)
+            form_parameters = signature.encode_form(content)
+            refuse_reserved(form_parameters, "form")
+            parameters += form_parameters
+        else:
+            whole = body.at_hand()
+            content = body if whole is None else whole
+        return Outgoing(
+            method,
+            target,
+            parameters,
+            fields + _framing(method, content, fields, chunked=chunked),
+            content,
+            chunked=chunked and content is body,
+            may_reconnect=method in _RETRIED_METHODS,
+        )
+
+    async def _problem(
+        self, outgoing: Outgoing, response: UpstreamResponse, signed: Signed
+    ) -> Problem | None:
+        """What is wrong with the answer as far as OAuth goes; its body stays readable."""
+        body = None
+        may_tell = outgoing.method != "HEAD" and not _is_document(response.fields)
+        if response.status in _PROBLEM_STATUSES and may_tell:
+            body = await first_bytes(response, _PROBLEM_BYTES)
+        problem = parse_problem(response.status, response.fields, body) or not_jira(
+            outgoing.target.path.removeprefix(self._base.path),
+            response.status,
+            response.fields,
+            (self._base.origin, self._identity.signing_url.origin),
+        )
+        if problem is None:
+            self._identity.clock.watch(
+                response.fields, signed.clock_correction, response.first_byte_seconds
+            )
+        return problem
+
+    def _hint_at_long_head(self, outgoing: Outgoing, signed: Signed) -> None:
+        """Say what a 400 may be about: Tomcat refuses long heads before anybody looks at them."""
+        fields = [*outgoing.fields, (b"Authorization", signed.authorization)]
+        size = len(str(outgoing.target)) + sum(len(k) + len(v) + 4 for k, v in fields)
+        if size <= _TOMCAT_HEAD_BYTES or (again := self._quiet.due("long head")) is None:
+            return
+        log.warning(
+            "Jira answered 400 to a request whose head has %d bytes; Tomcat refuses those over"
+            " 8 KiB.%s What to do: put long JQL into the body of a POST to /rest/api/2/search, or"
+            " raise maxHttpHeaderSize in Jira's server.xml.",
+            size,
+            again,
+        )
+
+
+async def first_bytes(response: UpstreamResponse, limit: int) -> bytes:
+    """The first bytes of a body, decoded; they are still there to be relayed.
+
+    If they can't be had, the response is aborted.
+    """
+    try:
+        data = await response.peek(limit)
+    except BaseException:
+        response.abort()
+        raise
+    if (first(response.fields, b"content-encoding") or b"").lower() != b"gzip":
+        return data
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, limit)
+    except zlib.error:
+        return b""
+
+
+def _is_document(fields: Fields) -> bool:
+    """Whether a body is JSON or a page, as Jira's ordinary errors are, and no OAuth problem."""
+    content_type = (first(fields, b"content-type") or b"").lower()
+    return b"json" in content_type or b"html" in content_type
+
+
+def _framing(method: str, content: bytes | RequestBody, fields: Fields, *, chunked: bool) -> Fields:
+    """The framing field to add: the client's Content-Length passes by itself."""
+    if isinstance(content, RequestBody):
+        return [(b"Transfer-Encoding", b"chunked")] if chunked else []
+    if first(fields, b"content-length") is not None:
+        return []
+    if content or method in _BODY_METHODS:
+        return [(b"Content-Length", b"%d" % len(content))]
+    return []
+
+
+def _content_type(fields: Fields) -> str | None:
+    value = first(fields, b"content-type")
+    return None if value is None else value.decode("latin-1")

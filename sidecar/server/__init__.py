@@ -1,0 +1,1 @@
+"""The running service: start, reload, drain, and what it reports."""

@@ -1,0 +1,127 @@
+"""Everything that one configuration makes.  A reload puts another one in its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from sidecar.access.callers import Access
+from sidecar.account.authorize import Authorizer
+from sidecar.account.healing import Healer
+from sidecar.account.identity import Identity
+from sidecar.config.load import Config
+from sidecar.downstream.replies import Reply
+from sidecar.downstream.request import Request
+from sidecar.errors import RequestRefused
+from sidecar.files.private import read_access_key
+from sidecar.proxy.handler import Local, Proxy
+from sidecar.telemetry.record import Record
+from sidecar.telemetry.troubles import Troubles
+from sidecar.upstream.pool import Upstream
+
+_FIXED = ("listen.addresses", "listen.unix_mode", "limits.head_bytes", "admin.address")
+"""Keys that only a restart changes."""
+
+
+class Generation:
+    """Answers requests by one configuration, in the name of one identity."""
+
+    def __init__(
+        self,
+        config: Config,
+        identity: Identity,
+        access: Access,
+        *,
+        troubles: Troubles,
+        local: Local,
+        finished: Callable[[Record], None],
+    ) -> None:
+        """Raises ConfigError for certificates that cannot be used."""
+        self.config = config
+        self.identity = identity
+        self.in_flight = 0
+        self._free = asyncio.Event()
+        self._upstream = Upstream(config)
+        authorizer = Authorizer(identity, self._upstream)
+        self._healer = Healer(identity, authorizer, troubles)
+        self._proxy = Proxy(
+            config,
+            identity=identity,
+            upstream=self._upstream,
+            access=access,
+            healer=self._healer,
+            troubles=troubles,
+            local=local,
+            finished=finished,
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return self._proxy.slots.waiting
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer one request."""
+        self.in_flight += 1
+        try:
+            return await self._proxy.handle(request)
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._free.set()
+
+    def refuse(self, error: RequestRefused) -> Reply:
+        """Answer what never became a request."""
+        return self._proxy.refuse(error)
+
+    def look_after_token(self) -> None:
+        """Renew a token whose end is near, or warn of it, even if no request comes."""
+        self._healer.renewal.early()
+
+    async def retire(self) -> None:
+        """Close once the last request is answered, and a renewed token is safely stored."""
+        while self.in_flight:
+            self._free.clear()
+            await self._free.wait()
+        await self._healer.renewal.stored()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections to Jira; a renewal under way comes to its end."""
+        await self._healer.close()
+        await self._upstream.close()
+        await self._proxy.close()
+
+
+def access_rules(config: Config) -> Access:
+    """Compile the table `access`; raises ConfigError for a rule or a key that makes no sense."""
+    key_file = config.access.key_file
+    key = None if key_file is None else read_access_key(key_file)
+    return Access(
+        base_url=config.jira.base_url,
+        hosts=config.access.hosts,
+        origins=config.access.origins,
+        key=key,
+        read_only=config.access.read_only,
+        allow=config.access.allow,
+        deny=config.access.deny,
+    )
+
+
+def merged(running: Config, wanted: Config) -> tuple[Config, list[str]]:
+    """What of a new configuration can be had without a restart, and the keys that must wait."""
+    waiting = []
+    for name in _FIXED:
+        table, _, key = name.partition(".")
+        value = getattr(getattr(running, table), key)
+        if getattr(getattr(wanted, table), key) != value:
+            waiting.append(name)
+            changed = replace(getattr(wanted, table), **{key: value})
+            wanted = replace(wanted, **{table: changed})
+    before, after = running.listen, wanted.listen
+    if (before.tls_certificate is None) != (after.tls_certificate is None):
+        waiting.append("listen.tls_certificate")
+        listen = replace(after, tls_certificate=before.tls_certificate, tls_key=before.tls_key)
+        wanted = replace(wanted, listen=listen)
+    return wanted, waiting

@@ -1,0 +1,200 @@
+"""`sidecar run`: the server among signals and service managers."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import logging
+import resource
+import signal
+import ssl
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from sidecar.config.load import Config
+from sidecar.errors import SidecarError
+from sidecar.server.notify import Notifier, Watchdog
+from sidecar.server.server import Server
+from sidecar.telemetry import logs
+
+log = logging.getLogger("sidecar.server")
+
+UPKEEP_SECONDS = 5.0
+"""How often token and status are looked after where no request and no signal comes."""
+MOST_DESCRIPTORS = 65536
+
+
+async def serve(
+    load: Callable[[], Config],
+    environ: MutableMapping[str, str],
+    announce: Callable[[str], None],
+    *,
+    verbose: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    `load` reads the configuration, now and at each SIGHUP.  Raises SidecarError where the
+    service cannot start.
+    """
+    signals = _Signals()
+    asyncio.get_running_loop().set_exception_handler(report)
+    service = _Service(load, environ, verbose)
+    await service.start(announce)
+    _calm_collector()
+    try:
+        await service.run(signals)
+    finally:  # whatever ends it: a renewed token may be in memory only
+        await _first(service.stop(), signals.at_once.wait())
+        service.cut()
+
+
+def _calm_collector() -> None:
+    """Leave what lives as long as the process out of garbage collections, and make them rarer.
+
+    A request leaves few cycles behind, and Python would look for them every 700 objects: a tenth
+    of what a request costs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+class _Signals:
+    """SIGTERM and SIGINT stop, and a second one at once; SIGHUP reloads."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.reload = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+
+    def _on_stop(self) -> None:
+        (self.at_once if self.stop.is_set() else self.stop).set()
+
+
+class _Service:
+    """The server, and what is said about it."""
+
+    def __init__(
+        self, load: Callable[[], Config], environ: MutableMapping[str, str], verbose: bool
+    ) -> None:
+        self._load = load
+        self._environ = environ
+        self._verbose = verbose
+        self._config = load()
+        self._set_up_logs()
+        self._server = Server(self._config, environ)
+        self._notifier = Notifier(environ)
+        self._watchdog = Watchdog(self._notifier, environ)
+        self._note = ""  # what the status line says besides what is served
+
+    async def start(self, announce: Callable[[str], None]) -> None:
+        """Listen, and tell everybody."""
+        for url in await self._server.start():
+            announce(f"listening on {url}")
+        for warning in (*self._server.warnings(), *few_descriptors(self._config)):
+            log.warning("%s", warning)
+        self._server.look_after_token()
+        self._notifier.ready(self._status())
+        self._watchdog.start()
+
+    async def run(self, signals: _Signals) -> None:
+        """Reload when asked, and look after things, until the first signal to stop."""
+        while not signals.stop.is_set():
+            await _first(signals.stop.wait(), signals.reload.wait(), asyncio.sleep(UPKEEP_SECONDS))
+            if signals.stop.is_set():
+                return
+            if signals.reload.is_set():
+                signals.reload.clear()
+                self._reload()
+            self._server.look_after_token()
+            self._notifier.status(self._status())
+
+    async def stop(self) -> None:
+        """Finish what is in flight, then close."""
+        seconds = self._config.timeouts.shutdown
+        self._notifier.stopping("finishing what is in flight", seconds)
+        log.info("stopping: finishing what is in flight, for at most %g s", seconds)
+        await self._server.stop(seconds)
+        self._watchdog.stop()
+
+    def cut(self) -> None:
+        """End what a second signal has left no time for."""
+        self._server.cut()
+
+    def _reload(self) -> None:
+        """Take a new configuration, or say why not; what runs is as before then."""
+        self._notifier.reloading()
+        try:
+            config = self._load()
+            waiting = self._server.reload(config)
+        except SidecarError as error:
+            self._server.metrics.reloads["failure"] += 1
+            hint = f" ({error.hint})" if error.hint else ""
+            log.error("not reloaded, all is as before: %s%s", error.message, hint)
+            self._note = "; the last reload failed"
+        else:
+            self._server.metrics.reloads["success"] += 1
+            self._config = config
+            self._set_up_logs()
+            log.info("reloaded the configuration")
+            if waiting:
+                log.warning("these keys take effect after a restart: %s", ", ".join(waiting))
+            for warning in self._server.warnings():
+                log.warning("%s", warning)
+            self._note = ""
+        self._notifier.ready(self._status())
+
+    def _status(self) -> str:
+        return self._server.summary() + self._note
+
+    def _set_up_logs(self) -> None:
+        settings = self._config.log
+        logs.set_up(settings.format, settings.level, self._environ, verbose=self._verbose)
+
+
+async def _first(*waits: Any) -> None:
+    """Wait for the first of several, and give up the others."""
+    tasks = {asyncio.ensure_future(wait) for wait in waits}
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say what the event loop could not tell anybody; what a client caused is debug's."""
+    error, message = context.get("exception"), context.get("message", "")
+    if isinstance(error, ConnectionError | ssl.SSLError | TimeoutError):
+        log.debug("a connection ended badly: %s: %s", message, error)
+    elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        log.error(
+            "no connection can be accepted: %s; raise LimitNOFILE= in the unit, or `ulimit -n`",
+            error.strerror,
+        )
+    else:
+        log.error("a bug: %s", message, exc_info=error)
+
+
+def few_descriptors(config: Config) -> list[str]:
+    """Allow ourselves as many file descriptors as we may; a warning where that is too few."""
+    limits = config.limits
+    needed = 2 * limits.connections + limits.waiting + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+        except (OSError, ValueError) as error:  # macOS says infinity and means less
+            log.debug("the limit of file descriptors stays %d: %s", soft, error)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return []
+    hint = "raise LimitNOFILE= in the unit, or `ulimit -n`"
+    return [f"the limits may need {needed} file descriptors, and {soft} are allowed: {hint}"]

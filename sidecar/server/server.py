@@ -1,0 +1,258 @@
+"""The running sidecar: listeners, what answers their requests, reloading, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Iterator, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import http_parser
+
+from sidecar.account.identity import Identity
+from sidecar.config.load import Config
+from sidecar.downstream import receiving
+from sidecar.downstream.listener import Listener
+from sidecar.downstream.replies import Reply
+from sidecar.downstream.request import Request
+from sidecar.errors import ConfigError, RequestRefused, SidecarError
+from sidecar.net import sockets, tls
+from sidecar.net.sockets import BACKLOG, Listening, open_sockets
+from sidecar.server.generation import Generation, access_rules, merged
+from sidecar.server.pages import AdminPages, LocalPages
+from sidecar.telemetry.logs import log_request
+from sidecar.telemetry.metrics import Gauges, Metrics
+from sidecar.telemetry.record import Record
+from sidecar.telemetry.troubles import Troubles
+
+
+class Server:
+    """Listens, and hands every request to the generation of the day."""
+
+    def __init__(self, config: Config, environ: MutableMapping[str, str]) -> None:
+        """Check what can be checked before listening; raises ConfigError."""
+        require_c_parser()
+        self._environ = environ
+        self._config = config
+        self._identity = Identity(config)
+        self._access = access_rules(config)
+        self._certificate = _Certificate(config) if config.listen.tls_certificate else None
+        self.troubles = Troubles()
+        self.metrics = Metrics(self.troubles, self._gauges)
+        self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
+        self.generations: list[Generation] = []
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.listening: list[Listening] = []
+        """Open after `start`."""
+        self._servers: list[tuple[Listening, asyncio.Server]] = []
+        self.listener: Listener
+        self._admin: Listener
+
+    @property
+    def identity(self) -> Identity:
+        """Who we are to Jira now."""
+        return self._identity
+
+    async def start(self) -> list[str]:
+        """Listen; return the URL of each listener.  Raises AddressInUse or ConfigError."""
+        config = self._config
+        pages = AdminPages(self._pages, log_request)
+        self.listener = Listener(
+            self._handle,
+            self._refuse,
+            head_bytes=config.limits.head_bytes,
+            scheme="https" if self._certificate else "http",
+        )
+        self._admin = Listener(pages.handle, self._refuse, head_bytes=config.limits.head_bytes)
+        try:
+            self.generations.append(self._generation(config, self._identity, self._access))
+            self.listening = open_sockets(config, self._environ)
+            for listening in self.listening:
+                self._servers.append((listening, await self._serve(listening)))
+        except BaseException:
+            for listening in self.listening[len(self._servers) :]:
+                listening.remove()
+                listening.socket.close()
+            await self.stop(0)
+            raise
+        return [self._url(listening) for listening in self.listening]
+
+    def reload(self, config: Config) -> list[str]:
+        """Answer new requests by another configuration; return the keys that need a restart.
+
+        Requests in flight go on by the old one.  Raises SidecarError, and nothing has changed.
+        """
+        config, waiting = merged(self._config, config)
+        sockets.refuse_strangers(self.listening, config)
+        access = access_rules(config)
+        certificate = _Certificate.load(config) if self._certificate else None
+        stays = (config.jira, config.token) == (self._config.jira, self._config.token)
+        identity = self._identity if stays else Identity(config)
+        generation = self._generation(config, identity, access)
+        if self._certificate and certificate:
+            self._certificate.current = certificate
+        if stays:
+            identity.reload()
+        self._config, self._identity = config, identity
+        self.generations.append(generation)
+        self._retire(self.generations[-2])
+        return waiting
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more connections, let requests in flight finish for `seconds`, then close.
+
+        The admin listener goes on until then: it tells whoever asks that we are not ready.
+        """
+        self._pages.stopping = True
+        await self._stop_accepting(is_admin=False)
+        await self.listener.drain(seconds)
+        await self._stop_accepting(is_admin=True)
+        await self._admin.drain(0)
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        for generation in self.generations:
+            await generation.close()
+
+    def cut(self) -> None:
+        """End every client's connection at once: the process is about to end."""
+        self.listener.cut()
+
+    def warnings(self) -> Iterator[str]:
+        """What `run` says at its start and after a reload."""
+        yield from self._config.warnings()
+        yield from sockets.warnings(self.listening, self._config)
+        yield from tls.environment_warnings(self._environ)
+        yield from self._identity.warnings()
+
+    def look_after_token(self) -> None:
+        """Take a changed token, renew one whose end is near; without a request, too."""
+        try:
+            self._identity.token()
+        except SidecarError:
+            return  # /_sidecar/ready says so
+        self.generations[-1].look_after_token()
+
+    def summary(self) -> str:
+        """What is served, as whom and until when, in one line."""
+        base_url = self._identity.base_url
+        try:
+            token = self._identity.token()
+        except SidecarError as error:
+            return f"{base_url}: no usable access token: {error.hint or error.message}"
+        name = token.user or "somebody"
+        if token.expires_at is None:
+            return f"{base_url} as {name}"
+        return (
+            f"{base_url} as {name} until {datetime.fromtimestamp(token.expires_at, UTC):%Y-%m-%d}"
+        )
+
+    def _handle(self, request: Request) -> Awaitable[Reply]:
+        return self.generations[-1].handle(request)
+
+    def _refuse(self, error: RequestRefused) -> Reply:
+        self.metrics.refused(error.status, error.proxy_error)
+        return self.generations[-1].refuse(error)
+
+    def _finished(self, record: Record) -> None:
+        if record.closed_early == "client" and self.listener.is_cutting:
+            record.closed_early = "sidecar"
+        self.metrics.finished(record)
+        log_request(record)
+
+    def _gauges(self) -> Gauges:
+        token = self._identity.known_token()
+        return Gauges(
+            is_ready=self._pages.is_ready,
+            in_flight=sum(generation.in_flight for generation in self.generations),
+            waiting=sum(generation.waiting for generation in self.generations),
+            connections=len(self.listener.connections),
+            token_expires_at=token.expires_at if token else None,
+            clock_difference=self._identity.clock_difference,
+        )
+
+    def _generation(self, config: Config, identity: Identity, access: Any) -> Generation:
+        return Generation(
+            config,
+            identity,
+            access,
+            troubles=self.troubles,
+            local=self._pages.answer,
+            finished=self._finished,
+        )
+
+    def _retire(self, generation: Generation) -> None:
+        async def retire() -> None:
+            await generation.retire()
+            self.generations.remove(generation)
+
+        task = asyncio.create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _url(self, listening: Listening) -> str:
+        if listening.is_admin:
+            return f"{listening.url('http')} for /_sidecar/ alone"
+        return listening.url(self.listener.scheme)
+
+    async def _serve(self, listening: Listening) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        listener = self._admin if listening.is_admin else self.listener
+        options: dict[str, Any] = {"sock": listening.socket, "backlog": BACKLOG}
+        if self._certificate and not listening.is_admin:
+            options["ssl"] = self._certificate.context
+            options["ssl_handshake_timeout"] = receiving.HEAD_SECONDS
+        if listening.socket.family != socket.AF_UNIX:
+            return await loop.create_server(listener, **options)
+        if sys.version_info >= (3, 13):
+            options["cleanup_socket"] = False  # the file is systemd's, or has another name
+        return await loop.create_unix_server(listener, **options)
+
+    async def _stop_accepting(self, *, is_admin: bool) -> None:
+        """Close listening sockets; whatever was accepted from them gets its connection.
+
+        asyncio makes a connection one turn of its loop after it has accepted, and drops it if
+        the server was closed in between.
+        """
+        loop = asyncio.get_running_loop()
+        closing = [pair for pair in self._servers if pair[0].is_admin == is_admin]
+        for listening, _ in closing:
+            loop.remove_reader(listening.socket.fileno())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for listening, server in closing:
+            server.close()
+            listening.remove()
+            self._servers.remove((listening, server))
+
+
+class _Certificate:
+    """The listener's TLS certificate, which a reload exchanges for new connections."""
+
+    def __init__(self, config: Config) -> None:
+        self.current = self.load(config)
+        self.context = self.current
+        self.context.sni_callback = self._present  # called for each handshake, with SNI or without
+
+    @staticmethod
+    def load(config: Config) -> ssl.SSLContext:
+        """Read certificate and key; raises ConfigError."""
+        certificate = config.listen.tls_certificate
+        assert certificate is not None
+        return tls.server_context(certificate, config.listen.tls_key)
+
+    def _present(self, connection: ssl.SSLObject, _: str, context: ssl.SSLContext) -> None:
+        if self.current is not context:
+            connection.context = self.current
+
+
+def require_c_parser() -> None:
+    """Refuse to serve with aiohttp's pure-Python parser: it lets malformed requests through."""
+    if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
+        raise ConfigError(
+            "aiohttp runs without its C parser, which lets malformed requests through",
+            "unset AIOHTTP_NO_EXTENSIONS, and install aiohttp from a wheel or with a compiler",
+        )

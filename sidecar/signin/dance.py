@@ -1,0 +1,326 @@
+"""The dance with a user in it: URL out, approval or typed code in, token stored.
+
+In one go (`dance`), or as two commands that need no terminal (`begin`, `finish_with`).  Browser,
+typed lines, clock and output are given; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.account.authorize import OUT_OF_BAND, REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
+from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
+from sidecar.errors import ConfigError, NotAuthorized, StoreError
+from sidecar.files.private import write_private
+from sidecar.files.tokens import RequestTokenFile, TokenFile
+from sidecar.jira.refusals import VerifierRefused, interrupted, request_token_expired
+from sidecar.signin.callback import Callback
+
+__all__ = [
+    "Files",
+    "Lines",
+    "User",
+    "begin",
+    "dance",
+    "finish_with",
+    "interrupted",
+    "signed_in_line",
+]
+
+ATTEMPTS = 10
+"""Codes that may be tried in one dance: a program that types endlessly is not a user."""
+_PROBE_BYTES = 4096  # a token's file has less than one of them
+_REMINDERS = (300.0, 120.0, 60.0, 30.0, 0.0)
+"""Seconds before the request token's end at which the user hears of it."""
+
+_Source = asyncio.Future[Secret] | asyncio.Future[str | None]
+
+
+class Lines(Protocol):
+    """What the user types; see prompt.TypedLines."""
+
+    async def line(self) -> str | None:
+        """The next line; None once the input has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The user's side of a dance."""
+
+    tell: Callable[[str], None]
+    """Shows a line of text."""
+    typed: Lines
+    open_browser: Callable[[str], bool] | None
+    """Opens a URL and says whether it could; None leaves that to the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where tokens are kept."""
+
+    token: TokenFile
+    request_token: RequestTokenFile
+
+    def ensure_writable(self) -> None:
+        """Prove that a token can be stored, before anybody is asked for one."""
+        self.token.ensure_replaceable()
+        for path in (self.token.path, self.request_token.path):
+            _prove_writable(path)
+
+
+async def dance(
+    authorizer: Authorizer, files: Files, user: User, *, clock: Callable[[], float] = time.time
+) -> TokenCredentials:
+    """Sign in: wait for the browser and for typed codes at once; store and return the new token.
+
+    Raises NotAuthorized if it was denied or took too long, else what a step or the store raises.
+    """
+    files.ensure_writable()
+    async with _callback(user) as callback:
+        temporary = await authorizer.request_token(callback.url if callback else OUT_OF_BAND)
+        url = authorizer.authorize_url(temporary)
+        if callback is not None:
+            callback.expect(temporary.token)
+        user.tell(_invitation(url, user, has_callback=callback is not None))
+        if user.open_browser is not None:
+            _open_browser(user.open_browser, url, user.tell)
+        approval = _Approval(temporary, user, callback, clock)
+        try:
+            token = await _exchange(authorizer, approval, user)
+        finally:
+            await approval.close()
+        user.tell("Jira has approved the access; trying the new access token.")
+        return await _finish(authorizer, files, token)
+
+
+async def begin(authorizer: Authorizer, files: Files) -> str:
+    """Begin a dance that finish_with() ends: keep a request token, return the URL to approve at."""
+    files.ensure_writable()
+    temporary = await authorizer.request_token(OUT_OF_BAND)
+    files.request_token.save(temporary)
+    return authorizer.authorize_url(temporary)
+
+
+async def finish_with(
+    authorizer: Authorizer, files: Files, text: str, *, clock: Callable[[], float] = time.time
+) -> TokenCredentials:
+    """End a begun dance with a code or a URL; store and return the new token.
+
+    NotAuthorized where none has begun, or too long ago, or Jira doesn't take the code: then
+    another may be given while the request token lives.
+    """
+    files.ensure_writable()
+    temporary = files.request_token.load()
+    if clock() >= temporary.issued_at + REQUEST_TOKEN_LIFE:
+        raise request_token_expired()
+    token = await authorizer.exchange(temporary, parse_verifier(text, temporary))
+    try:
+        return await _finish(authorizer, files, token)
+    except BaseException:
+        with suppress(StoreError):  # it is used up: the next try is to hear that, not of its code
+            files.request_token.remove()
+        raise
+
+
+def signed_in_line(token: TokenCredentials) -> str:
+    """`Signed in as Alana Example (alana) until 2031-11-22`, by the calendar of this machine."""
+    who = token.user or "somebody"
+    if token.display_name and token.display_name != token.user:
+        who = f"{token.display_name} ({who})"
+    if token.expires_at is None:
+        return f"Signed in as {who}"
+    return f"Signed in as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"
+
+
+def lifetime(seconds: float) -> str:
+    """A span of time in words: `9 min 58 s`, `2 min`, `45 s`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0 or minutes == 0)
+    return " ".join(parts)
+
+
+async def _finish(
+    authorizer: Authorizer, files: Files, token: TokenCredentials
+) -> TokenCredentials:
+    """Try the token, store it, and only then forget the request token.
+
+    Until it is stored the old one stays: a new token that Jira does not take replaces nothing.
+    """
+    token = await authorizer.introduce(token)
+    # A renewal of the old token may be under way: it must not put that one's heir over the new.
+    try:
+        async with files.token.locked() if files.token.path.exists() else nullcontext():
+            files.token.save(token)
+    except (StoreError, ConfigError) as error:
+        hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
+        raise type(error)(error.message, hint) from None
+    files.request_token.remove()
+    return token
+
+
+def _prove_writable(path: Path) -> None:
+    """Write a file beside the one at `path` and remove it; StoreError names `path`."""
+    real = Path(os.path.realpath(path))
+    probe = real.with_name(f".{real.name}.{secrets.token_hex(8)}.tmp")  # swept up if we are killed
+    try:
+        write_private(probe, b"?" * _PROBE_BYTES)
+    except StoreError as error:
+        message = error.message.replace(str(probe), str(path))
+        raise StoreError(message, error.hint.replace(str(probe), str(path))) from None
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+async def _exchange(authorizer: Authorizer, approval: _Approval, user: User) -> TokenCredentials:
+    """Exchange the request token; a code that was mistyped may be typed again."""
+    attempts = 0
+    while True:
+        try:
+            verifier = await approval.verifier()
+            return await authorizer.exchange(approval.temporary, verifier)
+        except VerifierRefused as refusal:
+            attempts += 1
+            if approval.by_browser or attempts == ATTEMPTS:
+                raise
+            user.tell(f"{refusal.message}\n({refusal.hint})\n{approval.countdown()}")
+
+
+class _Approval:
+    """Waits for the verifier, from the browser or typed, while the request token lives."""
+
+    def __init__(
+        self,
+        temporary: TemporaryCredentials,
+        user: User,
+        callback: Callback | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.temporary = temporary
+        self.by_browser = False
+        """Whether the verifier came from the browser."""
+        self._user = user
+        self._clock = clock
+        self._browser = None if callback is None else asyncio.ensure_future(callback.verifier())
+        self._typing: asyncio.Future[str | None] | None = asyncio.ensure_future(user.typed.line())
+
+    async def verifier(self) -> Secret:
+        """The next verifier; VerifierRefused for a line that holds none."""
+        while True:
+            sources: set[_Source] = {
+                task for task in (self._browser, self._typing) if task is not None
+            }
+            if not sources:
+                raise NotAuthorized(
+                    "There is no input to read the verification code from.",
+                    "use `sidecar auth --begin`, then `sidecar auth --verifier CODE`",
+                )
+            await self._wait(sources)
+            if self._browser is not None and self._browser.done():
+                self.by_browser = True
+                return self._browser.result()
+            if self._typing is not None and self._typing.done():
+                text = self._take_line(self._typing)
+                if text:
+                    return parse_verifier(text, self.temporary)
+
+    async def close(self) -> None:
+        """Stop waiting."""
+        tasks = [task for task in (self._browser, self._typing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def countdown(self) -> str:
+        """How long the request token still lives."""
+        return f"The request token lives for another {lifetime(self._remaining())}."
+
+    def _remaining(self) -> float:
+        return self.temporary.issued_at + REQUEST_TOKEN_LIFE - self._clock()
+
+    async def _wait(
+        self, sources: set[asyncio.Future[Secret] | asyncio.Future[str | None]]
+    ) -> None:
+        """Wait for one of them, telling the time now and then; NotAuthorized at the token's end."""
+        while (remaining := self._remaining()) > 0:
+            reminder = next(at for at in _REMINDERS if at < remaining)
+            done, _ = await asyncio.wait(
+                sources, timeout=remaining - reminder, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                return
+            if 0 < self._remaining() <= reminder:
+                self._user.tell(self.countdown())
+        raise request_token_expired()
+
+    def _take_line(self, typing: asyncio.Future[str | None]) -> str:
+        """The line that was typed, stripped; "" after a word on the time for an empty one."""
+        text = typing.result()
+        if text is None:  # the input has ended, but the browser may still come
+            self._typing = None
+            return ""
+        self._typing = asyncio.ensure_future(self._user.typed.line())
+        if not text.strip():
+            self._user.tell(self.countdown())
+        return text.strip()
+
+
+@asynccontextmanager
+async def _callback(user: User) -> AsyncIterator[Callback | None]:
+    """A callback that listens; None where this machine doesn't let us, for codes are typed then."""
+    callback = Callback()
+    try:
+        await callback.open()
+    except OSError as error:
+        user.tell(f"Cannot wait for the browser here ({error.strerror}).")
+        yield None
+        return
+    try:
+        yield callback
+    finally:
+        await callback.close()
+
+
+def _invitation(url: str, user: User, *, has_callback: bool) -> str:
+    life = f"The request token lives for another {lifetime(REQUEST_TOKEN_LIFE)}."
+    begin = "Open this page" if user.open_browser is None else "Your browser should open this page"
+    if has_callback:
+        then = (
+            "Then come back here.  If the browser ends on a page that it cannot show, paste that\n"
+            "page's address here; if Jira shows a verification code, type it."
+        )
+    else:
+        then = "Then type the verification code that Jira shows, or paste the browser's address."
+    return f"{begin}, log in to Jira and press Allow:\n\n    {url}\n\n{then}\n{life}"
+
+
+def _open_browser(
+    open_browser: Callable[[str], bool], url: str, tell: Callable[[str], None]
+) -> None:
+    """Open the URL in a thread that nobody waits for: some browsers return only when closed."""
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        try:
+            opened = open_browser(url)
+        except OSError:
+            opened = False
+        if not opened:
+            try:
+                loop.call_soon_threadsafe(
+                    tell, "No browser could be opened: open the page yourself."
+                )
+            except RuntimeError:  # the dance is over and the loop closed
+                return
+
+    threading.Thread(target=work, daemon=True).start()

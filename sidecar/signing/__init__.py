@@ -1,0 +1,1 @@
+"""RFC 5849 signatures: the parameters, the base string, and the RSA operation."""

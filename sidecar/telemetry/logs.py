@@ -1,0 +1,209 @@
+"""Log lines: for people, for machines, and for systemd's journal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from sidecar.errors import RequestRefused
+from sidecar.telemetry.record import Record
+
+requests = logging.getLogger("sidecar.request")
+
+LEVELS = {
+    "error": "what the sidecar cannot put right, and bugs",
+    "warning": "what is unwise at the start; OAuth problems and an unreachable Jira with what to"
+    " do, each kind at most once a minute",
+    "info": "a line for each request; start, stop, reload, renewed and replaced tokens and keys",
+    "debug": "requests to /_sidecar/*, and why connections ended",
+}
+"""Each level shows what the ones above it show, and this."""
+
+_PRIORITIES = {  # sd-daemon(3)
+    logging.DEBUG: "<7>",
+    logging.INFO: "<6>",
+    logging.WARNING: "<4>",
+    logging.ERROR: "<3>",
+    logging.CRITICAL: "<2>",
+}
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:01 warning: …`; under the journal `<4>…`, which has time and level of its own."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = _one_line(record.getMessage())
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        if self._journal:
+            priority = _priority(record)
+            return "\n".join(priority + line for line in text.splitlines())
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return f"{clock} {level}{text}"
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line; facts of a request, or of what was refused, are fields of it."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {} if self._journal else {"time": _iso(record.created)}
+        entry |= {"level": record.levelname.lower(), "message": record.getMessage()}
+        if isinstance(record.msg, RequestLine | RefusedLine):
+            entry |= record.msg.facts()
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        line = json.dumps(entry)
+        return _priority(record) + line if self._journal else line
+
+
+class RequestLine:
+    """What is said of one request; put together when a line is written, not before."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def __str__(self) -> str:
+        record = self._record
+        text = (
+            f"{record.method} {record.path} {record.status or '-'}"
+            f" in={record.received} out={record.sent} total={record.total * 1000:.1f}ms"
+            f" upstream={_waited(record)} signing={record.signing * 1000:.2f}ms"
+            f" retries={record.retries} id={record.request_id}"
+        )
+        for name, value in self._remarks():
+            text += f" {name}={value}"
+        return text
+
+    def facts(self) -> dict[str, Any]:
+        """The same, field by field.
+
+        There is no status where the client left before one, and no upstream_ms without an answer
+        of Jira's.
+        """
+        record = self._record
+        return {
+            "method": record.method,
+            "path": record.path,
+            "status": record.status or None,
+            "answered_by": record.answered_by,
+            "received_bytes": record.received,
+            "sent_bytes": record.sent,
+            "total_ms": round(record.total * 1000, 1),
+            "upstream_ms": round(record.first_byte * 1000, 1) if record.first_byte else None,
+            "signing_ms": round(record.signing * 1000, 2),
+            "retries": record.retries,
+            "request_id": record.request_id,
+            **dict(self._remarks()),
+        }
+
+    def _remarks(self) -> list[tuple[str, str]]:
+        record = self._record
+        remarks = (
+            ("problem", record.problem),
+            ("resent_for", record.resent_for),
+            ("error", record.error),
+            ("closed_early", record.closed_early),
+        )
+        return [remark for remark in remarks if remark[1]]
+
+
+class RefusedLine:
+    """What is said of what never became a request: the parser, or a deadline, refused it."""
+
+    def __init__(self, error: RequestRefused, request_id: str) -> None:
+        self._error = error
+        self._request_id = request_id
+
+    def __str__(self) -> str:
+        error = self._error
+        return f"refused with {error.status}: {error.message} id={self._request_id}"
+
+    def facts(self) -> dict[str, Any]:
+        """The same, field by field; there is no method and no path that could be trusted."""
+        return {
+            "status": self._error.status,
+            "answered_by": "sidecar",
+            "request_id": self._request_id,
+            "error": self._error.proxy_error,
+        }
+
+
+def _waited(record: Record) -> str:
+    """How long Jira took to answer; `-` where no answer came: `total` says how long that took."""
+    return f"{record.first_byte * 1000:.1f}ms" if record.first_byte else "-"
+
+
+def set_up(
+    form: str,
+    level: str,
+    environ: Mapping[str, str],
+    *,
+    verbose: bool,
+    stream: TextIO | None = None,
+) -> None:
+    """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug."""
+    stream = stream or sys.stderr
+    journal = is_journal(stream, environ)
+    handler = logging.StreamHandler(stream)
+    formatter = JSONFormatter if form == "json" else TextFormatter
+    handler.setFormatter(formatter(journal=journal))
+    _spare_what_nobody_reads()
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("sidecar").setLevel(
+        logging.DEBUG if verbose else logging.getLevelNamesMapping()[level.upper()]
+    )
+
+
+def _spare_what_nobody_reads() -> None:
+    """Where a line came from costs half of it (Python's logging HOWTO, "Optimization")."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether a stream goes to systemd's journal, by device and inode (systemd.exec(5))."""
+    try:
+        device, inode = map(int, environ.get("JOURNAL_STREAM", "").split(":"))
+        found = os.fstat(stream.fileno())
+    except (ValueError, OSError):  # not under systemd; or the stream has no descriptor
+        return False
+    return (found.st_dev, found.st_ino) == (device, inode)
+
+
+def log_request(record: Record) -> None:
+    """The one line for each request; requests for the sidecar's own pages are debug's."""
+    level = logging.DEBUG if record.is_local else logging.INFO
+    if requests.isEnabledFor(level):
+        requests.log(level, RequestLine(record))
+
+
+def _priority(record: logging.LogRecord) -> str:
+    return _PRIORITIES.get(record.levelno, "<6>")
+
+
+def _one_line(text: str) -> str:
+    """Escape what could begin a line of its own, or speak to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _iso(created: float) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+    return f"{seconds}.{int(created % 1 * 1000):03d}Z"

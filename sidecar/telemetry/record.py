@@ -1,0 +1,97 @@
+"""What is noted of one request while it is answered, for the log line and the metrics."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.downstream.replies import Reply
+
+RESERVED = "/_sidecar/"
+"""What lies below is the sidecar's own; it is neither forwarded nor counted."""
+
+_SHOWN_PATH = 1000
+_SHOWN_ID = 128
+_INVISIBLE = re.compile(rb"[^!-~]")
+
+
+@dataclass(slots=True)
+class Record:
+    """Facts of one request; times are seconds, sizes bytes of bodies."""
+
+    method: str
+    path: str
+    """Without the query: that may hold what nobody should read in a log."""
+    request_id: str
+    started: float
+    status: int = 0
+    """0 where the client left before an answer began."""
+    answered_by: str = "sidecar"
+    """Whose answer it was: "jira" or "sidecar"."""
+    received: int = 0
+    sent: int = 0
+    connecting: float = 0.0
+    first_byte: float = 0.0
+    signing: float = 0.0
+    total: float = 0.0
+    retries: int = 0
+    resent_for: str = ""
+    """The OAuth problem for which the request was sent again."""
+    forwarded: bool = False
+    problem: str = ""
+    """The OAuth problem that reached the client."""
+    error: str = ""
+    """The Proxy-Status error of an answer of our own."""
+    closed_early: str = ""
+    """Who ended the exchange before it was complete: "client", "jira", "sidecar", or nobody."""
+
+    @classmethod
+    def of(cls, method: str, target: str, fields: Iterable[tuple[bytes, bytes]]) -> Record:
+        """The record of a request that begins now."""
+        return cls(method, shown_path(target), request_id(fields), perf_counter())
+
+    def note(self, reply: Reply) -> None:
+        """Note an answer of our own, and give it the request's id."""
+        reply.fields.append((b"X-Request-Id", self.request_id.encode()))
+        self.status = reply.status
+        self.sent = 0 if reply.head_only else len(reply.body)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it asked for one of the sidecar's own pages."""
+        return self.path.startswith(RESERVED)
+
+
+def request_id(fields: Iterable[tuple[bytes, bytes]]) -> str:
+    """A client's X-Request-Id as far as it can be shown, else one of our own."""
+    for name, value in fields:
+        if len(name) == 12 and name.lower() == b"x-request-id" and value:
+            return shown_id(value)
+    return new_id()
+
+
+def new_id() -> str:
+    """Make a request's id; it is no secret."""
+    return f"{random.getrandbits(64):016x}"
+
+
+def shown_path(target: str) -> str:
+    """A request target fit for a log: no query, no userinfo, no control character, not endless."""
+    path = target.partition("?")[0]
+    if "@" in path and not path.startswith("/"):  # http://user:password@host/path
+        path = path.rpartition("@")[2]
+    if len(path) > _SHOWN_PATH:
+        path = path[:_SHOWN_PATH] + "..."
+    if path.isascii() and path.isprintable():
+        return path
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in path)
+
+
+def shown_id(value: bytes) -> str:
+    """A client's X-Request-Id fit for a log and for our answer: visible ASCII, at most 128."""
+    return _INVISIBLE.sub(b"?", value[:_SHOWN_ID]).decode("ascii")

@@ -1,0 +1,96 @@
+"""What goes wrong, as it is seen: told in plain words, but not over and over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.errors import SidecarError, as_sentence
+from sidecar.jira.problems import Problem, explain
+
+log = logging.getLogger("sidecar.oauth")
+
+QUIET_SECONDS = 60.0
+
+
+class Quiet:
+    """Lets each kind of message through once in a while, and counts what it holds back."""
+
+    def __init__(
+        self, seconds: float = QUIET_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._said: dict[str, float] = {}
+        self._held_back: Counter[str] = Counter()
+
+    def due(self, kind: str) -> str | None:
+        """None if it was said lately; else what to add to it: how often it was held back."""
+        now = self._clock()
+        said = self._said.get(kind)
+        if said is not None and now - said < self._seconds:
+            self._held_back[kind] += 1
+            return None
+        self._said[kind] = now
+        more = self._held_back.pop(kind, 0)
+        return f" (and {more} more since that was last said)" if more else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A problem with what to do about it, and when it was seen (Unix time)."""
+
+    problem: str
+    hint: str
+    at: float
+
+
+class Troubles:
+    """Counts problems, remembers the last, and logs each kind at most once a minute."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._quiet = Quiet(clock=monotonic)
+        self.last: Trouble | None = None
+        self.counts: Counter[str] = Counter()
+        self.heals: Counter[str] = Counter()
+
+    def seen(self, problem: Problem, sentence: str = "", hint: str = "") -> str:
+        """Note a problem that reached a client; returns the hint that goes with it.
+
+        `sentence` and `hint` say more than the name of the problem does, where that is known.
+        """
+        explanation = explain(problem)
+        causes = "" if sentence else "; or ".join(explanation.causes)
+        sentence, hint = sentence or explanation.sentence, hint or explanation.hint
+        self.counts[problem.label] += 1
+        self.last = Trouble(problem.name, hint, self._clock())
+        again = self._quiet.due(problem.label)
+        if again is not None:
+            why = f" Likely causes: {causes}." if causes else ""
+            todo = as_sentence(hint)
+            log.warning("%s%s What to do: %s%s (%s)", sentence, again, todo, why, problem.name)
+        return hint
+
+    def failed(self, error: SidecarError) -> None:
+        """Note that a request got no answer of Jira's: it can't be reached, or we can't sign."""
+        self.last = Trouble(error.proxy_error, error.hint, self._clock())
+        again = self._quiet.due(error.proxy_error)
+        if again is not None:
+            todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
+            log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
+
+    def not_renewed(self, error: SidecarError) -> None:
+        """Note that the access token could not be renewed, or stored; Renewal logs it itself."""
+        self.last = Trouble("token_not_renewed", error.hint or error.message, self._clock())
+
+    def healed(self, problem: Problem) -> None:
+        """Note a problem that no client saw."""
+        self.heals[problem.label] += 1

@@ -1,0 +1,1 @@
+"""Connections to Jira: one request and its response at a time."""

@@ -1,0 +1,192 @@
+"""Jira's clock: told by refusals and by `Date`, and not misled by caches and gateways."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.account.clock import ACCEPTED, TOLERANCE, JiraClock
+from sidecar.http.fields import Fields
+from sidecar.jira.problems import Problem
+
+START = 1_800_000_000.0
+
+
+class World:
+    """Our clock, Jira's, and that of whoever sets `Date`; offsets are in seconds."""
+
+    def __init__(self, jira: float = 0.0, proxy: float = 0.0) -> None:
+        self.time = START
+        self.jira = jira
+        self.proxy = proxy
+        self.clock = JiraClock(lambda: self.time)
+
+    def date(self, *more: tuple[bytes, bytes]) -> Fields:
+        value = formatdate(self.time + self.jira + self.proxy, usegmt=True)
+        return [(b"Date", value.encode()), *more]
+
+    def accepts(self) -> bool:
+        """Whether Jira takes a timestamp made now."""
+        now = int(self.time + self.jira)
+        return now - ACCEPTED <= int(self.clock.now()) <= now + ACCEPTED
+
+    def refusal(self) -> Problem:
+        now = int(self.time + self.jira)
+        span = f"{now - 300}-{now + 300}"
+        return Problem("timestamp_refused", {"oauth_acceptable_timestamps": span})
+
+    def request(self, *, date: Fields | None = None, waited: float = 0.01) -> int:
+        """Send until it is accepted; how many times it was refused."""
+        refused = 0
+        while not self.accepts():
+            assert self.clock.correct(self.refusal(), self.date() if date is None else date)
+            refused += 1
+        fields = self.date() if date is None else date
+        self.clock.watch(fields, self.clock.correction, waited)
+        return refused
+
+
+def test_nothing_is_known_and_nothing_corrected_at_first() -> None:
+    world = World()
+    assert world.clock.difference is None
+    assert world.clock.now() == START
+
+
+def test_a_small_difference_is_told_but_not_corrected() -> None:
+    world = World(jira=20)
+    world.request()
+    assert world.clock.difference == pytest.approx(20, abs=1)
+    assert world.clock.now() == START
+
+
+def test_a_difference_that_grows_is_corrected_before_jira_minds() -> None:
+    world = World(jira=100)
+    assert world.request() == 0
+    assert world.clock.now() == pytest.approx(START + 100, abs=1)
+
+
+@pytest.mark.parametrize("offset", [-7200.0, 7200.0])
+def test_a_refusal_tells_the_time(offset: float) -> None:
+    world = World(jira=offset)
+    assert world.request() == 1
+    assert world.clock.difference == pytest.approx(offset, abs=1)
+    assert world.request() == 0
+
+
+def test_a_refusal_without_timestamps_tells_it_by_its_date() -> None:
+    world = World(jira=7200)
+    assert world.clock.correct(Problem("timestamp_refused"), world.date())
+    assert world.accepts()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [(b"Date", b"yesterday")],
+        [(b"Date", b"Fri, 15 Jan 2027 08:00:00 GMT"), (b"Age", b"3")],
+    ],
+)
+def test_a_refusal_that_tells_no_time_teaches_nothing(fields: Fields) -> None:
+    clock = JiraClock(lambda: START)
+    assert not clock.correct(Problem("timestamp_refused"), fields)
+    clock.watch(fields, 0.0)
+    assert (clock.difference, clock.correction) == (None, 0.0)
+
+
+def test_a_correction_is_taken_back_when_the_clocks_agree_again() -> None:
+    world = World(jira=200)
+    world.request()
+    world.jira = 0
+    world.request()
+    assert world.clock.now() == START
+
+
+@pytest.mark.parametrize("proxy", [-86400.0, -1000.0, 1000.0, 86400.0])
+@pytest.mark.parametrize("jira", [-600.0, 0.0, 600.0])
+def test_the_date_of_a_proxy_with_a_clock_of_its_own_misleads_nobody(
+    jira: float, proxy: float
+) -> None:
+    world = World(jira=jira, proxy=proxy)
+    assert world.request() == (1 if jira else 0)
+    for _ in range(5):
+        world.time += 60
+        assert world.request() == 0
+    assert world.clock.correction == pytest.approx(jira, abs=1)
+
+
+@pytest.mark.parametrize("proxy", [-250.0, 250.0])
+def test_what_a_refusal_tells_counts_more_than_a_date_that_differs(proxy: float) -> None:
+    world = World(jira=600, proxy=proxy)
+    for _ in range(3):
+        world.request()
+    assert world.clock.correction == pytest.approx(600, abs=1)
+
+
+def test_a_drift_is_followed_by_the_date_of_a_proxy_that_is_wrong() -> None:
+    world = World(jira=600, proxy=-5000)
+    world.request()
+    for _ in range(60):
+        world.jira += 40
+        assert world.request() == 0
+
+
+@pytest.mark.parametrize("age", [[(b"Age", b"86400")], []])
+def test_an_old_answer_from_a_cache_is_not_believed(age: Fields) -> None:
+    world = World()
+    world.request()
+    old = [(b"Date", formatdate(START - 86400, usegmt=True).encode()), *age]
+    for _ in range(3):
+        assert world.request(date=old) == 0
+        assert world.clock.correction == 0
+        assert world.request() == 0
+    world.jira = 100
+    world.request()
+    assert world.request() == 0
+    assert world.clock.correction == pytest.approx(100, abs=1)
+
+
+def test_an_answer_that_took_long_says_nothing_about_now() -> None:
+    world = World(jira=100)
+    world.request(waited=TOLERANCE + 1)
+    assert world.clock.difference is None
+
+
+def test_an_answer_to_a_request_from_before_a_correction_changes_nothing() -> None:
+    world = World(jira=100)
+    late = world.date()
+    world.jira = 7200
+    world.request()
+    world.clock.watch(late, 0.0)
+    assert world.accepts()
+    assert world.clock.correction == pytest.approx(7200, abs=1)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-7200, 7200),
+            st.sampled_from([0.0, 0.0, -86400.0, 3600.0, 250.0]),
+            st.floats(0, 600),
+        ),
+        max_size=20,
+    )
+)
+def test_whatever_the_clocks_do_one_refusal_is_all_it_costs(
+    steps: list[tuple[float, float, float]],
+) -> None:
+    world = World()
+    for world.jira, world.proxy, seconds in steps:
+        world.time += seconds
+        assert world.request() <= 1  # request() goes on until it is accepted
+
+
+@given(st.floats(-29, 29), st.integers(1, 200))
+def test_drift_within_tolerance_of_each_other_is_never_refused(drift: float, steps: int) -> None:
+    world = World()
+    for _ in range(steps):
+        assert world.request() == 0
+        world.jira += drift

@@ -1,0 +1,417 @@
+"""What is learnt from a problem, and when a request may be sent again because of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.account.authorize import Authorizer
+from sidecar.account.healing import SEND_AGAIN, Healer
+from sidecar.account.identity import Identity, Signed
+from sidecar.config.load import Config
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.files import keys
+from sidecar.http.target import BaseURL
+from sidecar.jira.problems import Problem
+from sidecar.sandbox import Sandbox
+from sidecar.signing.signature import percent_encode
+from sidecar.telemetry.troubles import Troubles
+from sidecar.upstream.pool import Upstream
+from tests.conftest import Running, make_config, store_token
+from tests.support.loading import MYSELF, renewals, store_grant
+from tests.support.raw_upstream import Exchange, RawUpstream
+
+UPLOAD = 300_000
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+STATUS = "/_sidecar/status"
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("sidecar") and record.levelno >= logging.WARNING
+    ]
+
+
+# ── what is learnt ──────────────────────────────────────────────────────────────────────────
+
+
+class Desk:
+    """A healer without a sidecar around."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.identity = Identity(config)
+        self.upstream = Upstream(config)
+        self.troubles = Troubles()
+        authorizer = Authorizer(self.identity, self.upstream)
+        self.healer = Healer(self.identity, authorizer, self.troubles)
+
+    def sign(self, url: BaseURL | None = None) -> Signed:
+        return self.identity.sign("GET", "/jira/rest/api/2/myself", [], url)
+
+    async def heals(self, name: str, signed: Signed | None = None, **parameters: str) -> bool:
+        problem = Problem(name, parameters)
+        return await self.healer.heal(problem, signed or self.sign(), []) is not None
+
+
+@pytest.fixture
+async def desk(sandbox: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Desk]:
+    config = make_config(sandbox.url, tmp_path, private_key)
+    store_token(config, sandbox.grant().token)
+    desk = Desk(config)
+    yield desk
+    await desk.healer.close()
+    await desk.upstream.close()
+
+
+async def test_jiras_time_is_learnt(desk: Desk) -> None:
+    assert not await desk.heals("timestamp_refused")
+    now = int(time.time()) + 4000
+    span = f"{now - 300}-{now + 300}"
+    assert await desk.heals("timestamp_refused", oauth_acceptable_timestamps=span)
+    assert desk.identity.clock_difference == pytest.approx(4000, abs=2)
+    date = [(b"date", formatdate(now + 1000, usegmt=True).encode())]
+    assert await desk.healer.heal(Problem("timestamp_refused"), desk.sign(), date)
+    assert desk.identity.clock_difference == pytest.approx(5000, abs=2)
+
+
+async def test_a_used_nonce_needs_nothing_but_another(desk: Desk) -> None:
+    assert await desk.heals("nonce_used")
+
+
+@pytest.mark.parametrize("name", ["token_rejected", "token_revoked"])
+async def test_a_rejected_token_is_healed_by_a_newer_one_on_disk(desk: Desk, name: str) -> None:
+    signed = desk.sign()
+    assert not await desk.heals(name, signed)
+    store_token(desk.config, "NEWER")
+    assert await desk.heals(name, signed)
+    assert desk.sign().token.token == Secret("NEWER")
+    assert not await desk.heals(name)
+
+
+async def test_an_expired_token_is_healed_by_a_newer_one_on_disk_too(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    signed = desk.sign()
+    store_token(desk.config, "NEWER")
+    assert await desk.heals("token_expired", signed)
+    assert renewals(sandbox) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "parameter_absent",
+        "parameter_rejected",
+        "version_rejected",
+        "signature_method_rejected",
+        "consumer_key_unknown",
+        "consumer_key_refused",
+        "permission_denied",
+        "additional_authorization_required",
+        "anonymous",
+        "user_may_not_log_in",
+        "not_jira",
+        "unreadable",
+        "what_nobody_knows",
+    ],
+)
+async def test_nothing_else_is_sent_again(desk: Desk, name: str) -> None:
+    assert not await desk.heals(name)
+    assert desk.healer.explanation(Problem(name), desk.sign()) == ("", "")
+
+
+async def test_a_url_is_believed_only_after_the_second_try(desk: Desk) -> None:
+    inside = BaseURL.parse("http://inside:8080/jira")
+    signed = desk.sign()
+    ours, theirs = (percent_encode(str(url)) for url in (signed.url, inside))
+    base_string = signed.base_string.decode().replace(ours, theirs)
+    problem = Problem("signature_invalid", {"oauth_signature_base_string": base_string})
+    assert await desk.healer.heal(problem, signed, []) == inside
+    assert desk.identity.signing_url == desk.config.jira.base_url
+    desk.healer.tried(problem, desk.sign(inside), problem)
+    assert desk.identity.signing_url == desk.config.jira.base_url
+    assert not desk.troubles.heals
+    desk.healer.tried(problem, desk.sign(inside), None)
+    assert desk.identity.signing_url == inside
+    assert desk.troubles.heals == {"signature_invalid": 1}
+
+
+async def test_a_second_try_that_meets_another_problem_has_healed_the_first(desk: Desk) -> None:
+    inside = BaseURL.parse("http://inside:8080/jira")
+    first, second = Problem("signature_invalid"), Problem("anonymous")
+    desk.healer.tried(first, desk.sign(inside), second)
+    assert desk.identity.signing_url == inside
+    assert not desk.troubles.heals
+
+
+async def test_a_second_try_for_another_reason_says_nothing_about_the_url(desk: Desk) -> None:
+    signed = desk.sign()
+    inside = BaseURL.parse("http://inside:8080/jira")
+    desk.healer.believe(inside)  # learnt by another request in the meantime
+    desk.healer.tried(Problem("nonce_used"), signed, Problem("signature_invalid"))
+    assert desk.identity.signing_url == inside
+
+
+# ── what is sent again ──────────────────────────────────────────────────────────────────────
+
+HEALABLE: dict[str, dict[str, object]] = {
+    "clock": {"clock_offset": 7200.0},
+    "nonce": {"nonce_used": 1},
+    "URL": {"perceived_scheme": "https", "perceived_port": 443},
+}
+
+
+@pytest.mark.parametrize("switches", HEALABLE.values(), ids=HEALABLE.keys())
+async def test_a_post_that_jira_refused_is_sent_again_and_acts_once(
+    sidecar: Running, sandbox: Sandbox, switches: dict[str, object]
+) -> None:
+    sandbox.faults.throw(switches)
+    answer = await sidecar.post_json("/rest/api/2/issue/JJ-2/comment", {"body": "once"})
+    assert answer.status == 201
+    comments = (await sidecar.get("/rest/api/2/issue/JJ-2/comment")).json()["comments"]
+    assert [comment["body"] for comment in comments].count("once") == 1
+    assert [r.verdict == "ok" for r in sandbox.log] == [False, True, True]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_so_are_the_other_methods(sidecar: Running, sandbox: Sandbox, method: str) -> None:
+    sandbox.faults.clock_offset = 7200.0
+    answer = await sidecar.request(method, "/_sandbox/echo", body=b"x" * 1000)
+    assert (answer.status, answer.json()["body_length"]) == (200, 1000)
+
+
+async def test_a_form_of_any_size_is_sent_again(sidecar: Running, sandbox: Sandbox) -> None:
+    sandbox.faults.clock_offset = 7200.0
+    answer = await sidecar.request("POST", "/_sandbox/echo", FORM, body=b"a=" + b"x" * UPLOAD)
+    assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD + 2)
+
+
+@pytest.mark.parametrize("switches", HEALABLE.values(), ids=HEALABLE.keys())
+async def test_of_streamed_uploads_at_most_the_first_fails(
+    sidecar: Running, sandbox: Sandbox, switches: dict[str, object]
+) -> None:
+    sandbox.faults.throw(switches)
+    first = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * UPLOAD)
+    assert first.status in (400, 401)
+    assert SEND_AGAIN in first["Sidecar-Problem"]
+    for _ in range(2):
+        answer = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * UPLOAD)
+        assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)
+
+
+async def test_of_streamed_uploads_at_most_the_first_meets_an_expired_token(
+    sidecar: Running, sandbox: Sandbox
+) -> None:
+    store_grant(sidecar, sandbox.grant())
+    await sidecar.get(MYSELF)
+    sandbox.expire()
+    first = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * UPLOAD)
+    assert SEND_AGAIN in first["Sidecar-Problem"]
+    answer = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * UPLOAD)
+    assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)
+
+
+async def test_an_upload_waits_for_a_renewal_under_way(
+    sidecar: Running, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped, go = asyncio.Event(), asyncio.Event()
+    renew = Authorizer.renew
+
+    async def renewing(authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        new = await renew(authorizer, old)
+        dropped.set()
+        await go.wait()
+        return new
+
+    monkeypatch.setattr(Authorizer, "renew", renewing)
+    store_grant(sidecar, sandbox.grant(), expires_at=time.time() - 1)
+    get = asyncio.create_task(sidecar.get(MYSELF))
+    async with asyncio.timeout(5), await sidecar.wire() as wire:
+        await dropped.wait()
+        await wire.send(sidecar.message("POST", "/_sandbox/echo", body=b"x" * UPLOAD))
+        await sidecar.get(STATUS)  # the upload has come by now
+        go.set()
+        answer = await wire.receive()
+        assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)
+        assert (await get).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "tries"), [("GET", 2), ("HEAD", 2), ("POST", 1), ("PUT", 1), ("DELETE", 1)]
+)
+async def test_a_lost_connection_is_no_reason_to_act_twice(
+    sidecar: Running, sandbox: Sandbox, method: str, tries: int
+) -> None:
+    sandbox.faults.reset = True
+    body = b"{}" if method in ("POST", "PUT") else b""
+    answer = await sidecar.request(method, "/_sandbox/echo", body=body)
+    assert answer.status == 502
+    assert len(sandbox.log) == tries
+
+
+async def test_a_second_try_is_the_last(sidecar: Running, sandbox: Sandbox) -> None:
+    sandbox.faults.nonce_used = 2
+    answer = await sidecar.get(MYSELF)
+    assert answer.status == 401
+    assert answer["Sidecar-Problem"].startswith("nonce_used; ")
+    assert len(sandbox.log) == 2
+    nonces = {r.fields.get("authorization").partition("oauth_nonce=")[2][:40] for r in sandbox.log}
+    assert len(nonces) == 2
+
+
+# ── what is said ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_wrongly_perceived_url_is_said_once_and_forgotten_when_it_is_mended(
+    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults.throw({"perceived_scheme": "https", "perceived_host": "jira.corp"})
+    for _ in range(10):
+        assert (await sidecar.get(MYSELF)).status == 200
+    (line,) = logged(caplog)
+    port = sidecar.config.jira.base_url.port
+    assert f'scheme="http" secure="false" proxyName="127.0.0.1" proxyPort="{port}"' in line
+    assert 'jira.signing_url = "https://jira.corp/jira"' in line
+    assert [request.verdict for request in sandbox.log].count("signature_invalid") == 1
+    sandbox.faults.clear()
+    for _ in range(10):
+        assert (await sidecar.get(MYSELF)).status == 200
+    assert [request.verdict for request in sandbox.log].count("signature_invalid") == 2
+    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+    assert len(logged(caplog)) == 1
+
+
+async def test_concurrent_requests_learn_a_url_together(
+    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for sandbox.faults.perceived_port in (1, 2, None):
+        answers = await asyncio.gather(*(sidecar.get(MYSELF) for _ in range(30)))
+        assert {answer.status for answer in answers} == {200}
+    assert len(logged(caplog)) == 2
+
+
+async def test_a_parameter_that_is_lost_on_the_way_is_named(
+    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults.dropped_parameter = "maxResults"
+    answer = await sidecar.get("/rest/api/2/search?jql=&maxResults=50")
+    assert answer.status == 401
+    assert "parameters were lost: maxResults" in logged(caplog)[0]
+    assert len(sandbox.log) == 1
+    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+
+
+async def test_a_key_that_does_not_fit_is_said_to_be_that(
+    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    answer = await sidecar.get(MYSELF)
+    assert "sidecar public-key" in answer["Sidecar-Problem"]
+    assert "is not that of our private key" in logged(caplog)[0]
+    assert len(sandbox.log) == 1
+
+
+async def test_a_wrong_key_and_a_wrong_url_together_change_nothing_for_good(
+    sidecar: Running, sandbox: Sandbox
+) -> None:
+    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    sandbox.faults.perceived_scheme = "https"
+    answer = await sidecar.get(MYSELF)
+    assert "sidecar public-key" in answer["Sidecar-Problem"]
+    assert len(sandbox.log) == 2
+    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+
+
+async def test_what_was_healed_counts_as_healed(sidecar: Running, sandbox: Sandbox) -> None:
+    sandbox.faults.nonce_used = 1
+    await sidecar.get(MYSELF)
+    status = (await sidecar.get(STATUS)).json()
+    assert status["last_problem"] is None
+    assert "nonce_used" in json.dumps(status["counters"])
+
+
+async def test_no_secret_is_told(
+    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = sandbox.grant()
+    store_grant(sidecar, token)
+    told = ""
+    faults: list[dict[str, object]] = [
+        {"dropped_parameter": "jql"},
+        {"perceived_port": 1},
+        {"revoked": True},
+    ]
+    for switches in faults:
+        sandbox.faults.throw(switches)
+        answer = await sidecar.get("/rest/api/2/search?jql=secret")
+        told += "".join(answer.all("Sidecar-Problem"))
+        sandbox.faults.clear()
+    sandbox.expire()
+    await sidecar.get(MYSELF)
+    told += (await sidecar.get(STATUS)).body.decode() + "".join(logged(caplog))
+    told += "".join(r.getMessage() for r in caplog.records if r.name.startswith("sidecar"))
+    new = sidecar.server.identity.token()
+    assert new.session_handle is not None
+    for secret in (
+        token.token,
+        token.session_handle,
+        new.token.reveal(),
+        new.session_handle.reveal(),
+    ):
+        assert secret not in told
+
+
+# ── clocks in front of Jira ─────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("proxy", [-90_000.0, 0.0, 90_000.0])
+async def test_a_reverse_proxy_with_a_clock_of_its_own_costs_one_refusal(
+    edge: Running, upstream: RawUpstream, proxy: float
+) -> None:
+    """So do caches in front of Jira, whose answers are old, with `Age` and without."""
+    jira = 7200
+    refused = 0
+
+    async def judge(exchange: Exchange) -> None:
+        nonlocal refused
+        await exchange.read_body()
+        now = int(time.time()) + jira
+        date = formatdate(time.time() + proxy, usegmt=True)
+        timestamp = re.search(r'oauth_timestamp="(\d+)"', exchange.all("Authorization")[0])
+        assert timestamp is not None
+        if abs(int(timestamp[1]) - now) > 300:
+            refused += 1
+            problem = {
+                "oauth_problem": "timestamp_refused",
+                "oauth_acceptable_timestamps": f"{now - 300}-{now + 300}",
+            }
+            body = urlencode(problem).encode()
+            await exchange.say(body, f"Date: {date}", status="400 Bad Request")
+        elif "cached" in exchange.target:
+            age = ["Age: 9999"] if "with-age" in exchange.target else []
+            old = formatdate(time.time() - 99_999, usegmt=True)
+            await exchange.say(b"", f"Date: {old}", *age)
+        else:
+            await exchange.say(b"", f"Date: {date}")
+
+    upstream.handler = judge
+    for target in ("/a", "/b", "/cached/with-age", "/c", "/cached", "/d", "/cached", "/e"):
+        assert (await edge.get(target)).status == 200
+    assert refused == 1
+    jira += 200
+    assert (await edge.get("/f")).status == 200
+    assert refused == 1

@@ -1,0 +1,384 @@
+"""Key and token as they are on disk: taken when they change, refused when they are broken."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
+
+from sidecar.account.identity import LOOK_SECONDS, Identity, Signed
+from sidecar.config.load import Config
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import ConfigError, NotAuthorized, SidecarError
+from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.http.target import BaseURL
+from sidecar.sandbox import Sandbox
+from tests.conftest import Running, make_config, store_token
+
+JIRA = "https://jira.example.com/jira"
+DAY = 86400.0
+
+
+@pytest.fixture(scope="module")
+def other_key() -> RSAPrivateKey:
+    return keys.generate_private_key(1024)
+
+
+@pytest.fixture
+def config(tmp_path: Path, private_key: RSAPrivateKey) -> Config:
+    return make_config(JIRA, tmp_path, private_key)
+
+
+@pytest.fixture
+def identity(config: Config) -> Identity:
+    store_token(config, "FIRST", user="alana")
+    return Identity(config)
+
+
+def sign(identity: Identity, url: BaseURL | None = None) -> Signed:
+    return identity.sign("GET", "/jira/rest/api/2/myself", [], url)
+
+
+def is_signed_with(key: RSAPrivateKey, signed: Signed) -> bool:
+    expected = base64.b64encode(key.sign(signed.base_string, PKCS1v15(), SHA1()))
+    return quote(expected, safe="").encode() in signed.authorization
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+# ── the token ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_request_is_signed_with_the_token_on_disk(identity: Identity) -> None:
+    signed = sign(identity)
+    assert signed.token.token == Secret("FIRST")
+    assert b'oauth_token="FIRST"' in signed.authorization
+    assert signed.base_string.startswith(b"GET&https%3A%2F%2Fjira.example.com%2Fjira%2Frest%2F")
+    assert identity.is_our_token(signed.authorization)
+    assert not identity.is_our_token(b"OAuth oauth_token=OTHER")
+
+
+def test_a_changed_token_counts_from_the_next_request_on(
+    identity: Identity, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sign(identity)
+    store_token(config, "SECOND")
+    assert sign(identity).token.token == Secret("SECOND")
+    assert [r.getMessage() for r in caplog.records if "another access token" in r.getMessage()]
+
+
+def test_a_token_file_made_anew_with_the_same_token_is_no_news(
+    identity: Identity, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sign(identity)
+    store_token(config, "FIRST", user="alana")
+    sign(identity)
+    assert caplog.records == []
+
+
+def test_a_broken_token_file_is_refused_once_and_the_old_token_goes_on(
+    identity: Identity, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    sign(identity)
+    write_private(config.token.path, b'{"version": 1, "tok')
+    for _ in range(3):
+        assert sign(identity).token.token == Secret("FIRST")
+    (error,) = errors(caplog)
+    assert "damaged" in error
+    assert "going on with the token from before" in error
+    assert "FIRST" not in error
+    store_token_over(config, "SECOND")
+    assert sign(identity).token.token == Secret("SECOND")
+
+
+def store_token_over(config: Config, token: str) -> None:
+    config.token.path.unlink()
+    store_token(config, token)
+
+
+def test_a_token_file_that_others_can_read_is_refused_until_it_is_private(
+    identity: Identity, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    sign(identity)
+    store_token(config, "SECOND")
+    config.token.path.chmod(0o644)
+    assert sign(identity).token.token == Secret("FIRST")
+    assert "chmod 600" in errors(caplog)[0]
+    config.token.path.chmod(0o600)
+    assert sign(identity).token.token == Secret("SECOND")
+
+
+def test_another_jiras_token_is_refused(
+    identity: Identity, config: Config, tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    sign(identity)
+    config.token.path.unlink()
+    store_token(make_config("https://other.example.com", tmp_path, private_key), "THEIRS")
+    assert sign(identity).token.token == Secret("FIRST")
+    with pytest.raises(NotAuthorized, match=r"is for \"https://other\.example\.com\""):
+        Identity(config).token()
+
+
+def test_without_a_token_file_there_is_a_hint_until_one_is_stored(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = Identity(config)
+    with pytest.raises(NotAuthorized) as caught:
+        sign(identity)
+    assert caught.value.status == 503
+    assert "sidecar auth" in caught.value.hint
+    store_token(config, "FIRST")
+    assert sign(identity).token.token == Secret("FIRST")
+    config.token.path.unlink()
+    for _ in range(3):
+        with pytest.raises(NotAuthorized, match="no access token"):
+            sign(identity)
+    (error,) = errors(caplog)
+    assert "is gone" in error
+    assert "sidecar auth" in error
+    store_token(config, "SECOND")
+    assert sign(identity).token.token == Secret("SECOND")
+
+
+def test_a_token_that_could_not_be_stored_is_used_in_place_of_the_dead_one(
+    identity: Identity, config: Config
+) -> None:
+    dead = identity.token()
+    identity.use(TokenCredentials(Secret("NEW"), Secret("")), instead_of=dead)
+    assert identity.unsaved_token() == identity.token()
+    os.utime(config.token.path)
+    assert sign(identity).token.token == Secret("NEW")
+    config.token.path.unlink()
+    assert sign(identity).token.token == Secret("NEW")
+    store_token(config, "FROM-AUTH")
+    assert sign(identity).token.token == Secret("FROM-AUTH")
+    assert identity.unsaved_token() is None
+
+
+# ── the key ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_changed_key_counts_from_the_next_request_on(
+    identity: Identity,
+    config: Config,
+    private_key: RSAPrivateKey,
+    other_key: RSAPrivateKey,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert is_signed_with(private_key, sign(identity))
+    write_private(config.jira.private_key, keys.private_key_pem(other_key))
+    assert is_signed_with(other_key, sign(identity))
+    assert identity.fingerprint == keys.fingerprint(other_key)
+    assert any(identity.fingerprint in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN PRIVATE KEY-----\nAAAA", b"\x00\xff"])
+def test_a_broken_key_is_refused_once_and_the_old_key_goes_on(
+    identity: Identity,
+    config: Config,
+    private_key: RSAPrivateKey,
+    content: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_private(config.jira.private_key, content)
+    for _ in range(3):
+        assert is_signed_with(private_key, sign(identity))
+    (error,) = errors(caplog)
+    assert str(config.jira.private_key) in error
+    assert "going on with the key from before" in error
+
+
+def test_a_key_that_vanishes_or_is_opened_to_others_changes_nothing(
+    identity: Identity, config: Config, private_key: RSAPrivateKey
+) -> None:
+    config.jira.private_key.chmod(0o644)
+    assert is_signed_with(private_key, sign(identity))
+    config.jira.private_key.unlink()
+    assert is_signed_with(private_key, sign(identity))
+
+
+def test_a_key_and_its_passphrase_may_be_replaced_one_after_the_other(
+    tmp_path: Path, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    passphrase = tmp_path / "passphrase"
+    write_private(passphrase, b"one\n")
+    config = make_config(
+        JIRA, tmp_path, private_key, jira__private_key_passphrase_file=str(passphrase)
+    )
+    store_token(config, "FIRST")
+    identity = Identity(config)
+    encrypted = other_key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"two")
+    )
+    write_private(config.jira.private_key, encrypted)
+    assert is_signed_with(private_key, sign(identity))
+    write_private(passphrase, b"two\n")
+    assert is_signed_with(other_key, sign(identity))
+
+
+def test_a_key_that_cannot_be_used_at_the_start_is_an_error(config: Config) -> None:
+    write_private(config.jira.private_key, b"nonsense")
+    with pytest.raises(ConfigError):
+        Identity(config)
+
+
+def test_requests_within_a_millisecond_share_a_look_at_the_files(
+    identity: Identity, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: now)
+    first = identity.look().token
+    store_token(config, "SECOND")
+    now += 0.9 * LOOK_SECONDS
+    assert identity.look().token == first
+    assert identity.prepare("GET", "/jira/rest", []).token.token == first
+    now += 0.2 * LOOK_SECONDS
+    assert identity.look().token == Secret("SECOND")
+
+
+def test_a_look_is_due_at_once_where_there_is_no_token(
+    identity: Identity, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: 100.0)
+    config.token.path.unlink()
+    with pytest.raises(NotAuthorized):
+        identity.look()
+    store_token(config, "FOUND")
+    assert identity.look().token == Secret("FOUND")
+
+
+def test_reload_reads_both_files_again_even_if_they_look_the_same(
+    identity: Identity, config: Config, other_key: RSAPrivateKey
+) -> None:
+    sign(identity)
+    for path, content in (
+        (config.jira.private_key, keys.private_key_pem(other_key)),
+        (config.token.path, config.token.path.read_bytes().replace(b"FIRST", b"OTHER")),
+    ):
+        before = path.stat()
+        path.write_bytes(content.ljust(before.st_size, b"\n"))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    identity.reload()
+    assert identity.token().token == Secret("OTHER")
+    assert identity.fingerprint == keys.fingerprint(other_key)
+
+
+# ── in a running sidecar ────────────────────────────────────────────────────────────────────
+
+
+async def test_changes_do_not_disturb_a_request_in_flight(
+    sidecar: Running, sandbox: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    async with await sidecar.wire() as wire:
+        await wire.send(sidecar.message("GET", "/_sandbox/drip?pieces=2&gate=g"))
+        status, _, _ = await wire.head()
+        sandbox.release("g")
+        store_token(sidecar.config, sandbox.grant("bob").token)
+        write_private(sidecar.config.jira.private_key, keys.private_key_pem(other_key))
+        sandbox.public_key = other_key.public_key()
+        answer = await sidecar.get("/rest/api/2/myself")
+        assert (answer.status, answer.json()["name"]) == (200, "bob")
+        sandbox.release("g")
+        assert status == 200
+        assert b"B" in await wire.reader.readuntil(b"0\r\n\r\n")
+
+
+async def test_a_request_without_a_token_is_503_with_the_hint(
+    sidecar: Running, sandbox: Sandbox
+) -> None:
+    assert (await sidecar.get("/rest/api/2/myself")).status == 200
+    sidecar.config.token.path.unlink()
+    answer = await sidecar.get("/rest/api/2/myself")
+    assert answer.status == 503
+    assert "sidecar auth" in answer.message
+    assert not answer.all("Retry-After")
+    store_token(sidecar.config, sandbox.grant().token)
+    assert (await sidecar.get("/rest/api/2/myself")).status == 200
+
+
+# ── what is said at the start ───────────────────────────────────────────────────────────────
+
+
+def test_a_key_that_cannot_sign_is_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where OpenSSL's policy forbids SHA-1."""
+
+    def refuse(key: RSAPrivateKey) -> None:
+        raise ConfigError("no SHA-1 here")
+
+    monkeypatch.setattr(keys, "verify_signing", refuse)
+    with pytest.raises(ConfigError, match="no SHA-1 here"):
+        Identity(config)
+
+
+def test_a_good_token_is_nothing_to_warn_of(identity: Identity) -> None:
+    assert identity.warnings() == []
+
+
+def test_a_missing_token_is_warned_of(config: Config) -> None:
+    (warning,) = Identity(config).warnings()
+    assert "503" in warning
+    assert "sidecar auth" in warning
+
+
+@pytest.mark.parametrize(
+    ("days", "verb"), [(31, None), (29, "ends on"), (0.5, "ends on"), (-1, "ended on")]
+)
+def test_an_end_is_warned_of_from_30_days_before(
+    config: Config, days: float, verb: str | None
+) -> None:
+    store_token(config, "FIRST", expires_at=time.time() + days * DAY)
+    identity = Identity(config)
+    identity.token()
+    warning = identity.expiry_warning()
+    assert warning is None if verb is None else verb in (warning or "")
+
+
+def test_a_renewal_that_was_cut_short_is_said_plainly(identity: Identity, config: Config) -> None:
+    identity.renewal_mark.set(identity.token())
+    (warning,) = Identity(config).warnings()
+    assert "was cut short" in warning
+    assert "sidecar auth" in warning
+    store_token(config, "SECOND")
+    assert Identity(config).warnings() == []
+
+
+def test_lifetime_is_what_is_left_and_what_was_left_when_the_token_came(config: Config) -> None:
+    now = 1_000_000.0
+    store_token(config, "FIRST", expires_at=now + 100)
+    identity = Identity(config, clock=lambda: now)
+    assert identity.lifetime() is None  # not read yet
+    identity.token()
+    now += 30
+    assert identity.lifetime() == (70, 100)
+
+
+def test_a_token_without_an_end_has_no_lifetime(identity: Identity) -> None:
+    identity.token()
+    assert identity.lifetime() is None
+    assert identity.expiry_warning() is None
+
+
+def test_errors_are_the_sidecars_own(config: Config) -> None:
+    config.token.path.parent.mkdir()
+    config.token.path.mkdir()
+    with pytest.raises(SidecarError):
+        Identity(config).token()

@@ -1,0 +1,637 @@
+"""The access token's renewal: once, safely, and never in a hurry."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.account import renewal as renewing
+from sidecar.account.authorize import Authorizer
+from sidecar.account.identity import Identity
+from sidecar.account.renewal import Renewal
+from sidecar.config.load import Config
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import StoreError
+from sidecar.files import keys
+from sidecar.files.tokens import TokenFile
+from sidecar.sandbox import Sandbox
+from sidecar.telemetry.troubles import Troubles
+from sidecar.upstream.pool import Upstream
+from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.support.loading import MYSELF, Load, renewals, store_grant
+
+
+class Desk:
+    """A token that can be renewed, and who renews it, without a sidecar around."""
+
+    def __init__(self, sandbox: Sandbox, config: Config) -> None:
+        self.sandbox = sandbox
+        self.config = config
+        self.now = 1000.0
+        self.identity = Identity(config)
+        self.upstream = Upstream(config)
+        authorizer = Authorizer(self.identity, self.upstream)
+        self.troubles = Troubles()
+        self.renewal = Renewal(self.identity, authorizer, self.troubles, clock=lambda: self.now)
+
+    def grant(self, **facts: Any) -> TokenCredentials:
+        """Store a new token."""
+        grant = self.sandbox.grant()
+        facts = {"session_handle": Secret(grant.session_handle), **facts}
+        store_token(self.config, grant.token, **facts)
+        return self.identity.token()
+
+    @property
+    def stored(self) -> str:
+        """The token on disk."""
+        return str(json.loads(self.config.token.path.read_bytes())["token"])
+
+    def is_alive(self, token: TokenCredentials) -> bool:
+        """Whether Jira knows it."""
+        return token.token.reveal() in self.sandbox.provider.access_tokens
+
+    async def close(self) -> None:
+        await self.renewal.close()
+        await self.upstream.close()
+
+
+@pytest.fixture
+async def desk(sandbox: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Desk]:
+    desk = Desk(sandbox, make_config(sandbox.url, tmp_path, private_key))
+    yield desk
+    await desk.close()
+
+
+@pytest.fixture
+def renewable(sidecar: Running, sandbox: Sandbox) -> Running:
+    """A sidecar whose token can be renewed."""
+    store_grant(sidecar, sandbox.grant())
+    return sidecar
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("sidecar") and record.levelno >= level
+    ]
+
+
+# ── one renewal for all ─────────────────────────────────────────────────────────────────────
+
+
+async def test_200_requests_that_meet_an_expired_token_cause_one_renewal(
+    renewable: Running, sandbox: Sandbox
+) -> None:
+    sandbox.expire()
+    answers = await asyncio.gather(*(renewable.get(MYSELF) for _ in range(200)))
+    assert {answer.status for answer in answers} == {200}
+    assert renewals(sandbox) == 1
+
+
+async def test_two_sidecars_with_one_token_file_renew_once(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    one, two = await make_sidecar(sandbox.url), await make_sidecar(sandbox.url)
+    store_grant(one, sandbox.grant())
+    for _ in range(3):
+        before = renewals(sandbox)
+        sandbox.expire()
+        answers = await asyncio.gather(*(s.get(MYSELF) for _ in range(20) for s in (one, two)))
+        assert {answer.status for answer in answers} == {200}
+        assert renewals(sandbox) == before + 1
+
+
+async def test_the_new_token_is_on_disk_before_anybody_uses_it(
+    renewable: Running, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = TokenFile.save
+    seen = len(sandbox.log)
+
+    def saving(file: TokenFile, credentials: TokenCredentials) -> None:
+        assert [request.verdict for request in list(sandbox.log)[seen:]][-1] == "ok"
+        users = [
+            r for r in sandbox.log if credentials.token.reveal() in r.fields.get("authorization")
+        ]
+        assert users == []
+        save(file, credentials)
+
+    monkeypatch.setattr(TokenFile, "save", saving)
+    sandbox.expire()
+    assert (await renewable.get(MYSELF)).status == 200
+
+
+async def test_a_client_that_goes_away_does_not_stop_a_renewal(
+    renewable: Running, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gone, stored = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    renew, save = Authorizer.renew, TokenFile.save
+
+    async def renewing(authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        asked.set()
+        await gone.wait()
+        return await renew(authorizer, old)
+
+    def saving(file: TokenFile, credentials: TokenCredentials) -> None:
+        save(file, credentials)
+        stored.set()
+
+    monkeypatch.setattr(Authorizer, "renew", renewing)
+    sandbox.expire()
+    async with asyncio.timeout(5):
+        async with await renewable.wire() as wire:
+            await wire.send(renewable.message("GET", MYSELF))
+            await asked.wait()
+            wire.writer.transport.abort()
+        monkeypatch.setattr(TokenFile, "save", saving)
+        gone.set()
+        await stored.wait()
+    assert (await renewable.get(MYSELF)).status == 200
+    assert renewals(sandbox) == 1
+
+
+async def test_stopping_waits_for_a_renewal_under_way(desk: Desk) -> None:
+    old = desk.grant()
+    desk.sandbox.faults.slow = 0.05
+    waiting = asyncio.create_task(desk.renewal.replace(old))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await desk.renewal.close()
+    assert desk.stored != old.token.reveal()
+    assert not desk.is_alive(old)
+
+
+# ── before the end ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_token_whose_end_is_near_is_renewed_while_requests_run(
+    renewable: Running, sandbox: Sandbox
+) -> None:
+    sandbox.faults.latency = 0.03  # so that many requests are on their way with the old token
+    async with Load(renewable) as done:
+        await done.more(5)
+        store_grant(renewable, sandbox.grant(), expires_at=time.time() - 1)
+        await done.more(25)
+    assert done.is_flawless
+    assert renewals(sandbox) == 1
+    verdicts = [request.verdict for request in sandbox.log]
+    assert "token_expired" not in verdicts
+
+
+async def test_two_sidecars_renew_a_token_whose_end_is_near_once_and_without_a_failure(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    one, two = await make_sidecar(sandbox.url), await make_sidecar(sandbox.url)
+    store_grant(one, sandbox.grant())
+    sandbox.faults.latency = 0.03
+    async with Load(one) as first, Load(two) as second:
+        await first.more(5)
+        store_grant(one, sandbox.grant(), expires_at=time.time() - 1)
+        await asyncio.gather(first.more(15), second.more(15))
+    assert first.is_flawless
+    assert second.is_flawless
+    assert renewals(sandbox) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "whole", "is_near"),
+    [
+        (86401.0, 157_680_000.0, False),
+        (86399.0, 157_680_000.0, True),
+        (361.0, 3600.0, False),
+        (359.0, 3600.0, True),
+        (-1.0, -1.0, True),
+    ],
+)
+async def test_near_is_the_last_day_or_the_last_tenth(
+    desk: Desk, left: float, whole: float, is_near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant(expires_at=1.0)
+    monkeypatch.setattr(desk.identity, "lifetime", lambda: (left, whole))
+    desk.renewal.early()
+    await desk.renewal.settled()
+    assert (desk.identity.token().token != old.token) == is_near
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"session_handle": None}, "run `sidecar auth` before that"),
+        ({"session_expires_at": 1.0}, "run `sidecar auth` before that"),
+        ({}, "it is renewed before that"),
+    ],
+)
+async def test_the_end_of_a_token_is_warned_of_once_a_day(
+    desk: Desk, caplog: pytest.LogCaptureFixture, facts: dict[str, Any], said: str
+) -> None:
+    desk.grant(expires_at=time.time() + 29 * 86400, **facts)
+    for _ in range(50):
+        desk.renewal.early()
+    (warning,) = logged(caplog)
+    assert "ends on" in warning
+    assert said in warning
+    assert renewals(desk.sandbox) == 0
+
+
+async def test_a_token_without_an_end_is_left_alone(desk: Desk) -> None:
+    desk.renewal.early()
+    desk.grant()
+    desk.renewal.early()
+    await desk.renewal.settled()
+    assert renewals(desk.sandbox) == 0
+
+
+# ── when it fails ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_session_that_is_over_is_explained_and_jira_is_not_pestered(
+    renewable: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = renewable.config.token.path.read_bytes()
+    sandbox.expire(session=True)
+    async with Load(renewable) as done:
+        await done.more(30)
+    assert done.statuses == {401: done.sent}
+    assert renewals(sandbox) <= 2
+    assert done.problems == {'token_expired; hint="run `sidecar auth`"'}
+    assert renewable.config.token.path.read_bytes() == before
+    assert len([line for line in logged(caplog) if "session is over" in line]) == 2
+    store_token(renewable.config, sandbox.grant().token)
+    assert (await renewable.get(MYSELF)).status == 200
+
+
+async def test_a_token_without_a_handle_is_explained(
+    renewable: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_token(renewable.config, sandbox.grant().token)
+    sandbox.expire()
+    answer = await renewable.get(MYSELF)
+    assert answer.status == 401
+    assert "sidecar auth" in answer["Sidecar-Problem"]
+    assert "Jira gave nothing to renew it with" in logged(caplog)[-1]
+    assert renewals(sandbox) == 0
+
+
+async def test_a_failed_renewal_is_tried_again_after_pauses_that_double(desk: Desk) -> None:
+    old = desk.grant()
+    desk.sandbox.faults.link_gone = True
+    tries = []
+    for second in range(200):
+        before = renewals(desk.sandbox)
+        assert not await desk.renewal.replace(old)
+        if renewals(desk.sandbox) > before:
+            tries.append(second)
+        desk.now += 1
+    assert tries == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    desk.sandbox.faults.clear()
+    desk.now += 60
+    assert await desk.renewal.replace(old)
+    desk.renewal.proved()
+    assert desk.renewal.error is None
+
+
+async def test_the_pauses_begin_anew_once_a_new_token_is_proved(desk: Desk) -> None:
+    token = desk.grant()
+    for pause in (1, 2):
+        assert await desk.renewal.replace(token)
+        token = desk.identity.token()
+        desk.renewal.was_in_vain(token)
+        assert desk.renewal.error is not None
+        assert not await desk.renewal.replace(token)
+        desk.now += pause
+    assert await desk.renewal.replace(token)
+    desk.renewal.proved()
+    assert desk.renewal.error is None
+    token = desk.identity.token()
+    desk.renewal.was_in_vain(token)
+    desk.now += 1
+    assert await desk.renewal.replace(token)
+
+
+async def test_that_an_older_token_was_in_vain_says_nothing_of_the_new_one(desk: Desk) -> None:
+    old = desk.grant()
+    assert await desk.renewal.replace(old)
+    desk.renewal.was_in_vain(old)
+    assert desk.renewal.error is None
+
+
+async def test_while_jira_is_down_the_old_token_stays_and_afterwards_it_is_renewed(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant()
+    port = desk.config.jira.base_url.port
+    await desk.sandbox.stop()
+    assert not await desk.renewal.replace(old)
+    assert "cannot be renewed: Cannot connect" in logged(caplog)[0]
+    assert desk.stored == old.token.reveal()
+    assert not desk.identity.renewal_mark.is_about(old)
+    await desk.sandbox.start(port=port)
+    desk.now += 1
+    assert await desk.renewal.replace(old)
+
+
+async def test_a_renewal_whose_answer_is_lost_is_remembered(desk: Desk) -> None:
+    old = desk.grant()
+    desk.sandbox.faults.reset = True  # after Jira has made the new token
+    assert not await desk.renewal.replace(old)
+    desk.sandbox.faults.clear()
+    assert not desk.is_alive(old)
+    assert desk.stored == old.token.reveal()
+    assert desk.identity.renewal_mark.is_about(old)
+    desk.now += 1
+    assert not await desk.renewal.replace(old)  # Jira does not know the old one any more
+    assert desk.identity.renewal_mark.is_about(old)
+    assert "was cut short" in Identity(desk.config).warnings()[0]
+
+
+async def test_a_token_that_a_renewal_cut_short_has_cost_is_explained(
+    renewable: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = renewable.server.identity
+    identity.renewal_mark.set(identity.token())
+    sandbox.revoke()
+    answer = await renewable.get(MYSELF)
+    assert answer.status == 401
+    assert "sidecar auth" in answer["Sidecar-Problem"]
+    (line,) = logged(caplog)
+    assert "its renewal was cut short" in line
+
+
+async def test_two_faults_at_once_do_not_stop_a_renewal(
+    renewable: Running, sandbox: Sandbox
+) -> None:
+    sandbox.expire()
+    sandbox.faults.throw({"perceived_scheme": "https", "perceived_port": 443})
+    assert (await renewable.get(MYSELF)).status == 200
+    sandbox.expire()
+    sandbox.faults.throw({"clock_offset": 7200.0})
+    assert (await renewable.get(MYSELF)).status == 200
+    assert str(renewable.server.identity.signing_url).startswith("https://")
+
+
+async def test_a_token_file_that_was_removed_is_not_brought_back(desk: Desk) -> None:
+    old = desk.grant()
+    desk.config.token.path.unlink()
+    assert not await desk.renewal.replace(old)
+    assert renewals(desk.sandbox) == 0
+    assert not desk.config.token.path.exists()
+
+
+# ── storing ─────────────────────────────────────────────────────────────────────────────────
+
+
+def disk_full(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_with_a_full_disk_no_new_token_is_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", disk_full)
+        assert not await desk.renewal.replace(old)
+    assert renewals(desk.sandbox) == 0
+    assert desk.stored == old.token.reveal()
+    assert desk.is_alive(old)
+    assert "the disk is full" in logged(caplog)[0]
+    desk.now += 1
+    assert await desk.renewal.replace(old)
+
+
+@pytest.mark.parametrize("obstacle", ["open", "foreign", "read-only"])
+async def test_where_the_new_token_could_not_be_stored_none_is_asked_for(
+    desk: Desk, obstacle: str
+) -> None:
+    old = desk.grant()
+    path = desk.config.token.path
+    if obstacle == "open":
+        path.chmod(0o644)
+    elif obstacle == "foreign":
+        path.write_bytes(path.read_bytes().replace(b"OauthKey", b"OtherKey"))
+    else:
+        path.with_name(f".{path.name}.lock").mkdir()
+    before = path.read_bytes()
+    assert not await desk.renewal.replace(old)
+    assert renewals(desk.sandbox) == 0
+    assert path.read_bytes() == before
+
+
+class Obstacle:
+    """Lets no token be saved until it is removed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_there = True
+        self.tries = 0
+        self.tried_often = asyncio.Event()
+        """Set by the fourth try."""
+        self._saved = asyncio.Event()
+        self._save = TokenFile.save
+        monkeypatch.setattr(TokenFile, "save", lambda *arguments: self._saving(*arguments))
+        monkeypatch.setattr(renewing, "FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(renewing, "LONGEST_PAUSE", 0.01)
+
+    def _saving(self, file: TokenFile, credentials: TokenCredentials) -> None:
+        self.tries += 1
+        if self.tries == 4:
+            self.tried_often.set()
+        if self.is_there:
+            raise StoreError("the disk is broken", "replace it")
+        self._save(file, credentials)
+        self._saved.set()
+
+    async def remove(self) -> None:
+        """Let the next try succeed, and wait for it."""
+        self.is_there = False
+        await asyncio.wait_for(self._saved.wait(), 5)
+
+
+async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_it_can_be(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    old = desk.grant()
+    obstacle = Obstacle(monkeypatch)
+    assert await desk.renewal.replace(old)
+    new = desk.identity.token()
+    assert desk.is_alive(new)
+    assert desk.stored == old.token.reveal()
+    assert "cannot be stored: the disk is broken" in logged(caplog, logging.ERROR)[0]
+    assert desk.troubles.last is not None
+    assert (desk.troubles.last.problem, desk.troubles.last.hint) == (
+        "token_not_renewed",
+        "replace it",
+    )
+    await asyncio.wait_for(obstacle.tried_often.wait(), 5)
+    assert desk.identity.token() == new
+    await obstacle.remove()
+    assert desk.stored == new.token.reveal()
+    assert not desk.identity.renewal_mark.is_about(old)
+    assert len(logged(caplog, logging.ERROR)) == 2
+    assert "stored now" in logged(caplog, logging.INFO)[-1]
+    assert not any(new.token.reveal() in line for line in logged(caplog, logging.DEBUG))
+
+
+async def test_until_it_is_stored_the_next_start_would_know(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant()
+    obstacle = Obstacle(monkeypatch)
+    await desk.renewal.replace(old)
+    assert "was cut short" in Identity(desk.config).warnings()[0]
+    await obstacle.remove()
+    assert Identity(desk.config).warnings() == []
+
+
+async def test_a_sign_in_in_the_meantime_counts_more_than_an_unstored_token(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant()
+    obstacle = Obstacle(monkeypatch)
+    await desk.renewal.replace(old)
+    obstacle.is_there = False
+    signed_in = desk.grant()
+    await desk.renewal.close()
+    assert desk.stored == signed_in.token.reveal()
+    assert desk.identity.token() == signed_in
+
+
+async def test_no_second_token_is_asked_for_while_the_first_is_not_stored(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstacle = Obstacle(monkeypatch)
+    obstacle.is_there = False
+    old = desk.grant()
+    obstacle.is_there = True
+    assert await desk.renewal.replace(old)
+    first = desk.identity.token()
+    assert not await desk.renewal.replace(first)
+    assert renewals(desk.sandbox) == 1
+    obstacle.is_there = False
+    desk.now += 1
+    assert await desk.renewal.replace(first)
+    assert desk.stored == desk.identity.token().token.reveal() != first.token.reveal()
+
+
+async def test_an_unstored_token_is_stored_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant()
+    obstacle = Obstacle(monkeypatch)
+    monkeypatch.setattr(renewing, "FIRST_PAUSE", 3600.0)
+    await desk.renewal.replace(old)
+    obstacle.is_there = False
+    await desk.renewal.close()
+    assert desk.stored == desk.identity.token().token.reveal() != old.token.reveal()
+
+
+async def test_a_token_that_is_lost_at_the_end_is_said_to_be(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant()
+    Obstacle(monkeypatch)
+    await desk.renewal.replace(old)
+    await desk.renewal.close()
+    (line,) = logged(caplog, logging.CRITICAL)
+    assert "could not be stored" in line
+    assert "sidecar auth" in line
+    assert desk.stored == old.token.reveal()
+
+
+# ── another process ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_rejected_token_waits_for_the_process_that_is_renewing_it(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    old = desk.grant()
+    other = Desk(sandbox, desk.config)
+    async with other.identity.token_file.locked():
+        waiting = asyncio.create_task(desk.renewal.replaced(old))
+        done, _ = await asyncio.wait([waiting], timeout=0.02)
+        assert not done
+        store_token(desk.config, "NEW")
+    assert await waiting
+    await other.close()
+
+
+async def test_a_lock_that_is_never_given_up_holds_nobody_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant()
+    monkeypatch.setattr(renewing, "LOCK_PATIENCE", 0.02)
+    async with TokenFile(
+        desk.config.token.path, desk.config.jira.base_url, desk.config.jira.consumer_key
+    ).locked():
+        assert not await desk.renewal.replaced(old)
+
+
+# ── killed ──────────────────────────────────────────────────────────────────────────────────
+
+MOST_STEPS = 40
+
+
+async def test_killed_at_any_step_it_leaves_the_old_or_the_new_token_whole(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Where the old one is on disk and Jira has dropped it, the next start says so."""
+    key = keys.generate_private_key(1024)  # read in a tenth of the time of one of 2048 bits
+    sandbox.public_key = key.public_key()
+    configs, old = [], []
+    for number in range(MOST_STEPS):
+        configs.append(make_config(sandbox.url, tmp_path / str(number), key))
+        grant = sandbox.grant()
+        store_token(configs[-1], grant.token, session_handle=Secret(grant.session_handle))
+        old.append(grant.token)
+    steps = await killed(configs)
+    assert steps[-1] == "done"
+    outcomes: list[str] = []
+    for config, token in zip(configs[: len(steps)], old, strict=False):
+        identity = Identity(config)
+        stored = identity.token().token.reveal()
+        is_alive = stored in sandbox.provider.access_tokens
+        if stored == token:
+            outcomes.append("old" if is_alive else "dead")
+        else:
+            outcomes.append("new")
+            assert is_alive
+        is_said = any("was cut short" in warning for warning in identity.warnings())
+        assert is_said or outcomes[-1] != "dead"
+        assert not is_said or outcomes[-1] != "new"
+    told = list(zip(steps, outcomes, strict=True))
+    assert {"old", "dead", "new"} == set(outcomes), told
+    assert outcomes == sorted(outcomes, key=["old", "dead", "new"].index), told
+
+
+async def killed(configs: list[Config]) -> list[str]:
+    """Renew in processes that kill themselves a step later each; the steps in their order."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.renewing",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    values = [
+        {
+            "jira.base_url": str(config.jira.base_url),
+            "jira.consumer_key": config.jira.consumer_key,
+            "jira.private_key": str(config.jira.private_key),
+            "token.path": str(config.token.path),
+        }
+        for config in configs
+    ]
+    out, _ = await process.communicate(json.dumps(values).encode())
+    assert process.returncode == 0
+    return out.decode().splitlines()

@@ -1,0 +1,118 @@
+"""`sidecar auth` as its user meets it: interrupted, with a browser that talks, over plain http."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sidecar.sandbox import Sandbox
+from tests.support.dancing import decide, visit
+from tests.support.processes import Done, Shell, shell
+
+__all__ = ["shell"]
+
+
+@asynccontextmanager
+async def started(shell: Shell, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command whose outputs are apart; it is ended with the test."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sidecar", *words,
+        cwd=shell.folder, env=shell.environ, stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(20):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def wait_until_read(pipe: int) -> None:
+    """Wait until the other end has read everything: then it waits for more."""
+    deadline = time.monotonic() + 20
+    while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def test_interrupted_while_it_reads_the_code_it_says_so(
+    shell: Shell, write_config: Callable[..., None]
+) -> None:
+    write_config("http://127.0.0.1:1")
+    async with started(shell, "auth", "--verifier", "-") as process:
+        assert process.stdin is not None
+        process.stdin.write(b"half a co")
+        pipe = process.stdin.get_extra_info("pipe").fileno()
+        await asyncio.to_thread(wait_until_read, pipe)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    done = Done(process.returncode or 0, out.decode(), err.decode())
+    assert (done.code, done.error) == (77, "The sign-in was interrupted.")
+    assert done.hint == "run `sidecar auth` again"
+
+
+async def test_a_code_is_read_from_nowhere_as_an_empty_one(
+    shell: Shell, write_config: Callable[..., None], sandbox: Sandbox
+) -> None:
+    write_config(sandbox.url)
+    await shell.run("auth", "--begin")
+    done = await shell.run("auth", "--verifier", "-", stdin=b"\xff\n")
+    assert done.code == 77
+    assert "neither a verification code nor a URL" in done.error
+
+
+async def test_what_the_browser_says_is_no_result_of_ours(
+    shell: Shell, write_config: Callable[..., None], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    write_config(sandbox.url)
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\necho "browser opens $1"\n')
+    browser.chmod(0o755)
+    shell.environ["BROWSER"] = str(browser)
+    async with started(shell, "auth") as process:
+        assert process.stderr is not None
+        line = b""
+        while not line.startswith(b"browser opens "):
+            line = await process.stderr.readline()
+            assert line, "ended without a browser"
+        await visit((await decide(line.decode().split()[-1]))["Location"])
+        out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert out.decode().startswith("Signed in as Alana Example (alana) until ")
+    assert len(out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--begin"], ["--verifier", "abc"], ["--no-browser"]])
+async def test_plain_http_to_another_machine_is_warned_about(
+    shell: Shell, write_config: Callable[..., None], words: list[str]
+) -> None:
+    write_config("http://jira.example.com", 'proxy = "http://127.0.0.1:1"\n')
+    done = await shell.run("auth", *words)
+    assert done.code in (69, 77)
+    assert done.err.startswith("sidecar: warning: http://jira.example.com is plain http")
+
+
+async def test_hints_name_the_configuration_that_was_given(
+    shell: Shell, write_config: Callable[..., None], tmp_path: Path
+) -> None:
+    write_config("http://127.0.0.1:1")
+    (tmp_path / ".config/sidecar").rename(tmp_path / "my t9")
+    named = ["--config", "my t9/config.toml"]
+    done = await shell.run("auth", "--verifier", "abc", *named)
+    assert done.hint == "run `sidecar --config 'my t9/config.toml' auth --begin` first"
+    checked = await shell.run("check", *named)
+    assert "    run `sidecar --config 'my t9/config.toml' auth`\n" in checked.out
+    as_json = await shell.run("check", "--json", *named)
+    assert "run `sidecar --config 'my t9/config.toml' auth`" in as_json.out

@@ -1,0 +1,182 @@
+"""`sidecar init` as its user meets it: what is asked, what is kept, what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.files import keys
+from tests.support.processes import Done, Shell, shell
+
+__all__ = ["shell"]
+
+ARGUMENTS = ["--base-url", "https://jira.example.com", "--consumer-key", "OauthKey"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the command puts its files."""
+    return tmp_path / ".config" / "sidecar"
+
+
+@pytest.fixture
+def sample(tmp_path: Path, private_key: RSAPrivateKey) -> Path:
+    """The sample client's state, with a token."""
+    one_line = "".join(keys.private_key_pem(private_key).decode().splitlines()[1:-1])
+    file = tmp_path / "config.properties"
+    file.write_text(
+        "jira_home=https://jira.example.com\nconsumer_key=OauthKey\naccess_token=ACCESS\n"
+        f"private_key={one_line}\n"
+    )
+    return file
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
+async def run_at_terminal(shell: Shell, typed: bytes, *words: str) -> Done:
+    """Run the program with a terminal for its input, on which everything is typed in advance."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, typed)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "sidecar", *words,
+            cwd=shell.folder, env=shell.environ,
+            stdin=theirs, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+async def test_a_configuration_without_its_key_gets_just_the_key(
+    shell: Shell, folder: Path
+) -> None:
+    await shell.run("init", *ARGUMENTS)
+    config, key = folder / "config.toml", folder / "private_key.pem"
+    config.write_text(config.read_text() + "\n# mine\n")
+    before, old_key = config.read_bytes(), key.read_bytes()
+    key.unlink()
+    missing = await shell.run("run")
+    assert (missing.code, missing.hint) == (78, "run `sidecar init` to make one")
+    done = await shell.run("init")
+    assert done.code == 0
+    assert f"{config} is there and stays as it is" in done.err
+    assert f"wrote {key}\n" in done.err
+    assert "Consumer Key:          OauthKey" in done.out
+    assert config.read_bytes() == before
+    assert key.read_bytes() != old_key
+    assert sorted(contents(folder)) == ["config.toml", "private_key.pem"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--base-url", "https://other.example.com"], "jira.base_url"),
+        (["--consumer-key", "other"], "jira.consumer_key"),
+    ],
+)
+async def test_a_key_is_not_made_for_another_configuration_than_is_there(
+    shell: Shell, folder: Path, given: list[str], said: str
+) -> None:
+    await shell.run("init", *ARGUMENTS)
+    (folder / "private_key.pem").unlink()
+    done = await shell.run("init", *given)
+    assert done.code == 73
+    assert said in done.error
+    assert given[0] in done.hint
+    assert not (folder / "private_key.pem").exists()
+
+
+async def test_force_keeps_what_it_replaces_and_says_where(shell: Shell, folder: Path) -> None:
+    formers = []
+    for number in range(3):
+        formers.append(contents(folder))
+        done = await shell.run("init", *ARGUMENTS, "--force", "--consumer-key", f"key {number}")
+        assert done.code == 0
+    assert (
+        f"kept the former {folder}/private_key.pem as {folder}/private_key.pem.bak2\n" in done.err
+    )
+    for name in ("config.toml", "private_key.pem"):
+        for suffix, former in (("bak", formers[1]), ("bak2", formers[2])):
+            backup = folder / f"{name}.{suffix}"
+            assert backup.read_bytes() == former[name]
+            assert backup.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_path_that_is_no_regular_file_is_refused_at_once(
+    shell: Shell, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("/dev/full", str(tmp_path / "fifo"), str(tmp_path)):
+        for more in ([], ["--force"]):
+            done = await shell.run("init", "--config", path, *ARGUMENTS, *more)
+            assert (done.code, done.error) == (73, f"{path}: not a regular file")
+            assert done.hint
+
+
+async def test_after_an_import_with_a_token_nobody_has_to_sign_in(
+    shell: Shell, sample: Path
+) -> None:
+    done = await shell.run("init", "--from", str(sample))
+    assert done.code == 0
+    assert done.err.endswith("\nThen run: sidecar check\n")
+
+
+async def test_a_token_that_is_there_is_no_matter_of_config(shell: Shell, sample: Path) -> None:
+    await shell.run("init", "--from", str(sample))
+    done = await shell.run("init", "--from", str(sample), "--config", "elsewhere/c.toml")
+    assert done.code == 73
+    assert "token.json exists already" in done.error
+    assert "token.path" in done.hint
+    assert "--force" in done.hint
+    assert "--config" not in done.hint
+
+
+async def test_a_size_for_a_key_that_is_imported_is_a_usage_error(
+    shell: Shell, sample: Path, folder: Path
+) -> None:
+    done = await shell.run("init", "--from", str(sample), "--bits", "4096")
+    assert done.code == 2
+    assert "--bits" in done.error
+    assert done.hint
+    assert not contents(folder)
+
+
+async def test_plain_http_to_another_machine_is_warned_about(shell: Shell) -> None:
+    done = await shell.run("init", *ARGUMENTS, "--base-url", "http://jira.example.com")
+    assert "sidecar: warning: http://jira.example.com is plain http" in done.err
+
+
+async def test_the_next_step_names_the_configuration_that_was_given(shell: Shell) -> None:
+    done = await shell.run("--config", "my t9/c.toml", "init", *ARGUMENTS)
+    assert done.err.endswith("\nThen run: sidecar --config 'my t9/c.toml' auth\n")
+
+
+async def test_a_wrong_answer_is_asked_again_at_once(shell: Shell, folder: Path) -> None:
+    done = await run_at_terminal(shell, b"jira.example.com\n https://jira.example.com \n\n", "init")
+    assert done.code == 0
+    _, first, *others = done.err.split("Jira's URL")
+    assert "must begin with http:// or https://" in first
+    assert len(others) == 1
+    assert "--base-url" not in done.err
+    text = (folder / "config.toml").read_text()
+    assert 'base_url = "https://jira.example.com"\n' in text
+    assert 'consumer_key = "OauthKey"\n' in text
+
+
+async def test_nothing_is_asked_where_files_are_in_the_way(shell: Shell) -> None:
+    await shell.run("init", *ARGUMENTS)
+    done = await run_at_terminal(shell, b"", "init")
+    assert done.code == 73
+    assert "Jira's URL" not in done.err

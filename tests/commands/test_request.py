@@ -1,0 +1,217 @@
+"""`sidecar request`: what is sent, and what is said of an answer that OAuth is to blame for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.access.rules import METHODS
+from sidecar.commands.request import Trouble, Wanted, send
+from sidecar.config import load as configuration
+from sidecar.config.load import Config
+from sidecar.credentials import Secret
+from sidecar.errors import UsageError
+from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.sandbox import Sandbox
+from sidecar.sandbox.answers import Answer, answer_json
+from tests.conftest import CONSUMER_KEY, make_config, store_token
+from tests.support.dancing import Odd, answer
+from tests.support.processes import Shell, shell
+
+__all__ = ["shell"]
+
+
+@pytest.fixture
+def config(sandbox: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> Config:
+    """A configuration for the sandbox, with a token that can be renewed."""
+    made = make_config(sandbox.url, tmp_path, private_key)
+    grant = sandbox.grant()
+    store_token(made, grant.token, session_handle=Secret(grant.session_handle))
+    return made
+
+
+async def ask(config: Config, where: str, **wanted: object) -> tuple[int, Trouble | None]:
+    """Send one request; its status, and what is wrong with it."""
+    async with send(config, Wanted(where, **wanted)) as sent:  # type: ignore[arg-type]
+        body = b""
+        while piece := await sent.response.read():
+            body += piece
+        return sent.response.status, sent.trouble(body)
+
+
+@pytest.mark.parametrize(
+    "where", ["/rest/api/2/myself", "rest/api/2/myself", "/jira/rest/api/2/myself", "/nowhere"]
+)
+async def test_what_oauth_is_not_to_blame_for_is_not_explained(
+    sandbox: Sandbox, config: Config, where: str
+) -> None:
+    status, trouble = await ask(config, where)
+    assert status == (404 if where == "/nowhere" else 200)
+    assert trouble is None
+    assert sandbox.log[-1].verdict == "ok"
+
+
+async def test_a_url_on_the_configured_jira_will_do(sandbox: Sandbox, config: Config) -> None:
+    assert await ask(config, f"{sandbox.url}/rest/api/2/myself") == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "name", "said", "hint"),
+    [
+        ("revoked", True, "token_rejected", "does not know our token", "sidecar auth"),
+        ("expired", True, "token_expired", "come to its end", "sidecar run renews it"),
+        ("clock_offset", 900.0, "timestamp_refused", "five minutes apart", "NTP"),
+        ("nonce_used", 1, "nonce_used", "this very request", "repeat"),
+        ("perceived_scheme", "https", "signature_invalid", "Jira believes", "jira.signing_url"),
+        ("dropped_parameter", "jql", "signature_invalid", "were lost: jql", "unchanged"),
+    ],
+)
+async def test_an_oauth_problem_is_explained(
+    sandbox: Sandbox, config: Config, fault: str, value: object, name: str, said: str, hint: str
+) -> None:
+    setattr(sandbox.faults, fault, value)
+    status, trouble = await ask(config, "/rest/api/2/search?jql=order+by+key")
+    assert status in (400, 401)
+    assert trouble is not None
+    assert trouble.name == name
+    assert said in trouble.sentence
+    assert hint in trouble.hint
+
+
+async def test_a_key_that_does_not_fit_is_explained(sandbox: Sandbox, config: Config) -> None:
+    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    _, trouble = await ask(config, "/rest/api/2/myself")
+    assert trouble is not None
+    assert "not that of our private key" in trouble.sentence
+    assert "public-key" in trouble.hint
+
+
+async def test_an_anonymous_answer_of_status_200_is_explained(
+    sandbox: Sandbox, config: Config
+) -> None:
+    sandbox.faults.strip_authorization = True
+    status, trouble = await ask(config, "/rest/api/2/search")
+    assert status == 200
+    assert trouble is not None
+    assert trouble.name == "anonymous"
+    assert "Authorization" in trouble.hint
+
+
+async def test_a_problem_in_the_body_alone_is_explained(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    async with Odd(answer(401, "oauth_problem=token_rejected")) as jira:
+        config = make_config(jira.url, tmp_path, private_key)
+        store_token(config, "T" * 32)
+        status, trouble = await ask(config, "/x")
+    assert status == 401
+    assert trouble is not None
+    assert trouble.name == "token_rejected"
+
+
+@pytest.mark.parametrize(
+    ("where", "fields"),
+    [
+        ("https://elsewhere.example/x", []),
+        ("/x", ["no colon"]),
+        ("/x", ["A: b\r\nC: d"]),
+        ("/x", [": empty"]),
+    ],
+)
+async def test_what_cannot_be_sent_is_a_usage_error(
+    sandbox: Sandbox, config: Config, where: str, fields: list[str]
+) -> None:
+    with pytest.raises(UsageError):
+        await ask(config, where, fields=fields)
+    assert not sandbox.log
+
+
+async def test_parameters_of_oauths_own_are_refused(sandbox: Sandbox, config: Config) -> None:
+    form = ["Content-Type: application/x-www-form-urlencoded"]
+    with pytest.raises(UsageError):
+        await ask(config, "/x?oauth_token=1")
+    with pytest.raises(UsageError):
+        await ask(config, "/x", fields=form, data=b"oauth_token=1")
+    assert not sandbox.log
+
+
+async def test_only_methods_that_the_proxy_forwards_are_sent(
+    sandbox: Sandbox, config: Config
+) -> None:
+    for method in ("FOO", "CONNECT", "TRACE"):
+        with pytest.raises(UsageError, match=f'no method "{method}"') as caught:
+            await ask(config, "/x", method=method)
+        assert "PATCH" in caught.value.hint
+    for method in METHODS:
+        await ask(config, "/x", method=method.lower())
+    assert [request.method for request in sandbox.log] == list(METHODS)
+
+
+@pytest.fixture
+def write_config(
+    tmp_path: Path, sandbox: Sandbox, private_key: RSAPrivateKey
+) -> Callable[[], None]:
+    """Write a configuration where the command looks for it, and a token beside it."""
+
+    def write() -> None:
+        folder = tmp_path / ".config" / "sidecar"
+        write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
+        text = f'[jira]\nbase_url = "{sandbox.url}"\nconsumer_key = "{CONSUMER_KEY}"\n'
+        (folder / "config.toml").write_text(text)
+        made = configuration.load(folder / "config.toml", {"HOME": str(tmp_path)}, {})
+        store_token(made, sandbox.grant().token)
+
+    return write
+
+
+async def test_the_command_explains_in_two_lines_and_exits_22(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None]
+) -> None:
+    write_config()
+    sandbox.faults.revoked = True
+    done = await shell.run("request", "/rest/api/2/myself")
+    assert done.code == 22
+    assert done.out.startswith("oauth_problem=token_rejected")
+    assert done.error == "Jira answered 401 (token_rejected): Jira does not know our token."
+    assert done.hint == "run: sidecar auth"
+
+
+async def test_the_command_warns_of_an_anonymous_answer_and_exits_0(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None]
+) -> None:
+    write_config()
+    sandbox.faults.strip_authorization = True
+    sandbox.canned["/jira/x"] = lambda: answer_json({"issues": []})
+    done = await shell.run("request", "/x")
+    assert (done.code, done.out) == (0, '{"issues":[]}')
+    assert done.err.startswith("sidecar: warning: Jira answered as if the request had not been")
+    assert "Authorization" in done.hint
+
+
+@pytest.mark.parametrize("fault", ["sso_html", "sso_redirect"])
+async def test_a_login_page_is_no_success(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None], fault: str
+) -> None:
+    write_config()
+    sandbox.faults.throw({fault: True})
+    done = await shell.run("request", "/rest/api/2/myself")
+    assert done.code == 69
+    assert done.error == "What answers is not Jira but something in front of it."
+    assert "jira.base_url" in done.hint
+
+
+async def test_pages_and_redirects_of_jiras_own_are_a_success(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[[], None]
+) -> None:
+    write_config()
+    sandbox.canned["/jira/rest/page"] = lambda: Answer(200, b"<html>", "text/html")
+    sandbox.canned["/jira/away"] = lambda: Answer(
+        302, fields=[("Location", f"{sandbox.url}/elsewhere")]
+    )
+    for path, body in (("/rest/page", "<html>"), ("/away", "")):
+        done = await shell.run("request", path)
+        assert (done.code, done.out, done.err) == (0, body, "")

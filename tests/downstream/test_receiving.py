@@ -1,0 +1,388 @@
+"""What arrives on a connection: limits, deadlines, and one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.downstream import receiving
+from tests.attacks.arena import Arena, open_arena
+from tests.conftest import MakeSidecar, Running
+from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.wire import Wire
+
+CHUNKED = ("Transfer-Encoding", "chunked")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(request: pytest.FixtureRequest) -> None:
+    if "arena" not in request.fixturenames:
+        request.getfixturevalue("quiet")
+
+
+async def is_open(edge: Running, wire: Wire) -> bool:
+    """Whether the connection still serves."""
+    await wire.send(edge.message("GET", "/_sidecar/health"))
+    return (await wire.receive()).status == 200
+
+
+# ---------------------------------------------------------------- heads
+
+
+async def test_a_head_that_is_late_is_refused_and_only_that(
+    edge: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.1)
+    async with await edge.wire() as slow, await edge.wire() as idle, await edge.wire() as used:
+        assert await is_open(edge, used)
+        await slow.send(b"GET /x HTTP/1.1\r\nHost: lo")
+        await used.send(b"G")
+        for wire in (slow, used):
+            answer = await wire.receive()
+            assert (answer.status, answer["Connection"]) == (408, "close")
+            assert await wire.end() == (b"", False)
+        assert await is_open(edge, idle)
+
+
+async def test_a_deadline_ends_with_the_head(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a body, nor its end, nor an empty line is taken for the next head."""
+    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.1)
+    later = asyncio.Event()
+    async with await edge.wire() as wire, await edge.wire() as slow:
+        await wire.send(edge.message("PUT", "/a", ("Content-Length", "200000")), bytes(100_000))
+        await wire.send(bytes(100_000))
+        assert (await wire.receive()).status == 200
+        await wire.send(edge.message("PUT", "/b", CHUNKED)[:-1], b"\n", b"5\r\nhello\r\n")
+        await slow.send(edge.message("PUT", "/c", ("Content-Length", "2"))[:-2], b"\r\n", b"x")
+        asyncio.get_running_loop().call_later(0.25, later.set)
+        await later.wait()
+        await wire.send(b"0\r\n\r\n")
+        assert (await wire.receive()).status == 200
+        await wire.send(b"\r\n")
+        await slow.send(b"y")
+        assert (await slow.receive()).status == 200
+        later.clear()
+        asyncio.get_running_loop().call_later(0.25, later.set)
+        await later.wait()
+        assert await is_open(edge, wire)
+        assert await is_open(edge, slow)
+    assert [exchange.complete for exchange in upstream.exchanges] == [True] * 3
+
+
+async def test_a_late_head_behind_a_request_is_refused_behind_its_answer(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.05)
+    go_on = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await go_on.wait()
+        await exchange.say(b"slow")
+
+    upstream.handler = slow
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        await upstream.request()
+        await wire.send(b"GET /y")
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        assert (await wire.receive()).body == b"slow"
+        assert (await wire.receive()).status == 408
+        assert await wire.end() == (b"", False)
+
+
+async def test_a_head_without_an_end_is_refused_at_its_limit(
+    make_sidecar: MakeSidecar, upstream: RawUpstream
+) -> None:
+    edge = await make_sidecar(upstream.url, token="t", limits__head_bytes=8192)
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x")[:-2])
+        for _ in range(9):
+            await wire.send(b"X: " + b"y" * 1000 + b"\r\n")
+        assert (await wire.receive()).status == 431
+    async with await edge.wire() as wire:
+        fields = [("X", "y" * 1000)] * 9
+        await wire.send(edge.message("GET", "/x", *fields))
+        assert (await wire.receive()).status == 431
+        assert await wire.end() == (b"", False)
+    assert (await edge.get("/x", *fields[:8])).status == 200
+    assert len(upstream.exchanges) == 1
+
+
+# ---------------------------------------------------------------- one request at a time
+
+
+async def test_what_is_well_formed_is_answered_whatever_follows(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """In one segment; aiohttp alone would answer 400 to the first."""
+    good = edge.message("GET", "/1") + edge.message("POST", "/2", body=b"hello")
+    good += edge.message("PUT", "/3", CHUNKED) + b"5\r\nhello\r\n0\r\n\r\n"
+    for bad in (b"GARBAGE\r\n\r\n", b"GET / HTTP/3\r\n\r\n", b"\x00", b"GET /x\x00"):
+        upstream.exchanges.clear()
+        async with await edge.wire() as wire:
+            await wire.send(good + bad)
+            assert [(await wire.receive()).status for _ in range(4)] == [200, 200, 200, 400]
+            assert await wire.end() == (b"", False)
+        assert [exchange.target for exchange in upstream.exchanges] == ["/1", "/2", "/3"]
+
+
+async def test_thousands_of_pipelined_requests_are_answered_and_do_not_pile_up(
+    edge: Running,
+) -> None:
+    asyncio.get_running_loop().set_debug(False)  # that would take the most time
+    count = 3000
+    async with await edge.wire() as wire:
+        wire.writer.write(edge.message("GET", "/_sidecar/health") * count)
+        (served,) = await connections(edge)
+        for _ in range(count):
+            assert (await wire.receive()).status == 200
+            assert len(served._messages) <= 1
+            assert len(served._held) <= 1 << 18
+        assert await is_open(edge, wire)
+
+
+async def connections(edge: Running) -> list[receiving.Receiver]:
+    assert (await edge.get("/_sidecar/health")).status == 200
+    return [c for c in edge.server.listener.connections if isinstance(c, receiving.Receiver)][:1]
+
+
+async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    async def hang(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.hang()
+
+    upstream.handler = hang
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/1"))
+        await upstream.request()
+        (served,) = await connections(edge)
+        flood = asyncio.create_task(wire.send(*[edge.message("GET", "/2") * 2000] * 200))
+        async with asyncio.timeout(10):
+            while served.transport is None or served.transport.is_reading():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
+        assert receiving.HELD_BYTES < len(served._held) < receiving.HELD_BYTES + (1 << 18)
+        assert not flood.done()
+        flood.cancel()
+        await asyncio.wait([flood])
+        wire.leave()
+
+
+async def test_a_refusal_is_read_though_the_client_goes_on_sending(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """It is behind another request, so that reading had to be paused."""
+    go = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await go.wait()
+        await exchange.say(b"ok")
+
+    upstream.handler = slow
+    more = edge.message("GET", "/3") * 2000
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/1"))
+        await upstream.request()
+        await wire.send(edge.message("GET", "/%2e%2e/2") + more)
+        (served,) = await connections(edge)
+        assert served.transport is not None
+        assert not served.transport.is_reading()
+        flooding = asyncio.create_task(wire.send(*[more] * 60))
+        go.set()
+        assert (await wire.receive()).status == 200
+        await flooding  # a client that sends before it reads
+        assert (await wire.receive()).status == 400
+
+
+async def test_nothing_is_looked_at_behind_the_last_request(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    smuggled = edge.message("GET", "/smuggled")
+    lasts = [
+        edge.message("GET", "/x", ("Connection", "close")),
+        edge.message("PUT", "/x", ("Connection", "close"), body=b"hello"),
+        edge.message("PUT", "/x", ("Connection", "close"), CHUNKED) + b"1\r\nx\r\n0\r\n\r\n",
+        edge.message("GET", "/x").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        edge.message("GET", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket")),
+        edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "h2c"), body=b"hello"),
+        edge.message("PUT", "/x", ("Connection", "Upgrade"), ("Upgrade", "websocket"), body=b"1"),
+    ]
+    for last in lasts:
+        for cut in (len(last) + len(smuggled), len(last) - 1, len(last) + 9):
+            both = last + smuggled
+            async with await edge.wire() as wire:
+                await wire.send(both[:cut], both[cut:])
+                answer = await wire.receive()
+                assert (answer.status, answer["Connection"]) == (200, "close")
+                assert await wire.end() == (b"", False)
+    assert {exchange.target for exchange in upstream.exchanges} == {"/x"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+async def test_answers_stay_in_step_whatever_is_pipelined_in_whatever_segments(
+    edge: Running, upstream: RawUpstream, size: int
+) -> None:
+    """An offer to upgrade among them, bodies that look like requests, and many empty lines."""
+
+    async def echo(exchange: Exchange) -> None:
+        body = await exchange.read_body()
+        await exchange.say(exchange.start_line.encode() + b" " + bytes(body))
+
+    upstream.handler = echo
+    upgrade = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c")]
+    trap = b"\r\n\r\nGET /trap HTTP/1.1\r\n\r\n"
+    chunks = b"%x\r\n%b\r\n1;a=b\r\nx\r\n0\r\nT: v\r\n\r\n" % (len(trap), trap)
+    requests = [
+        edge.message("GET", "/0"),
+        edge.message("GET", "/1", *upgrade),
+        edge.message("DELETE", "/2"),
+        b"\r\n\r\n\r\n" + edge.message("POST", "/3", body=trap),
+        edge.message("PUT", "/4", CHUNKED) + chunks,
+        edge.message("GET", "/5", ("X-Long", "x" * 20_000)),
+        b"\r\n" + edge.message("PUT", "/6", ("X-Long", "x" * 20_000), CHUNKED) + chunks,
+        edge.message("GET", "/7", ("Connection", "Upgrade"), ("Upgrade", "tcp")),
+        edge.message("GET", "/8"),
+    ]
+    bodies = [b"", b"", b"", trap, trap + b"x", b"", trap + b"x", b"", b""]
+    data = b"".join(requests)
+    async with await edge.wire() as wire:
+        sending = asyncio.create_task(
+            wire.send(*(data[at : at + size] for at in range(0, len(data), size)))
+        )
+        for number, (request, body) in enumerate(zip(requests, bodies, strict=True)):
+            answer = await wire.receive()
+            method = request.lstrip().split(b" ")[0]
+            assert answer.body == b"%b /%d HTTP/1.1 %b" % (method, number, body)
+        await sending
+        assert await is_open(edge, wire)
+
+
+async def test_requests_behind_one_that_is_answered_are_judged_by_their_own_bytes(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """Each in a segment of its own, or two in one, while the first is still being answered."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        arrived.set()
+        await go.wait()
+        await exchange.say(exchange.target.encode())
+
+    upstream.handler = slow
+    messages = [edge.message("GET", f"/{number}") for number in range(7)]
+    strange = [edge.message("GET", "/7").replace(b" /7", b"  /7")]
+    async with await edge.wire() as wire:
+        await wire.send(messages[0])
+        await arrived.wait()
+        await wire.send(b"".join(messages[1:3]), messages[3], b"".join(messages[4:] + strange))
+        go.set()
+        for number in range(7):
+            assert (await wire.receive()).body == b"/%d" % number
+        assert (await wire.receive()).status == 400
+
+
+async def test_rtsp_is_no_http_but_may_be_spoken_of(edge: Running) -> None:
+    about = b"OPTIONS /x RTSP/1.0\r\n\r\n"
+    answer = await edge.request("POST", "/x?a=RTSP/1.0", ("X", "GET / RTSP/1.0"), body=about)
+    assert answer.status == 200
+    assert (
+        await edge.raw(about.replace(b"\r\n\r\n", b"\r\nHost: localhost\r\n\r\n"))
+    ).status == 400
+
+
+# ---------------------------------------------------------------- framing
+
+
+async def test_what_stands_around_chunks_is_limited_by_the_chunks(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    big = b"%x\r\n%b\r\n" % (300_000, bytes(300_000))
+    extension, trailers = b";" + b"x" * 60_000, (b"X: " + b"y" * 2000 + b"\r\n") * 20
+    good = [
+        b"1%b\r\nx\r\n0\r\n\r\n" % extension,
+        b"1\r\nx\r\n" * 30_000 + b"0\r\n\r\n",
+        big + b"0\r\n" + trailers + b"\r\n",
+    ]
+    bad = [
+        b"1%b%b\r\nx\r\n0\r\n\r\n" % (extension, extension),
+        (b"1%b\r\nx\r\n" % extension) * 3 + b"0\r\n\r\n",
+        big + b"0\r\n" + trailers * 2 + b"\r\n",
+    ]
+    for body in good:
+        assert await upload(edge, segments(body, 1 << 20)) == 200
+        assert await upload(edge, segments(body, 5000)) == 200
+    assert all(exchange.complete for exchange in upstream.exchanges)
+    upstream.exchanges.clear()
+    for body in bad:
+        assert await upload(edge, segments(body, 5000)) == 400
+    assert not any(exchange.complete for exchange in upstream.exchanges)
+
+
+async def upload(edge: Running, pieces: list[bytes]) -> int:
+    """Send a chunked body; the answer's status."""
+    async with await edge.wire() as wire:
+        try:
+            await wire.send(edge.message("PUT", "/x", CHUNKED), *pieces)
+        except ConnectionError:
+            assert pieces  # refused before its end; the answer is there all the same
+        return (await wire.receive()).status
+
+
+def segments(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def arena(
+    private_key: RSAPrivateKey, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Arena]:
+    async with open_arena(tmp_path_factory.mktemp("receiving"), private_key) as arena:
+        yield arena
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    pieces=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    extension=st.sampled_from([b"", b";a", b';a="b"', b";" + b"x" * 100]),
+    trailers=st.sampled_from([b"", b"X: y\r\n", b"X: y\r\nContent-Type: text/plain\r\n"]),
+    cuts=st.lists(st.integers(0, 500), max_size=6),
+    then=st.booleans(),
+)
+async def test_a_chunked_body_arrives_as_it_was_meant_however_it_is_cut(
+    arena: Arena,
+    pieces: list[bytes],
+    extension: bytes,
+    trailers: bytes,
+    cuts: list[int],
+    then: bool,
+) -> None:
+    arena.upstream.exchanges.clear()
+    edge = arena.sidecar
+    raw = edge.message("PUT", "/x", CHUNKED)
+    raw += b"".join(b"%X%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)
+    raw += b"0" + extension + b"\r\n" + trailers + b"\r\n"
+    if then:
+        raw += edge.message("GET", "/y")
+    at = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
+    async with await edge.wire() as wire:
+        await wire.send(*(raw[i:j] for i, j in pairwise(at)))
+        assert (await wire.receive()).status == 200
+        if then:
+            assert (await wire.receive()).status == 200
+        assert await is_open(edge, wire)
+    assert arena.upstream.exchanges[0].body == b"".join(pieces)
+    assert len(arena.upstream.exchanges) == 1 + then

@@ -1,0 +1,374 @@
+"""Jira's OAuth problems: read from any answer, and explained."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.jira.base_strings import compare_base_strings
+from sidecar.jira.explanations import EXPLANATIONS, Remedy
+from sidecar.jira.problems import (
+    Problem,
+    acceptable_timestamps,
+    explain,
+    not_jira,
+    oauth_problem,
+    parse_problem,
+    problem_field,
+)
+
+REALM = b'OAuth realm="https%3A%2F%2Fjira.example.com"'
+
+KNOWN = [
+    "parameter_absent", "parameter_rejected", "version_rejected", "signature_method_rejected",
+    "timestamp_refused", "nonce_used", "signature_invalid", "consumer_key_unknown",
+    "consumer_key_rejected", "consumer_key_refused", "token_rejected", "token_expired",
+    "token_used", "token_revoked", "permission_unknown", "permission_denied", "user_refused",
+    "additional_authorization_required", "anonymous", "user_may_not_log_in", "not_jira",
+]  # fmt: skip
+
+
+def challenge(value: bytes) -> tuple[bytes, bytes]:
+    return (b"WWW-Authenticate", value)
+
+
+# ---------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [REALM + b', oauth_problem="token_rejected"'],
+        [REALM + b',oauth_problem="token_rejected"'],
+        [b'OAuth oauth_problem="token_rejected", realm="x"'],
+        [b"OAuth oauth_problem=token_rejected"],
+        [b'oauth oauth_problem = "token_rejected"'],
+        [b'OAuth oauth%5Fproblem="x", oauth_problem="token%5Frejected"'],
+        [b'OAuth OAuth_Problem="Token_Rejected"'],
+        [REALM, b'OAuth oauth_problem="token_rejected"'],
+        [b'OAuth oauth_problem="token_rejected"', REALM],
+        [b'Basic realm="a, \\"b\\" oauth_x=y", OAuth oauth_problem="token_rejected"'],
+        [b"Negotiate", b'Digest nonce="a=b,c", qop=auth', b'OAuth oauth_problem="token_rejected"'],
+        [b'OAuth;oauth_problem="token_rejected";oauth_x="y"'],
+        [b'OAuth oauth_problem="token_rejected", oauth_problem="nonce_used"'],
+    ],
+)
+def test_a_problem_is_found_in_any_of_the_challenges(values: list[bytes]) -> None:
+    problem = parse_problem(401, [challenge(value) for value in values])
+    assert problem is not None
+    assert problem.name == "token_rejected"
+
+
+def test_the_body_names_the_problem_where_no_header_does() -> None:
+    body = b"oauth_problem=timestamp_refused&oauth_acceptable_timestamps=1-601&x=y\n"
+    problem = parse_problem(400, [challenge(REALM)], body)
+    assert problem is not None
+    assert problem.name == "timestamp_refused"
+    assert problem.parameters == {
+        "oauth_problem": "timestamp_refused",
+        "oauth_acceptable_timestamps": "1-601",
+    }
+
+
+def test_the_body_adds_what_the_header_lacks_but_only_to_the_same_problem() -> None:
+    header = challenge(b'OAuth oauth_problem="signature_invalid", oauth_signature="a%2Bb%20c"')
+    body = b"oauth_problem=signature_invalid&oauth_signature=other&oauth_signature_base_string=a+b"
+    problem = oauth_problem([header], body)
+    assert problem is not None
+    assert problem.parameters["oauth_signature"] == "a+b c"
+    assert problem.parameters["oauth_signature_base_string"] == "a b"
+    other = oauth_problem([header], b"oauth_problem=nonce_used&oauth_version=1.0")
+    assert other is not None
+    assert "oauth_version" not in other.parameters
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>a&oauth_problem=token_rejected&b</html>",
+        b'{"body": "oauth_problem=token_rejected"}',
+        b"see oauth_problem=token_rejected",
+        b"x=1&oauth_problem=token_rejected&y=" + b"a" * 70_000,
+        b"my_oauth_problem=token_rejected",
+        b"oauth_problem=",
+        b"",
+    ],
+)
+def test_a_body_that_is_no_form_names_no_problem(body: bytes) -> None:
+    assert parse_problem(400, [], body) is None
+
+
+def test_an_answer_that_is_no_error_has_no_oauth_problem() -> None:
+    header = challenge(b'OAuth oauth_problem="token_rejected"')
+    assert parse_problem(200, [header], b"oauth_problem=nonce_used") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "user", "name"),
+    [
+        (200, b"anonymous", "anonymous"),
+        (302, b"anonymous", "anonymous"),
+        (401, b"anonymous", "anonymous"),
+        (404, b"anonymous", "anonymous"),
+        (429, b"anonymous", None),
+        (503, b"anonymous", None),
+        (200, b"alana", None),
+        (200, None, None),
+        (401, None, "user_may_not_log_in"),
+        (401, b"", "user_may_not_log_in"),
+        (401, b"alana", None),
+        (403, None, None),
+        (500, None, None),
+    ],
+)
+def test_an_answer_that_only_an_unsigned_request_should_get_is_a_problem_too(
+    status: int, user: bytes | None, name: str | None
+) -> None:
+    fields = [challenge(REALM)] + ([(b"x-aUserName", user)] if user is not None else [])
+    problem = parse_problem(status, fields, b"You are not authenticated.")
+    assert (problem and problem.name) == name
+    assert oauth_problem(fields, b"") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "body"),
+    [([], b""), ([(b"Content-Length", b"0")], b""), ([(b"content-length", b"0")], None)],
+)
+def test_whom_jira_knows_and_does_not_let_in_gets_an_empty_401(
+    more: list[tuple[bytes, bytes]], body: bytes | None
+) -> None:
+    fields = [challenge(REALM), (b"X-AUSERNAME", b"anonymous"), *more]
+    problem = parse_problem(401, fields, body)
+    assert problem is not None
+    assert problem.name == "user_may_not_log_in"
+
+
+SSO = (b"Location", b"https://sso.example.com/login?to=jira")
+ORIGINS = ("https://jira.example.com", "http://jira.internal:8080")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_is_not_jiras(status: int) -> None:
+    problem = not_jira("/rest/api/2/myself", status, [SSO], ORIGINS)
+    assert problem is not None
+    assert problem.label == "not_jira"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        b"/login.jsp",
+        b"https://JIRA.example.com/secure/x",
+        b"http://jira.internal:8080",
+        b"//sso.example.com",
+        b"",
+        b"\xff",
+    ],
+)
+def test_a_redirect_within_jira_or_to_nowhere_may_be_jiras(location: bytes) -> None:
+    assert not_jira("/rest/x", 302, [(b"Location", location)], ORIGINS) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "content_type", "is_odd"),
+    [
+        ("/rest/api/2/search", 200, b"text/html;charset=UTF-8", True),
+        ("/rest/api/2/search", 200, b"Text/HTML", True),
+        ("/rest/api/2/search", 200, b"application/json", False),
+        ("/rest/api/2/search", 404, b"text/html", False),
+        ("/browse/JJ-2", 200, b"text/html", False),
+    ],
+)
+def test_a_page_in_place_of_rest_is_not_jiras(
+    path: str, status: int, content_type: bytes, is_odd: bool
+) -> None:
+    fields = [(b"Content-Type", content_type)]
+    assert (not_jira(path, status, fields, ORIGINS) is not None) == is_odd
+
+
+@pytest.mark.parametrize("name", [b"X-AREQUESTID", b"x-ausername"])
+def test_what_names_itself_as_jira_does_is_jira(name: bytes) -> None:
+    assert not_jira("/rest/x", 302, [SSO, (name, b"1x2x3")], ORIGINS) is None
+    page = [(b"Content-Type", b"text/html"), (name, b"1x2x3")]
+    assert not_jira("/rest/x", 200, page, ORIGINS) is None
+
+
+@pytest.mark.parametrize(
+    "value", [b"a b", b"%0d%0aX: y", b"\xff", b"%E2%80%AE", b"<script>", b"9", b"a" * 65, b"a;b"]
+)
+def test_a_name_that_could_harm_a_header_or_log_becomes_unreadable(value: bytes) -> None:
+    problem = parse_problem(401, [challenge(b'OAuth oauth_problem="' + value + b'"')])
+    assert problem is not None
+    assert (problem.name, problem.label) == ("unreadable", "unreadable")
+
+
+def test_a_problem_shows_none_of_its_parameters() -> None:
+    problem = Problem("signature_invalid", {"oauth_signature_base_string": "GET&x&secret"})
+    assert "secret" not in repr(problem) + str(problem) + repr(explain(problem))
+    assert b"secret" not in problem_field(problem)
+
+
+@given(
+    st.integers(100, 599),
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"WWW-Authenticate", b"X-AUSERNAME", b"x"]),
+            st.one_of(
+                st.binary(),
+                st.text('OAuth oauth_problem="=,\\;%41 \t', max_size=80).map(str.encode),
+                st.binary().map(lambda value: b'OAuth oauth_problem="' + value + b'"'),
+            ),
+        )
+    ),
+    st.one_of(
+        st.none(),
+        st.binary(),
+        st.text("oauth_problem=&%41+", max_size=80).map(str.encode),
+        st.binary().map(lambda value: b"oauth_problem=token_rejected&" + value),
+    ),
+)
+def test_reading_and_explaining_never_raise_and_yield_only_harmless_text(
+    status: int, fields: list[tuple[bytes, bytes]], body: bytes | None
+) -> None:
+    problem = parse_problem(status, fields, body)
+    if problem is not None:
+        value = problem_field(problem)
+        assert re.fullmatch(rb'[a-z][a-z0-9_-]*; hint="(?:[^"\\]|\\["\\])*"', value)
+        assert explain(problem).sentence.isprintable()
+        assert problem.label in (*EXPLANATIONS, "other")
+        acceptable_timestamps(problem)
+        compare_base_strings(problem.parameters.get("oauth_signature_base_string", ""), "GET&a&b")
+
+
+parameter_names = st.from_regex(r"oauth_[a-z_]{1,20}", fullmatch=True)
+
+
+@given(
+    st.dictionaries(parameter_names, st.text(max_size=40), max_size=6),
+    st.sampled_from(KNOWN),
+    st.sampled_from([", ", ",", " , ", "; "]),
+    st.sampled_from(['{}="{}"', "{}={}", '{} = "{}"']),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_encoded_parameters_come_back_in_any_order_and_separator_from_any_number_of_headers(
+    extra: dict[str, str], name: str, separator: str, pair: str, headers: int, rng: random.Random
+) -> None:
+    parameters = {**extra, "oauth_problem": name}
+    encoded = [pair.format(key, quote(value, safe="-._~")) for key, value in parameters.items()]
+    encoded += ['realm="https%3A%2F%2Fjira.example.com"'] * rng.randint(0, 2)
+    rng.shuffle(encoded)
+    fields = [
+        challenge(("OAuth " + separator.join(encoded[start::headers])).encode())
+        for start in range(headers)
+    ]
+    problem = parse_problem(401, fields)
+    assert problem is not None
+    assert (problem.name, dict(problem.parameters)) == (name, parameters)
+    from_body = parse_problem(401, [challenge(REALM)], urlencode(parameters).encode())
+    assert from_body is not None
+    assert dict(from_body.parameters) == parameters
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"a" * 65536,
+        b"a " * 32768,
+        b"oauth_a" + b" " * 65536,
+        b'oauth_a="' * 7000,
+        b'oauth_a="' + b"\\" * 65536,
+        b'oauth_a="\\" ' * 5000,
+        b"a=" * 32768,
+    ],
+)
+def test_a_64_kib_challenge_of_garbage_is_read_at_once(value: bytes) -> None:
+    began = datetime.now(UTC)
+    parse_problem(401, [challenge(value)], value)
+    assert (datetime.now(UTC) - began).total_seconds() < 1
+
+
+# ---------------------------------------------------------------- explaining
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_problem_of_jira_and_of_the_extension_is_explained(name: str) -> None:
+    problem = Problem(name)
+    explanation = explain(problem)
+    assert problem.label == name
+    assert explanation.sentence.endswith(".")
+    assert explanation.causes
+    assert explanation.hint.isascii()
+    assert explanation.hint.isprintable()
+    assert not explanation.hint.endswith(".")
+
+
+def test_what_can_be_healed_is_named() -> None:
+    healable = {name: explain(Problem(name)).remedy for name in KNOWN}
+    assert {name: remedy for name, remedy in healable.items() if remedy is not Remedy.NONE} == {
+        "timestamp_refused": Remedy.CLOCK,
+        "nonce_used": Remedy.AGAIN,
+        "signature_invalid": Remedy.COMPARE,
+        "token_rejected": Remedy.RELOAD,
+        "token_revoked": Remedy.RELOAD,
+        "token_expired": Remedy.RENEW,
+    }
+
+
+def test_an_unknown_problem_is_explained_by_its_name_but_counted_as_other() -> None:
+    problem = Problem("token_on_holiday")
+    assert '"token_on_holiday"' in explain(problem).sentence
+    assert problem.label == "other"
+
+
+def test_absent_and_rejected_parameters_are_named_without_their_values() -> None:
+    absent = Problem(
+        "parameter_absent", {"oauth_parameters_absent": "oauth_token&oauth_nonce&a b\r\n"}
+    )
+    assert explain(absent).sentence == (
+        "Jira misses OAuth parameters: (an odd name), oauth_nonce, oauth_token."
+    )
+    rejected = Problem("parameter_rejected", {"oauth_parameters_rejected": "oauth_token=secret&x"})
+    assert explain(rejected).sentence == (
+        "Jira does not accept an OAuth parameter: oauth_token, x."
+    )
+
+
+def test_the_sidecar_problem_field_is_a_token_with_a_quoted_hint() -> None:
+    assert problem_field(Problem("token_rejected")) == b'token_rejected; hint="run: sidecar auth"'
+    assert problem_field(Problem("nonce_used"), 'a "b" \\ é\r\n') == (
+        b'nonce_used; hint="a \\"b\\" \\\\ ???"'
+    )
+
+
+# ---------------------------------------------------------------- times
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1700000000-1700000600", (1700000000, 1700000600)),
+        (" 1 - 2 ", (1, 2)),
+        ("5-5", (5, 5)),
+        ("2-1", None),
+        ("1700000000", None),
+        ("-5-7", None),
+        ("1-2-3", None),
+        ("a-b", None),
+        ("9" * 400 + "-" + "9" * 400, None),
+        ("١-٢", None),
+        ("", None),
+    ],
+)
+def test_acceptable_timestamps_are_two_numbers_in_order(
+    text: str, expected: tuple[int, int] | None
+) -> None:
+    problem = Problem("timestamp_refused", {"oauth_acceptable_timestamps": text})
+    assert acceptable_timestamps(problem) == expected
+    assert acceptable_timestamps(Problem("timestamp_refused")) is None

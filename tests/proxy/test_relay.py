@@ -1,0 +1,224 @@
+"""Jira's answer on its way to the client: how it is framed, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.conftest import MakeSidecar, Running
+from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.wire import Response, Wire
+
+JSON = "Content-Type: application/json"
+PLAIN = "Content-Type: text/plain"
+TARGET = "/rest/api/2/issue/JJ-1"
+
+Answer = Callable[[Exchange], Awaitable[None]]
+
+
+def raw_answer(head: str, *pieces: bytes) -> Answer:
+    """An answer given as the lines of its head and pieces of its body, and then the end."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.answer(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n", *pieces)
+        exchange.writer.write_eof()
+
+    return answer
+
+
+def says(body: bytes, *fields: str, status: str = "200 OK") -> Answer:
+    """An answer with a Content-Length."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.say(body, *fields, status=status)
+
+    return answer
+
+
+async def old_client(edge: Running, *fields: str) -> tuple[Wire, Response]:
+    """Ask in HTTP/1.0; the connection and the answer."""
+    wire = await edge.wire()
+    lines = [f"GET {TARGET} HTTP/1.0", f"Host: {edge.authority}", *fields, "", ""]
+    await wire.send("\r\n".join(lines).encode())
+    return wire, await wire.receive()
+
+
+class TestFraming:
+    async def test_a_known_length_stays(self, edge: Running, upstream: RawUpstream) -> None:
+        upstream.handler = says(b"12345", PLAIN)
+        answer = await edge.get(TARGET)
+        assert (answer["Content-Length"], answer.body) == ("5", b"12345")
+        assert not answer.all("Transfer-Encoding")
+
+    async def test_an_unknown_length_is_chunked(self, edge: Running, upstream: RawUpstream) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}", b"1", b"23")
+        async with await edge.wire() as wire:
+            for _ in range(2):
+                await wire.send(edge.message("GET", TARGET))
+                answer = await wire.receive()
+                assert (answer["Transfer-Encoding"], answer.body) == ("chunked", b"123")
+                assert not answer.all("Content-Length")
+
+    async def test_a_rewritten_body_is_chunked(self, edge: Running, upstream: RawUpstream) -> None:
+        link = b'{"self": "%b/rest"}' % upstream.url.encode()
+        upstream.handler = says(link, JSON)
+        answer = await edge.get(TARGET)
+        assert answer.body == b'{"self": "http://%b/rest"}' % edge.authority.encode()
+        assert answer["Transfer-Encoding"] == "chunked"
+        assert not answer.all("Content-Length")
+
+    async def test_http_1_0_gets_no_chunks_and_the_end_tells(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}", b"123")
+        wire, answer = await old_client(edge, "Connection: keep-alive")
+        async with wire:
+            assert answer.body == b"123"
+            assert answer["Connection"] == "close"
+            assert not answer.all("Transfer-Encoding")
+            assert await wire.end() == (b"", False)
+
+    async def test_http_1_0_stays_open_where_the_length_is_known(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = says(b"123", PLAIN)
+        wire, answer = await old_client(edge, "Connection: keep-alive")
+        async with wire:
+            assert (answer.body, answer["Connection"]) == (b"123", "keep-alive")
+            await wire.send(edge.message("GET", TARGET))
+            assert (await wire.receive()).body == b"123"
+
+    async def test_204_has_no_length(self, edge: Running, upstream: RawUpstream) -> None:
+        upstream.handler = raw_answer("HTTP/1.1 204 No Content\nContent-Length: 0")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("DELETE", TARGET) + edge.message("DELETE", TARGET))
+            for _ in range(2):
+                answer = await wire.receive()
+                assert answer.status == 204
+                assert not answer.all("Content-Length") + answer.all("Transfer-Encoding")
+
+    async def test_304_keeps_the_length_of_what_it_does_not_send(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer("HTTP/1.1 304 Not Modified\nContent-Length: 5\nETag: W/a")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET) + edge.message("GET", TARGET))
+            for _ in range(2):
+                answer = await wire.receive()
+                assert (answer.status, answer["Content-Length"]) == (304, "5")
+
+    async def test_head_has_no_body_whatever_its_fields_say(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}\nContent-Length: 5")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("HEAD", TARGET) + edge.message("HEAD", TARGET))
+            for _ in range(2):
+                answer = await wire.receive(method="HEAD")
+                assert (answer.status, answer["Content-Length"]) == (200, "5")
+
+
+class TestHead:
+    async def test_the_reason_arrives_as_jira_wrote_it(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = says(b"", PLAIN, status="200 Gr\xfc\xdfe  an alle")
+        assert (await edge.get(TARGET)).reason == b"Gr\xfc\xdfe  an alle"
+
+    @pytest.mark.usefixtures("quiet")
+    @pytest.mark.parametrize(
+        "head", ["HTTP/1.1 200 a\x0bb\nContent-Length: 0", "HTTP/1.1 200 OK\nX: a\x0bb"]
+    )
+    async def test_control_characters_are_not_passed_on(
+        self, edge: Running, upstream: RawUpstream, head: str
+    ) -> None:
+        upstream.handler = raw_answer(head)
+        answer = await edge.get(TARGET)
+        assert answer.status == 502
+        assert b"\x0b" not in b"".join(name + value for name, value in answer.fields)
+
+    async def test_an_answer_carries_the_requests_id(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        answer = await edge.get(TARGET)
+        assert [answer["X-Request-Id"]] == upstream.exchanges[0].all("X-Request-Id")
+
+    async def test_unless_jira_gives_it_one(self, edge: Running, upstream: RawUpstream) -> None:
+        upstream.handler = says(b"", PLAIN, "X-Request-Id: jira's")
+        assert (await edge.get(TARGET))["X-Request-Id"] == "jira's"
+
+
+class TestEnd:
+    @pytest.mark.usefixtures("quiet")
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_a_body_that_is_broken_from_its_first_byte_is_502(
+        self, edge: Running, upstream: RawUpstream, method: str
+    ) -> None:
+        """Nothing was sent yet: a sentence helps more than a connection that breaks."""
+        upstream.handler = says(b"not gzip at all", JSON, "Content-Encoding: gzip")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message(method, TARGET, ("Accept-Encoding", "gzip")))
+            answer = await wire.receive()
+            assert answer.status == 502
+            assert "http_protocol_error" in answer["Proxy-Status"]
+            assert "gzip" in answer.message
+            assert answer["X-Request-Id"]
+            assert edge.server.metrics.requests == {(method, 5, "sidecar"): 1}
+            upstream.handler = says(b"fine", PLAIN)
+            await wire.send(edge.message("GET", TARGET))
+            assert (await wire.receive()).body == b"fine"
+
+    @pytest.mark.parametrize("status", ["413 Too Large", "200 OK"])
+    async def test_an_answer_before_the_request_is_whole_is_the_last(
+        self, edge: Running, upstream: RawUpstream, status: str
+    ) -> None:
+        async def early(exchange: Exchange) -> None:
+            await exchange.say(b"early", PLAIN, status=status)
+
+        upstream.handler = early
+        async with await edge.wire() as wire:
+            head = edge.message("POST", TARGET, ("Content-Length", "100000"))
+            await wire.send(head + b"x" * 10)
+            answer = await wire.receive(method="POST")
+            assert (answer["Connection"], answer.body) == ("close", b"early")
+
+    async def test_a_body_cut_short_is_cut_short_here(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}\nContent-Length: 9", b"123")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET))
+            assert (await wire.head())[0] == 200
+            assert (await wire.end())[1]
+
+    async def test_chunks_cut_short_never_look_complete(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(
+            f"HTTP/1.1 200 OK\n{PLAIN}\nTransfer-Encoding: chunked", b"3\r\n123\r\n"
+        )
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET))
+            assert (await wire.head())[0] == 200
+            rest, was_reset = await wire.end()
+            assert was_reset
+            assert b"0\r\n\r\n" not in rest
+
+    async def test_who_stops_reading_is_let_go(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar
+    ) -> None:
+        edge = await make_sidecar(upstream.url, token="t" * 32, timeouts__idle=0.2)
+
+        async def endless(exchange: Exchange) -> None:
+            await exchange.answer(f"HTTP/1.1 200 OK\r\n{PLAIN}\r\n\r\n".encode())
+            while True:
+                await exchange.answer(b"x" * 65536)
+
+        upstream.handler = endless
+        async with await edge.wire(limit=1024) as wire:
+            await wire.send(edge.message("GET", TARGET))
+            await (await upstream.request()).over.wait()
+            assert (await wire.end())[1]

@@ -1,0 +1,113 @@
+"""What rewriting links does to an answer's fields and body."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sidecar.errors import ProtocolError
+from sidecar.http.fields import Fields, response_fields
+from sidecar.jira.links import Links
+from sidecar.proxy.rewriting import BodyRewriter, is_eligible
+
+JIRA = "https://jira.example.com/jira"
+LINKS = Links([JIRA], b"http://localhost:8088")
+BODY = b'{"self":"https://jira.example.com/jira/rest/x","text":"https://jira.example.com/jira"}'
+REWRITTEN = b'{"self":"http://localhost:8088/jira/rest/x","text":"https://jira.example.com/jira"}'
+JSON = (b"Content-Type", b"application/json;charset=UTF-8")
+
+
+def through(pieces: list[bytes], *, gzipped: bool) -> bytes:
+    """A body sent through a rewriter in the pieces given."""
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=gzipped)
+    out = [b"".join(rewriter.feed(piece)) for piece in pieces]
+    return b"".join(out) + rewriter.finish()
+
+
+def cut(data: bytes, at: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in at)})
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+def test_what_describes_the_bytes_of_a_changed_body_is_left_out() -> None:
+    fields: Fields = [
+        JSON,
+        (b"Content-Length", b"5"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Digest", b"sha-256=x"),
+        (b"Vary", b"Accept-Encoding"),
+    ]
+    assert response_fields(fields, body_changes=True) == [JSON, (b"Vary", b"Accept-Encoding")]
+    assert response_fields(fields) == fields
+
+
+@pytest.mark.parametrize(("etag", "weak"), [(b'"abc"', b'W/"abc"'), (b'W/"abc"', b'W/"abc"')])
+def test_a_changed_body_has_a_weak_etag(etag: bytes, weak: bytes) -> None:
+    assert response_fields([(b"ETag", etag)], body_changes=True) == [(b"ETag", weak)]
+    assert response_fields([(b"ETag", etag)]) == [(b"ETag", etag)]
+
+
+def test_links_in_fields_lead_to_the_client() -> None:
+    fields: Fields = [
+        (b"Location", b"https://jira.example.com/jira/x"),
+        (b"content-location", b"https://jira.example.com/jira"),
+        (b"Link", b'<https://jira.example.com/jira?p=2>; rel="next"'),
+        (b"X-Other", b"https://jira.example.com/jira"),
+    ]
+    assert [value for _, value in response_fields(fields, LINKS.field)] == [
+        b"http://localhost:8088/jira/x",
+        b"http://localhost:8088/jira",
+        b'<http://localhost:8088/jira?p=2>; rel="next"',
+        b"https://jira.example.com/jira",
+    ]
+
+
+@pytest.mark.parametrize("status", [204, 206, 304])
+def test_answers_without_a_whole_body_are_left_alone(status: int) -> None:
+    assert is_eligible(200, [JSON])
+    assert not is_eligible(status, [JSON])
+
+
+def test_other_types_and_codings_are_left_alone() -> None:
+    assert is_eligible(200, [JSON, (b"Content-Encoding", b"GZIP")])
+    assert not is_eligible(200, [JSON, (b"Content-Encoding", b"br")])
+    assert not is_eligible(200, [(b"Content-Type", b"text/html")])
+    assert not is_eligible(200, [])
+
+
+@given(st.lists(st.integers(0, 10_000)), st.booleans())
+def test_how_a_body_is_cut_up_changes_nothing(at: list[int], gzipped: bool) -> None:
+    data = gzip.compress(BODY) if gzipped else BODY
+    assert through(cut(data, at), gzipped=gzipped) == REWRITTEN
+
+
+@given(st.lists(st.integers(0, 10_000)))
+def test_members_of_a_gzip_body_are_one_text(at: list[int]) -> None:
+    members = gzip.compress(BODY[:20]) + gzip.compress(BODY[20:])
+    assert through(cut(members, at), gzipped=True) == REWRITTEN
+
+
+@given(st.integers(1, len(gzip.compress(BODY)) - 1))
+@example(len(gzip.compress(BODY)) - 1)
+def test_a_gzip_body_that_ends_early_is_never_taken_for_whole(size: int) -> None:
+    with pytest.raises(ProtocolError, match="ended early"):
+        through([gzip.compress(BODY, mtime=0)[:size]], gzipped=True)
+
+
+def test_what_is_not_gzip_is_said_to_be_none() -> None:
+    with pytest.raises(ProtocolError, match="is not"):
+        through([BODY], gzipped=True)
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 131_072, 5_000_000])
+def test_a_bomb_is_inflated_in_small_pieces_and_whole(size: int) -> None:
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=True)
+    total = 0
+    for piece in rewriter.feed(gzip.compress(b" " * size)):
+        assert len(piece) <= 64 * 1024
+        total += len(piece)
+    assert total + len(rewriter.finish()) == size

@@ -1,0 +1,106 @@
+"""The queue in front of Jira: fair, bounded, and never losing a place."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.errors import Overloaded
+from sidecar.proxy.slots import Slots
+
+
+class Holder:
+    """Takes a slot and keeps it until told."""
+
+    def __init__(self, slots: Slots, order: list[int], number: int) -> None:
+        self.release = asyncio.Event()
+        self.task = asyncio.create_task(self._hold(slots, order, number))
+
+    async def _hold(self, slots: Slots, order: list[int], number: int) -> None:
+        async with slots:
+            order.append(number)
+            await self.release.wait()
+
+
+async def _turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_first_come_first_served() -> None:
+    slots, order = Slots(2, 10), list[int]()
+    holders = [Holder(slots, order, number) for number in range(8)]
+    await _turn()
+    assert order == [0, 1]
+    assert (slots.in_use, slots.waiting) == (2, 6)
+    for holder in holders:
+        holder.release.set()
+    await asyncio.gather(*(holder.task for holder in holders))
+    assert order == list(range(8))
+    assert (slots.in_use, slots.waiting) == (0, 0)
+
+
+async def test_nobody_who_comes_later_overtakes_whoever_waits() -> None:
+    slots, order = Slots(1, 10), list[int]()
+    first, second = Holder(slots, order, 0), Holder(slots, order, 1)
+    await _turn()
+    first.release.set()
+    late = Holder(slots, order, 2)
+    for holder in (second, late):
+        holder.release.set()
+    await asyncio.gather(first.task, second.task, late.task)
+    assert order == [0, 1, 2]
+
+
+async def test_past_the_limit_of_waiting_requests_the_next_is_refused() -> None:
+    slots, order = Slots(1, 1), list[int]()
+    holders = [Holder(slots, order, number) for number in range(2)]
+    await _turn()
+    with pytest.raises(Overloaded, match="1 requests wait"):
+        async with slots:
+            raise AssertionError
+    for holder in holders:
+        holder.release.set()
+    await asyncio.gather(*(holder.task for holder in holders))
+
+
+async def test_without_waiting_room_a_free_slot_is_still_had() -> None:
+    slots = Slots(1, 0)
+    for _ in range(3):
+        async with slots:
+            with pytest.raises(Overloaded):
+                async with slots:
+                    raise AssertionError
+
+
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(0, 4))
+@settings(max_examples=30, deadline=None)
+def test_whoever_gives_up_gives_back(seed: int, connections: int, waiting: int) -> None:
+    async def run() -> None:
+        slots, order = Slots(connections, waiting), list[int]()
+        dice = random.Random(seed)
+        holders: list[Holder] = []
+        for number in range(20):
+            holders.append(Holder(slots, order, number))
+            if dice.random() < 0.5:
+                await asyncio.sleep(0)
+            holder = dice.choice(holders)
+            if dice.random() < 0.5:
+                holder.task.cancel()
+            else:
+                holder.release.set()
+            assert slots.in_use <= connections
+            assert slots.waiting <= waiting
+        for holder in holders:
+            holder.release.set()
+        await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
+        assert (slots.in_use, slots.waiting) == (0, 0)
+        async with asyncio.timeout(1):
+            for _ in range(connections):
+                await slots.__aenter__()
+
+    asyncio.run(run())

@@ -1,0 +1,303 @@
+"""Who makes a signature: the loop while it has the time, a process in a rush, and never nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from sidecar.signing import signatures as module
+from sidecar.signing.process import SigningProcess
+from sidecar.signing.signatures import ENOUGH, FULL, SHARE, WINDOW, Signatures
+from sidecar.signing.signer import Signer
+from tests.signing.test_process import is_alive, pid_of
+from tests.support.processes import Process
+from tests.support.raw_upstream import RawUpstream
+from tests.support.services import Manager, port_of
+from tests.support.wire import Client
+
+
+class Counting(Signer):
+    """A signer that counts the signatures that the loop makes with it."""
+
+    made = 0
+
+    def signature(self, base_string: bytes) -> bytes:
+        self.made += 1
+        return super().signature(base_string)
+
+
+SIGNER = Signer(generate_private_key(65537, 1024), "OauthKey")
+OTHER = Signer(generate_private_key(65537, 1024), "OauthKey")
+
+
+@pytest.fixture
+async def busy() -> AsyncIterator[Signatures]:
+    signatures = Signatures(lambda: True)
+    yield signatures
+    await signatures.close()
+
+
+def counting() -> Counting:
+    return Counting(SIGNER.private_key, "OauthKey")
+
+
+async def rush(signatures: Signatures, signer: Signer = SIGNER) -> SigningProcess:
+    """Want signatures, one after the other, until a process that makes them is up."""
+    async with asyncio.timeout(30):
+        while True:
+            made = await signatures.make(signer, b"text")
+            assert made == signer.signature(b"text")
+            process = signatures._process
+            if process is not None and process.is_ready and process.signer is signer:
+                return process
+            await asyncio.sleep(0)
+
+
+def keep_rushing(signatures: Signatures, seconds: float = 0.0) -> None:
+    """Let the rush go on, with signatures that take so long on the loop."""
+    signatures._is_rush = True
+    signatures._asked = -(10**6)
+    signatures._quickest = seconds
+
+
+async def until_gone(signatures: Signatures) -> None:
+    async with asyncio.timeout(10):
+        while signatures._process is not None:  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
+
+
+async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
+    signatures = Signatures(lambda: False)
+    for _ in range(3 * WINDOW):
+        assert await signatures.make(SIGNER, b"text") == SIGNER.signature(b"text")
+    assert signatures._process is None
+
+
+async def test_many_at_once_that_come_slowly_sign_on_the_loop(
+    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await busy.make(SIGNER, b"text")
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.01
+        return now
+
+    monkeypatch.setattr(module, "perf_counter", clock)
+    busy._window_began = 0.0
+    busy._quickest = 0.001
+    for _ in range(3 * WINDOW):
+        await busy.make(SIGNER, b"text")
+    assert busy._process is None
+
+
+async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
+    signer = counting()
+    await rush(busy, signer)
+    keep_rushing(busy)
+    signer.made = 0
+    texts = [b"%d" % number for number in range(ENOUGH)]
+    made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
+    assert signer.made == 0
+    assert made == [signer.signature(text) for text in texts]
+
+
+async def test_where_enough_wait_for_the_process_the_loop_helps_it_a_little(
+    busy: Signatures,
+) -> None:
+    signer = counting()
+    process = await rush(busy, signer)
+    keep_rushing(busy)
+    busy._passed_on = SHARE - 1  # as if it had not helped for long
+    signer.made = 0
+    texts = [b"%d" % number for number in range(ENOUGH + 5 * SHARE + 1)]
+    made = asyncio.gather(*(busy.make(signer, text) for text in texts))
+    await asyncio.sleep(0)
+    assert process.waiting == len(texts) - signer.made
+    assert signer.made == 1 + 5  # one once enough wait, then one in so many
+    signatures = await made
+    assert signatures == [signer.signature(text) for text in texts]
+
+
+async def test_but_with_a_key_that_would_hold_it_up_only_where_very_many_wait(
+    busy: Signatures,
+) -> None:
+    signer = counting()
+    process = await rush(busy, signer)
+    keep_rushing(busy, 0.003)
+    signer.made = 0
+    leaving = [asyncio.create_task(busy.make(signer, b"x")) for _ in range(FULL + 10)]
+    await asyncio.sleep(0)
+    assert process.waiting == FULL
+    assert signer.made == 10
+    for task in leaving:
+        task.cancel()
+    assert await busy.make(signer, b"y") == signer.signature(b"y")
+    await asyncio.gather(*leaving, return_exceptions=True)
+
+
+def test_requests_that_come_while_the_process_dies_are_signed_on_any_loop() -> None:
+    async def kill_under_load() -> None:
+        signatures = Signatures(lambda: True)
+        for _ in range(5):
+            process = await rush(signatures)
+            keep_rushing(signatures, 0.003)
+            os.kill(pid_of(process), signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while signatures._process is process:
+                    making = asyncio.create_task(signatures.make(SIGNER, b"text"))
+                    await asyncio.sleep(0)
+                    assert await making == SIGNER.signature(b"text")
+            signatures._start_after = signatures._asked = 0
+        await signatures.close()
+
+    asyncio.run(kill_under_load())
+    uvloop = pytest.importorskip("uvloop")
+    uvloop.run(kill_under_load())
+
+
+async def test_how_long_a_signature_takes_is_found_out_for_each_key(busy: Signatures) -> None:
+    await busy.make(SIGNER, b"text")
+    busy._quickest = 1e-9
+    await busy.make(OTHER, b"text")
+    assert busy._quickest > 1e-9
+
+
+async def test_when_the_process_is_killed_everybody_gets_a_signature_all_the_same(
+    busy: Signatures, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await rush(busy)
+    keep_rushing(busy, 0.003)  # so that all go to the process
+    asked = [asyncio.create_task(busy.make(SIGNER, b"%d" % number)) for number in range(200)]
+    await asyncio.sleep(0)
+    os.kill(pid_of(process), signal.SIGKILL)
+    assert await asyncio.gather(*asked) == [SIGNER.signature(b"%d" % n) for n in range(200)]
+    await until_gone(busy)
+    assert "is gone: it ended with status -9. Nothing is lost" in caplog.text
+
+
+async def test_after_a_failure_another_is_started_only_after_a_pause(
+    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await rush(busy)
+    os.kill(pid_of(process), signal.SIGKILL)
+    await until_gone(busy)
+    for _ in range(2 * WINDOW):
+        await busy.make(SIGNER, b"text")
+    assert busy._process is None
+    busy._start_after = 0.0
+    assert await rush(busy) is not process
+
+
+async def test_after_a_rest_two_requests_at_once_start_none_again(busy: Signatures) -> None:
+    process = await rush(busy)
+    keep_rushing(busy)
+    process.close()  # as it does itself when it has nothing to do
+    await until_gone(busy)
+    await asyncio.gather(busy.make(SIGNER, b"a"), busy.make(SIGNER, b"b"))
+    assert busy._process is None
+
+
+async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:
+    first = await rush(busy)
+    keep_rushing(busy)
+    asked = asyncio.create_task(busy.make(SIGNER, b"before"))
+    await asyncio.sleep(0)
+    second = await rush(busy, OTHER)
+    assert second is not first
+    assert await asked == SIGNER.signature(b"before")
+    await first.wait_closed()
+
+
+async def test_closed_it_leaves_no_process_and_still_signs(busy: Signatures) -> None:
+    pid = pid_of(await rush(busy))
+    await busy.close()
+    assert not is_alive(pid)
+    for _ in range(2 * WINDOW):
+        assert await busy.make(SIGNER, b"text") == SIGNER.signature(b"text")
+    assert busy._process is None
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class UnderLoad:
+    """A sidecar that runs as its user runs it, and eight clients that keep it busy."""
+
+    def __init__(self, process: Process, client: Client) -> None:
+        self.process = process
+        self.statuses: list[int] = []
+        self._client = client
+        self._over = asyncio.Event()
+        self._asking = [asyncio.create_task(self._ask()) for _ in range(8)]
+
+    async def _ask(self) -> None:
+        async with await self._client.wire() as wire:
+            while not self._over.is_set():
+                await wire.send(self._client.message("GET", "/rest/api/2/myself"))
+                self.statuses.append((await wire.receive()).status)
+
+    async def more(self, number: int) -> None:
+        """Wait for so many more answers."""
+        wanted = len(self.statuses) + number
+        async with asyncio.timeout(30):
+            while len(self.statuses) < wanted:  # noqa: ASYNC110 — nothing tells
+                await asyncio.sleep(0)
+
+    async def child(self) -> int:
+        """The process id of the process that signs, once there is one."""
+        async with asyncio.timeout(30):
+            while not (found := children(self.process.pid)):  # noqa: ASYNC110 — nothing tells
+                await asyncio.sleep(0)
+        return found[0]
+
+    async def stop(self) -> None:
+        self._over.set()
+        await asyncio.gather(*self._asking)
+
+
+@pytest.fixture
+async def under_load(upstream: RawUpstream, tmp_path: Path) -> AsyncIterator[UnderLoad]:
+    # With so long a key a hundred requests a second are a rush.
+    manager = Manager(tmp_path, upstream.url, generate_private_key(65537, 4096))
+    manager.store_token("TOKEN")
+    async with manager.running() as process:
+        client = Client("127.0.0.1", port_of(await process.says("listening on")))
+        yield UnderLoad(process, client)
+
+
+only_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
+
+
+@only_linux
+async def test_no_client_notices_that_the_process_was_killed(under_load: UnderLoad) -> None:
+    child = await under_load.child()
+    await under_load.more(100)
+    os.kill(child, signal.SIGKILL)
+    await under_load.more(100)
+    await under_load.stop()
+    assert set(under_load.statuses) == {200}
+    await under_load.process.says("is gone: it ended with status -9")
+
+
+@only_linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_no_end_of_the_sidecar_leaves_the_process_behind(
+    under_load: UnderLoad, number: signal.Signals
+) -> None:
+    child = await under_load.child()
+    await under_load.more(20)
+    await under_load.stop()
+    under_load.process.signal(number)
+    assert await under_load.process.ends() == (0 if number == signal.SIGTERM else -number)
+    async with asyncio.timeout(10):
+        while is_alive(child):  # noqa: ASYNC110 — nothing tells
+            await asyncio.sleep(0)
