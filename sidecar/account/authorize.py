@@ -20,6 +20,7 @@ from sidecar.http.target import BaseURL, signing_uri
 from sidecar.jira.explanations import Remedy
 from sidecar.jira.problems import Problem, explain, oauth_problem, parse_problem
 from sidecar.jira.refusals import (
+    DENIED,
     Consumer,
     Step,
     VerifierRefused,
@@ -28,7 +29,6 @@ from sidecar.jira.refusals import (
     printable,
     refused,
 )
-from sidecar.signin.callback import DENIED
 from sidecar.signing.signature import decode_form, decode_query, percent_encode
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
 

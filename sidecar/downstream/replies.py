@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.http.fields import Fields, serialize
+from sidecar.telemetry.record import Record
 
 if TYPE_CHECKING:
     from sidecar.downstream.request import Request
@@ -73,6 +74,13 @@ class Relayed(Reply):
         connection = request.connection
         self.keep_alive = self.keep_alive and connection.may_continue
         await connection.answered(keep_alive=self.keep_alive)
+
+
+def complete(reply: Reply, record: Record) -> None:
+    """Give an answer of our own its request's id, and note it in the record."""
+    reply.fields.append((b"X-Request-Id", record.request_id.encode()))
+    record.status = reply.status
+    record.sent = 0 if reply.head_only else len(reply.body)
 
 
 def json_reply(status: int, content: Any, fields: Fields | None = None, **how: bool) -> Reply:

@@ -17,6 +17,9 @@ from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.problems import Problem, explain
 
+DENIED = "denied"
+"""The verifier that Jira's redirect carries when the user pressed Deny."""
+
 _AGAIN = "run `sidecar auth` again"
 _BYPASS = (
     "whoever runs that must let /plugins/servlet/oauth/ and /rest/ through to Jira, or"

@@ -18,7 +18,7 @@ from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config
 from sidecar.downstream.bodies import RequestBody
-from sidecar.downstream.replies import Reply, bug, error_reply, json_reply
+from sidecar.downstream.replies import Reply, bug, complete, error_reply, json_reply
 from sidecar.downstream.request import Request
 from sidecar.errors import (
     ConfigError,
@@ -112,7 +112,7 @@ class Proxy:
                 record.error = fault.proxy_error
                 reply = self._error(fault, message.method, caller)
             if record.answered_by == "sidecar":
-                record.note(reply)
+                complete(reply, record)
             return reply
         finally:
             record.total = perf_counter() - record.started

@@ -10,7 +10,7 @@ from time import perf_counter
 from sidecar import __version__
 from sidecar.access.callers import check_admin
 from sidecar.account.identity import Identity
-from sidecar.downstream.replies import Reply, bug, error_reply, json_reply
+from sidecar.downstream.replies import Reply, bug, complete, error_reply, json_reply
 from sidecar.downstream.request import Request
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -112,7 +112,7 @@ class AdminPages:
             reply = self._error(refused, record)
         except Exception:  # noqa: BLE001 — told to the log and to the client
             reply = self._error(bug(f"answering {message.method} for admin"), record)
-        record.note(reply)
+        complete(reply, record)
         record.total = perf_counter() - record.started
         self._finished(record)
         return reply

@@ -18,12 +18,10 @@ from types import TracebackType
 from typing import Self
 
 from sidecar.credentials import Secret
+from sidecar.jira.refusals import DENIED
 from sidecar.signing.signature import decode_query
 
 HOST = "127.0.0.1"
-DENIED = "denied"
-"""The verifier that Jira's redirect carries when the user pressed Deny."""
-
 HEAD_LIMIT = 16 * 1024
 """Bytes of a request's head; browsers send some hundreds."""
 PATIENCE = 10.0

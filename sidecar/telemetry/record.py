@@ -7,10 +7,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sidecar.downstream.replies import Reply
 
 RESERVED = "/_sidecar/"
 """What lies below is the sidecar's own; it is neither forwarded nor counted."""
@@ -54,12 +50,6 @@ class Record:
     def of(cls, method: str, target: str, fields: Iterable[tuple[bytes, bytes]]) -> Record:
         """The record of a request that begins now."""
         return cls(method, shown_path(target), request_id(fields), perf_counter())
-
-    def note(self, reply: Reply) -> None:
-        """Note an answer of our own, and give it the request's id."""
-        reply.fields.append((b"X-Request-Id", self.request_id.encode()))
-        self.status = reply.status
-        self.sent = 0 if reply.head_only else len(reply.body)
 
     @property
     def is_local(self) -> bool:
