@@ -619,7 +619,7 @@ async def killed(configs: list[Config]) -> list[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.renewing",
+        "tests.support.renewing",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -495,7 +495,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
 def test_the_example_file_is_rendered_from_the_option_table() -> None:
-    """If this fails: python -c 'import sidecar.provision as p; print(p.example(), end="")' > …"""
+    """If this fails: python -c 'import sidecar.commands.init as p; print(p.example(), end="")' > …"""
     assert EXAMPLE.read_text() == provision.example()
 
 
@@ -537,7 +537,7 @@ def test_the_example_file_fits_a_terminal() -> None:
 
 def test_importing_the_configuration_brings_in_nothing_heavy() -> None:
     code = (
-        "import sys, sidecar.config; print(*{'aiohttp', 'cryptography', 'click', 'asyncio', "
+        "import sys, sidecar.config.load; print(*{'aiohttp', 'cryptography', 'click', 'asyncio', "
         "'difflib', 'ssl'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -357,7 +357,7 @@ default_properties = "fips=yes"
 """
 TRY_ALL = """
 import sys
-from sidecar import keys
+from sidecar.files import keys
 from sidecar.errors import ConfigError
 
 def parse():

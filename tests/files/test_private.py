@@ -451,7 +451,7 @@ def test_what_killed_writers_left_behind_is_swept_away_in_time(file: Path) -> No
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from sidecar import private_files
+from sidecar.files import private
 
 class DyingOS:
     left = int(sys.argv[2])
@@ -462,8 +462,8 @@ class DyingOS:
             DyingOS.left -= 1
         return getattr(os, name)
 
-private_files.os = DyingOS()
-private_files.write_private(Path(sys.argv[1]), b"new " * 5000)
+private.os = DyingOS()
+private.write_private(Path(sys.argv[1]), b"new " * 5000)
 """
 
 
@@ -477,7 +477,7 @@ def test_a_kill_at_any_step_leaves_the_file_whole(file: Path, step: int) -> None
 WRITING = """
 import sys
 from pathlib import Path
-from sidecar.private_files import write_private
+from sidecar.files.private import write_private
 
 while True:
     for letter in b"ab":

@@ -188,7 +188,7 @@ def test_nonces_are_128_random_bits_and_never_repeat() -> None:
 
 FORK = """
 import os
-from sidecar.signer import random_nonce
+from sidecar.signing.signer import random_nonce
 random_nonce()
 reader, writer = os.pipe()
 if child := os.fork():

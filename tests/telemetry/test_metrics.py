@@ -142,7 +142,7 @@ class TestPrice:
     def test_a_request_costs_a_few_microseconds(self) -> None:
         """In a process of its own: measuring coverage costs more than what is measured."""
         program = (
-            "import timeit; from tests.test_metrics import metrics, record\n"
+            "import timeit; from tests.telemetry.test_metrics import metrics, record\n"
             "counted, one = metrics(), record()\n"
             "times = timeit.repeat(lambda: counted.finished(one), number=1000, repeat=20)\n"
             "print(min(times) / 1000)"
@@ -156,7 +156,7 @@ class TestPrice:
 
     def test_prometheus_client_is_not_imported_before_somebody_asks(self) -> None:
         program = (
-            "import sys, sidecar.service; raise SystemExit('prometheus_client' in sys.modules)"
+            "import sys, sidecar.server.run; raise SystemExit('prometheus_client' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0
 
