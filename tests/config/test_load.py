@@ -495,7 +495,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
 def test_the_example_file_is_rendered_from_the_option_table() -> None:
-    """If this fails: python -c 'import sidecar.commands.init as p; print(p.example(), end="")' > …"""
+    """To make it anew: print `sidecar.commands.init.example()`."""
     assert EXAMPLE.read_text() == provision.example()
 
 
