@@ -36,7 +36,7 @@ demo: $(VENV)/.run ## a sandbox Jira, the dance and the sidecar, ready for curl
 	$(BIN)/sidecar demo
 
 test: $(VENV)/.dev ## the whole test suite, with its coverage floor
-	$(BIN)/pytest --numprocesses=auto --cov --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
+	$(BIN)/pytest -rs --numprocesses=auto --cov --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
 
 check: $(VENV)/.dev ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -48,7 +48,7 @@ check: $(VENV)/.dev ## formatting, lint, types
 	@touch $@
 
 clients: $(VENV)/.dev .venv-clients/.installed ## whole sessions of real Jira clients, which it installs
-	$(BIN)/pytest tests/clients
+	$(BIN)/pytest -rs tests/clients
 
 soak: $(VENV)/.dev ## a quarter of an hour of traffic, faults and restarts: nothing fails, nothing grows
 	$(BIN)/python -m benchmarks.soak
