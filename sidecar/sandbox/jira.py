@@ -30,6 +30,7 @@ from sidecar.sandbox.message import (
     read_authorization,
     realm_challenge,
 )
+from sidecar.sandbox.paths import without_static_prefix
 from sidecar.sandbox.provider import Provider, random_text
 from sidecar.sandbox.record import Request
 from sidecar.sandbox.rest import Rest
@@ -119,7 +120,7 @@ class Jira:
         if segments[: len(self.context)] != self.context:
             return tomcat_error(404, "The requested resource is not available")
         parameters = await self._parameters(wire, target.query)
-        behind = segments[len(self.context) :]
+        behind = without_static_prefix(segments[len(self.context) :])
         call = Call(record, target.path, behind, parameters, wire.body, self.base_url)
         return await self._filter(call, wire, name, port)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sidecar.sandbox.answers import Answer, Call, answer_errors, answer_json
 from sidecar.sandbox.issues import FieldErrors, Issues
+from sidecar.sandbox.paths import rest_resource
 from sidecar.sandbox.provider import Provider
 from sidecar.sandbox.rest_catalog import CatalogResources
 from sidecar.sandbox.rest_files import FileResources
 from sidecar.sandbox.rest_issues import IssueResources
 from sidecar.sandbox.rest_parts import PartResources
+from sidecar.sandbox.rest_properties import PropertyResources
 from sidecar.sandbox.router import Route, Router
 from sidecar.sandbox.tools import Tools
-
-LATEST = ["rest", "api", "latest"]
 
 
 class Rest:
@@ -26,13 +26,12 @@ class Rest:
         IssueResources(base, self.issues).register(self.router)
         PartResources(base, self.issues).register(self.router)
         FileResources(base, self.issues).register(self.router)
+        PropertyResources(base, self.issues).register(self.router)
         self.tools.register(self.router)
 
     async def answer(self, call: Call) -> Answer:
         """Answer a call; anonymous ones get through to public resources alone."""
-        segments = call.segments
-        if segments[:3] == LATEST:
-            segments = ["rest", "api", "2", *segments[3:]]
+        segments = rest_resource(call.segments)
         found = self.router.find(segments)
         if found is None:
             address = f"null for uri: {call.base}/{'/'.join(segments)}"

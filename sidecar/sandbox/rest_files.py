@@ -53,6 +53,8 @@ class FileResources:
         router.add("GET", "rest/api/2/attachment/*", self.about)
         router.add("DELETE", "rest/api/2/attachment/*", self.delete)
         router.add("GET", "secure/attachment/*/*", self.content)
+        router.add("GET", "secure/thumbnail/*/*", self.thumbnail)
+        router.add("GET", "rest/api/2/attachment/content/*", self.content)
 
     async def attach(self, call: Call, name: str) -> Answer:
         """Attach files: an array, one entry for each."""
@@ -103,10 +105,17 @@ class FileResources:
         file.issue["fields"]["attachment"].remove(file.about)
         return Answer(204)
 
-    async def content(self, call: Call, number: str, name: str) -> Answer:
-        """Give the file, a range of it, or 304."""
+    async def content(self, call: Call, number: str, name: str = "") -> Answer:
+        """Give the file, a range of it, or 304; any name will do."""
         file = self._files.get(number)
         return answer_file(call, file) if file else _no_file(number)
+
+    async def thumbnail(self, call: Call, number: str, name: str) -> Answer:
+        """Give a picture as its own thumbnail; only pictures have one."""
+        file = self._files.get(number)
+        if file is None or "thumbnail" not in file.about:
+            return _no_file(number)
+        return answer_file(call, file)
 
 
 def _no_file(number: str) -> Answer:

@@ -96,8 +96,13 @@ async def reset(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _compress(request: web.BaseRequest, answer: Answer) -> None:
-    """Compress text as Tomcat does, when the client asks for it."""
+    """Compress text as Tomcat does, when the client asks for it.
+
+    Nothing with a strong ETag is compressed (Tomcat's noCompressionStrongETag is true).
+    """
     if answer.bare or answer.status in (204, 206, 304) or not answer.content_type:
+        return
+    if any(name == "ETag" and value.startswith('"') for name, value in answer.fields):
         return
     if not answer.body or not _COMPRESSIBLE.match(answer.content_type):
         return

@@ -153,3 +153,49 @@ def test_any_range_lies_within_the_file_or_is_empty(text: str, size: int) -> Non
     window = read_range(text, size)
     if window is not None and window[0] < window[1]:
         assert 0 <= window[0] < window[1] <= size
+
+
+JSON_FILE = b'{"self": "http://127.0.0.1/jira/rest/api/2/issue/1",\r\n "key": "JJ-2"}\n'
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+
+
+async def attach_as(client: SandboxClient, media_type: str, data: bytes) -> dict[str, str]:
+    head = b'Content-Disposition: form-data; name="file"; filename="a.x"\r\n'
+    body = b"--b\r\n" + head + f"Content-Type: {media_type}\r\n\r\n".encode() + data
+    kind = ("Content-Type", "multipart/form-data; boundary=b")
+    answer = await client.call("POST", UPLOAD, NO_CHECK, kind, body=body + b"\r\n--b--\r\n")
+    about: dict[str, str] = answer.json()[0]
+    return about
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secure/attachment/{}/a.x",
+        "//secure;v=1//attachment/{};x/another%20name",
+        "/s/en_AU/1.0/_/secure/attachment/{}/a.x",
+        "/rest/api/2/attachment/content/{}",
+        "/s/x/_/rest/api/latest/attachment/content/{}.json",
+    ],
+)
+async def test_a_file_comes_back_byte_for_byte_by_every_path(
+    client: SandboxClient, path: str
+) -> None:
+    about = await attach_as(client, "application/json", JSON_FILE)
+    answer = await client.call("GET", path.format(about["id"]), ("Accept-Encoding", "gzip"))
+    assert answer.body == JSON_FILE
+    assert answer["Content-Length"] == str(len(JSON_FILE))
+    assert answer["Content-Type"] == "application/json"
+    assert answer["ETag"].startswith('"')
+    assert answer.all("Content-Encoding") == []
+
+
+async def test_only_a_picture_has_a_thumbnail(client: SandboxClient) -> None:
+    picture = await attach_as(client, "image/png", PNG)
+    path = urlsplit(picture["thumbnail"]).path.removeprefix(client.context)
+    answer = await client.call("GET", path)
+    assert (answer.status, answer.body, answer["Content-Type"]) == (200, PNG, "image/png")
+    text = await attach_as(client, "text/plain", b"hello")
+    for number in (text["id"], "1"):
+        path = f"/secure/thumbnail/{number}/_thumb_{number}.png"
+        assert (await client.call("GET", path)).status == 404
