@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from sidecar.errors import ConfigError, RequestRefused
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_READ_ONLY_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Those that ask for nothing to be done (RFC 9110 §9.2.1): they may be sent again."""
 # The session is answered here, with any number of slashes at its end.
 _HARMLESS = re.compile(
     r"POST /rest/api/(?:2|latest)/search/?|(?:POST|DELETE) /rest/auth/1/session/*"
@@ -60,7 +61,7 @@ class Rules:
             return
         if (path + "/").startswith(self._context_path + "/"):
             path = path[len(self._context_path) :]
-        reads = method in _READ_ONLY_METHODS or _HARMLESS.fullmatch(f"{method} {path}")
+        reads = method in SAFE_METHODS or _HARMLESS.fullmatch(f"{method} {path}")
         if self._read_only and not reads:
             raise denied(f"This sidecar only reads, and {method} may write.", "access.read_only")
         if self._deny or self._allow:

@@ -216,7 +216,9 @@ class Authorizer:
             if url is not None:
                 signing.believe(url)
             return url is not None
-        return remedy is Remedy.AGAIN
+        # An identical copy came before.  It may have used the request token up, or renewed the
+        # access token, and what Jira gave for it is lost: another try would only hide that.
+        return remedy is Remedy.AGAIN and step not in (Step.EXCHANGE, Step.RENEWAL)
 
     def _refused(self, step: Step, problem: Problem, base_string: str) -> SidecarError:
         identity = self._identity

@@ -66,6 +66,15 @@ class JiraClock:
         self.correction = self.difference = told - self._clock()
         return True
 
+    def was_wrong_throughout(self, correction: float) -> bool:
+        """Whether Jira refused the time of a request at every moment since it was signed.
+
+        To be asked once correct() has learnt from the refusal; the request was signed with this
+        `correction`.  False: it was signed in time and came late, so that a copy of it which
+        something on the way has sent before may have been in time.
+        """
+        return self.difference is not None and abs(self.difference - correction) > ACCEPTED
+
 
 def _date(fields: list[Field]) -> int | None:
     """The `Date` of an answer, unless a cache says that it is old (RFC 9111 §5.1)."""

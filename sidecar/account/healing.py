@@ -1,7 +1,18 @@
-"""Making OAuth failures good before the client sees them: at most one more try for a request.
+"""Healing OAuth problems before the client sees them: a request is sent at most once more.
 
 Every try has a new nonce and timestamp.  What is learnt (a clock, a URL, a token) holds for all
 requests that follow.
+
+Jira looks at OAuth before the resource, so the copy of a request that it refused has done
+nothing.  But something on the way (a gateway that lost an answer) may have sent an identical copy
+before, and that one may have been acted upon.  What a refusal proves about it follows from the
+order of Jira's checks: token, timestamp, nonce, signature.
+
+    nonce_used          an identical copy came before: only a safe method is sent again
+    signature_invalid   the nonce was new, so no copy came before
+    timestamp_refused   if the clocks were too far apart when we signed, every copy was refused;
+                        if not, the request came late, and a copy before it may have been in time
+    token_expired, …    Jira no longer takes the token; no sign of a copy
 """
 
 from __future__ import annotations
@@ -16,6 +27,27 @@ from sidecar.jira.problems import Problem, explain
 from sidecar.telemetry.troubles import Troubles
 
 SEND_AGAIN = "the sidecar has put it right: send the request again"
+_COPIED = (
+    (
+        "Jira has seen this very request before: something on the way sent it twice. It is not"
+        " sent again, for the first copy may have been acted upon."
+    ),
+    (
+        "the first copy may have been acted upon: see in Jira whether it was before you send it"
+        " again; let whatever stands between here and Jira not repeat requests"
+    ),
+)
+_LATE = (
+    (
+        "Jira refused the time of a request that was signed in time: it was held up for minutes,"
+        " or Jira's machines have different clocks. It is not sent again, for a copy of it that"
+        " came in time may have been acted upon."
+    ),
+    (
+        "a copy that came in time may have been acted upon: see in Jira whether it was before you"
+        " send it again; let whatever stands between here and Jira not hold requests up"
+    ),
+)
 
 
 class Healer:
@@ -26,17 +58,22 @@ class Healer:
         self._troubles = troubles
         self.renewal = Renewal(identity, authorizer, troubles)
 
-    async def heal(self, problem: Problem, signed: Signed, fields: list[Field]) -> BaseURL | None:
+    async def heal(
+        self, problem: Problem, signed: Signed, fields: list[Field], *, is_safe: bool
+    ) -> BaseURL | None:
         """Learn from a problem; `fields` are those of Jira's answer.
 
-        Returns the URL to sign for when the request is sent again, None where that won't help.
+        `is_safe` says whether the request may be acted upon twice.  Returns the URL to sign for
+        when it is sent again; None where that won't help, or might do something twice.
         """
         identity = self._identity
         match explain(problem).remedy:
             case Remedy.CLOCK:
-                healed = identity.clock.correct(problem, fields)
+                healed = identity.clock.correct(problem, fields) and (
+                    is_safe or identity.clock.was_wrong_throughout(signed.clock_correction)
+                )
             case Remedy.AGAIN:
-                healed = True
+                healed = is_safe
             case Remedy.RELOAD:
                 healed = await self.renewal.replaced(signed.token)
             case Remedy.RENEW:
@@ -64,9 +101,18 @@ class Healer:
         """Sign for this URL from now on: Jira has shown that it is its own."""
         self._identity.signing.believe(url)
 
-    def explanation(self, problem: Problem, signed: Signed) -> tuple[str, str]:
+    def explanation(
+        self, problem: Problem, signed: Signed, *, is_safe: bool = True
+    ) -> tuple[str, str]:
         """A sentence and a hint that say more than the problem's name; empty if there's no more."""
         remedy = explain(problem).remedy
+        if remedy is Remedy.AGAIN and not is_safe:
+            return _COPIED
+        clock = self._identity.clock
+        if remedy is Remedy.CLOCK and not (
+            is_safe or clock.was_wrong_throughout(signed.clock_correction)
+        ):
+            return _LATE
         if remedy is Remedy.COMPARE:
             signing = self._identity.signing
             difference = signing.difference(problem, signed.base_string, signed.url)

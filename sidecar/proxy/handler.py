@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from sidecar.access.callers import Access, Caller
-from sidecar.access.rules import METHODS
+from sidecar.access.rules import METHODS, SAFE_METHODS
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config
@@ -226,7 +226,8 @@ class Proxy:
         if exchanged.is_put_right:
             sentence, hint = "", SEND_AGAIN
         else:
-            sentence, hint = self._healer.explanation(problem, exchanged.signed)
+            is_safe = record.method in SAFE_METHODS
+            sentence, hint = self._healer.explanation(problem, exchanged.signed, is_safe=is_safe)
         hint = self._troubles.seen(problem, sentence, hint)
         return [(b"Sidecar-Problem", problem_field(problem, hint))]
 

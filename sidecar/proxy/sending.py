@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
+from sidecar.access.rules import SAFE_METHODS
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity, Signed
 from sidecar.downstream.bodies import RequestBody
@@ -99,8 +100,9 @@ class Sender:
     ) -> Exchanged:
         """Sign and send, at most twice more: after a lost connection, and after healing.
 
-        A lost connection is retried for GET and HEAD; what Jira refused before acting on it,
-        whatever it is.  Either needs the body to be still in memory, if there is one.
+        A lost connection is retried for GET and HEAD; any request, once it is healed and if
+        Jira's refusal proves that nothing was done (healing.py).  Either needs the body to be
+        still in memory, if there is one.
         """
         outgoing = await self._outgoing(request, target, fields, body)
         if isinstance(outgoing.content, RequestBody):
@@ -120,7 +122,9 @@ class Sender:
         response, problem, signed, _ = exchanged
         assert problem is not None
         try:
-            url = await self._healer.heal(problem, signed, response.fields)
+            url = await self._healer.heal(
+                problem, signed, response.fields, is_safe=outgoing.method in SAFE_METHODS
+            )
         except BaseException:
             response.abort()
             raise

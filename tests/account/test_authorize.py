@@ -294,6 +294,23 @@ async def test_a_used_nonce_is_replaced_once(authorizer: Authorizer, jira: Sandb
         await authorizer.request_token()
 
 
+@pytest.mark.parametrize("step", ["exchange", "renewal"])
+async def test_what_gives_a_token_is_not_asked_again_where_a_copy_came_before(
+    make: Make, step: str
+) -> None:
+    """The copy may have used up what there was to exchange: a second try would hide that."""
+    async with Odd(answer(401, b"oauth_problem=nonce_used")) as odd:
+        authorizer = await make(odd.url)
+        asking = {
+            "exchange": authorizer.exchange(TEMPORARY, Secret("V")),
+            "renewal": authorizer.renew(TokenCredentials(Secret("T"), Secret("S"), Secret("H"))),
+        }
+        with pytest.raises(NotAuthorized, match="seen this very request"):
+            await asking.pop(step)
+        asking.popitem()[1].close()
+        assert len(odd.requests) == 1
+
+
 # ── renewal ─────────────────────────────────────────────────────────────────────────────────
 
 

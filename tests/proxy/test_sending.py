@@ -16,6 +16,8 @@ PROBLEM = urlencode({"oauth_problem": "token_rejected", "x": "y" * 200}).encode(
 GZIPPED = gzip.compress(PROBLEM, mtime=0)
 FORM = "Content-Type: application/x-www-form-urlencoded;charset=UTF-8"
 GET = "/rest/api/2/myself"
+REFUSED = b"oauth_problem=timestamp_refused&oauth_acceptable_timestamps=100-700"
+"""By clocks so far apart that nothing of what was signed can have been acted upon."""
 
 
 async def test_a_problem_that_stands_in_the_body_alone_is_read(
@@ -149,7 +151,7 @@ async def test_a_second_try_goes_by_the_connection_of_the_first(
     async def refuse_once(exchange: Exchange) -> None:
         await exchange.read_body()
         if len(upstream.exchanges) == 1:
-            await exchange.say(b"oauth_problem=nonce_used", FORM, status="401 Unauthorized")
+            await exchange.say(REFUSED, FORM, status="400 Bad Request")
         else:
             await exchange.say(b"ok")
 
@@ -176,7 +178,7 @@ async def test_a_small_body_that_is_still_arriving_is_sent_again(
 ) -> None:
     async def refuse_once(exchange: Exchange) -> None:
         if len(upstream.exchanges) == 1:
-            await exchange.say(b"oauth_problem=nonce_used", FORM, status="401 Unauthorized")
+            await exchange.say(REFUSED, FORM, status="400 Bad Request")
         else:
             await exchange.say(bytes(await exchange.read_body()))
 
@@ -197,7 +199,7 @@ async def test_a_post_whose_second_try_is_lost_is_not_sent_a_third_time(
         if len(upstream.exchanges) > 1:
             exchange.reset()
         else:
-            await exchange.say(b"oauth_problem=nonce_used", FORM, status="401 Unauthorized")
+            await exchange.say(REFUSED, FORM, status="400 Bad Request")
 
     upstream.handler = refuse_once
     answer = await edge.request("POST", GET, body=b"{}")
@@ -213,7 +215,7 @@ async def test_a_get_may_lose_a_connection_and_be_healed(
         if number == 1:
             exchange.reset()
         elif number == 2:
-            await exchange.say(b"oauth_problem=nonce_used", FORM, status="401 Unauthorized")
+            await exchange.say(REFUSED, FORM, status="400 Bad Request")
         else:
             await exchange.say(b"ok")
 
