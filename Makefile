@@ -10,11 +10,11 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test check clients soak units fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak units fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
 $(VENV)/.run: pyproject.toml requirements/run.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,10 +38,34 @@ demo: $(VENV)/.run ## a sandbox Jira, the dance and the sidecar, ready for curl
 test: $(VENV)/.dev ## the whole test suite, with its coverage floor
 	$(BIN)/pytest -rs --numprocesses=auto --cov --cov-fail-under=$(COVERAGE) --cov-report=term:skip-covered
 
+# The suite with another aiohttp than the one that is locked, in environments of their own.
+test-oldest-aiohttp: $(VENV)/oldest/.aiohttp ## the suite with the oldest aiohttp that pyproject.toml admits
+	$(VENV)/oldest/bin/python -c "import aiohttp; print('aiohttp', aiohttp.__version__)"
+	$(VENV)/oldest/bin/pytest -rs --numprocesses=auto
+
+test-newest-aiohttp: $(VENV)/newest/.dev ## the suite with the newest aiohttp that there is
+	$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --upgrade $(UNLOCKED)
+	$(VENV)/newest/bin/python -c "import aiohttp; print('aiohttp', aiohttp.__version__)"
+	$(VENV)/newest/bin/pytest -rs --numprocesses=auto
+
+UNLOCKED := --only-binary :all: aiohttp
+
+$(VENV)/oldest/.aiohttp: $(VENV)/oldest/.dev requirements/oldest.txt
+	$(VENV)/oldest/bin/pip install --quiet --disable-pip-version-check $(LOCKED) \
+		--no-deps --requirement requirements/oldest.txt
+	@touch $@
+
+$(VENV)/oldest/.dev $(VENV)/newest/.dev: pyproject.toml requirements/run.txt requirements/dev.txt
+	@mkdir -p $(VENV)
+	$(MAKE) VENV=$(@D) $(@D)/.dev
+
 check: $(VENV)/.dev ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+hooks: $(VENV)/.dev $(VENV)/.tools ## make those checks before each commit
+	$(VENV)/tools/bin/pre-commit install
 
 .venv-clients/.installed: tests/clients/install
 	tests/clients/install
@@ -77,6 +101,8 @@ lock: $(VENV)/.tools ## pin what pyproject.toml asks for, by hash; with UPGRADE=
 	$(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --group pyproject.toml:tools --output-file requirements/tools.txt
+	sed -n 's/^ *"\(aiohttp\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml | \
+		$(LOCK) --no-deps --output-file requirements/oldest.txt -
 
 audit: $(VENV)/.tools ## look for known vulnerabilities of what is pinned
 	$(VENV)/tools/bin/pip-audit --strict --require-hashes --disable-pip \

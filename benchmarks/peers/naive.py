@@ -1,6 +1,7 @@
 """What one writes first in Python: aiohttp, and oauthlib as its documentation shows it."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -31,7 +32,7 @@ async def forward(request: web.Request) -> web.Response:
         )
 
 
-async def session(app: web.Application):
+async def session(app: web.Application) -> AsyncIterator[None]:
     """One session for all requests, as aiohttp's documentation wants it."""
     async with aiohttp.ClientSession() as client:
         app[SESSION] = client

@@ -5,16 +5,18 @@ import secrets
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mitmproxy import http
 from oauthlib.oauth1.rfc5849 import signature
 from oauthlib.oauth1.rfc5849.parameters import prepare_headers
 
-KEY = load_pem_private_key(Path(os.environ["PRIVATE_KEY"]).read_bytes(), None)
+KEY = cast(RSAPrivateKey, load_pem_private_key(Path(os.environ["PRIVATE_KEY"]).read_bytes(), None))
 UPSTREAM = os.environ["UPSTREAM"]
 
 
@@ -44,4 +46,5 @@ def requestheaders(flow: http.HTTPFlow) -> None:
 
 def responseheaders(flow: http.HTTPFlow) -> None:
     """Stream the body."""
+    assert flow.response is not None
     flow.response.stream = True
