@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from sidecar.access.rules import METHODS, Rules, denied, shown
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.http.cache import Cache
 from sidecar.http.target import BaseURL
 from sidecar.signing.signature import DEFAULT_PORTS
 
@@ -43,7 +44,8 @@ _EXPOSED = (
     b"Sidecar-Problem, X-AREQUESTID, X-AUSERNAME, X-RateLimit-Limit, X-RateLimit-Remaining, "
     b"X-Request-Id, X-Seraph-LoginReason"
 )
-_JUDGED_LIMIT = 256
+_JUDGED = 256
+_JUDGED_BYTES = 16 * 1024
 
 
 class Caller(NamedTuple):
@@ -81,7 +83,12 @@ class Access:
             raise ConfigError("access.key_file is empty", "put a long random text into it")
         self._key = key
         self._rules = Rules(base_url.path, read_only=read_only, allow=allow, deny=deny)
-        self._judged: dict[tuple[str, bytes], Caller] = {}
+        self._judged: Cache[tuple[str, bytes], Caller] = Cache(
+            lambda at: self._judge_host(*at),
+            lambda at: len(at[1]),
+            entries=_JUDGED,
+            size=_JUDGED_BYTES,
+        )
 
     def check_caller(
         self, fields: Fields, scheme: str, absolute: tuple[str, str] | None = None
@@ -96,7 +103,7 @@ class Access:
             fault = "no Host" if host is None else "more than one Host"
             raise RequestRefused(400, f"The request has {fault}.", "send one Host field")
         if absolute is None:
-            caller = self._judged.get((scheme, host)) or self._judge_host(scheme, host)
+            caller = self._judged[scheme, host]
         else:
             caller = self._judge_absolute(absolute, host)
         if len(found) == 1:
@@ -160,15 +167,11 @@ class Access:
         self._rules.check(method, path)
 
     def _judge_host(self, scheme: str, value: bytes) -> Caller:
-        """Judge a Host that was not seen before, and remember it if it is allowed."""
+        """Judge a Host; 421 if it is not allowed."""
         name, port = _endpoint(value, scheme)
         if (name, None) not in self._hosts and (name, port) not in self._hosts:
             raise _misdirected(value)
-        caller = Caller(scheme, value.decode("ascii"))
-        if len(self._judged) >= _JUDGED_LIMIT:
-            self._judged.clear()
-        self._judged[scheme, value] = caller
-        return caller
+        return Caller(scheme, value.decode("ascii"))
 
     def _judge_absolute(self, absolute: tuple[str, str], host: bytes) -> Caller:
         """Judge a target such as http://jira.example.com/rest: its authority must be the Host.

@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from sidecar.access.logins import is_session_login
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.http.paths import below, is_wrapped, readings, without_extensions
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Those that ask for nothing to be done (RFC 9110 §9.2.1): they may be sent again."""
-# The session is answered here, with any number of slashes at its end.
-_HARMLESS = re.compile(
-    r"POST /rest/api/(?:2|latest)/search/?|(?:POST|DELETE) /rest/auth/1/session/*"
-)
-
-# What Atlassian's REST plug-in takes off the last segment and reads as an Accept field
-# (ExtensionJerseyFilter): /rest/api/2/user.json is /rest/api/2/user.
-_EXTENSION = re.compile(r"\.(?:json|xml|atom|html?|txt)(?=/?\Z)", re.IGNORECASE)
+_SEARCH = re.compile(r"/rest/api/(?:2|latest)/search/?")
 
 
 class Rule(NamedTuple):
@@ -59,24 +54,29 @@ class Rules:
         """
         if not (self._read_only or self._deny or self._allow):
             return
-        if (path + "/").startswith(self._context_path + "/"):
-            path = path[len(self._context_path) :]
-        reads = method in SAFE_METHODS or _HARMLESS.fullmatch(f"{method} {path}")
-        if self._read_only and not reads:
+        path = below(path, self._context_path)
+        paths = readings(path)
+        if self._read_only and not _only_reads(method, path, paths):
             raise denied(f"This sidecar only reads, and {method} may write.", "access.read_only")
         if self._deny or self._allow:
-            self._judge_rules(method, path)
+            _refuse_odd_encodings(path, paths)
+            self._judge_rules(method, paths)
 
-    def _judge_rules(self, method: str, path: str) -> None:
-        """Deny wins; a non-empty allow refuses everything that it doesn't name."""
-        readings = _readings(path)
-        spellings = readings | {_EXTENSION.sub("", reading) for reading in readings}
+    def _judge_rules(self, method: str, paths: frozenset[str]) -> None:
+        """Deny wins; a non-empty allow refuses everything that it doesn't name.
+
+        A path that Jira could read in several ways is denied if any of them is, and allowed if
+        all of them are.
+        """
+        spellings = without_extensions(paths)
         for rule in self._deny:
             if method in rule.methods and any(map(rule.pattern.fullmatch, spellings)):
                 raise denied(f'access.deny has "{shown(rule.text)}".', "access.deny")
         allowing = [rule.pattern for rule in self._allow if method in rule.methods]
         if self._allow and not all(
-            any(pattern.fullmatch(reading) for pattern in allowing) for reading in readings
+            any(pattern.fullmatch(path) for pattern in allowing)
+            for path in paths
+            if not is_wrapped(path)
         ):
             raise denied(f"No rule of access.allow covers this {method}.", "access.allow")
 
@@ -95,36 +95,20 @@ def compile_rule(text: str, context_path: str = "", flags: int = 0) -> Rule:
     return Rule(text, frozenset(methods), re.compile(_path_pattern(path), flags))
 
 
-def plain_path(path: str) -> str:
-    """Return the path that rules are matched against; RequestRefused (403) if it is not plain.
+def _only_reads(method: str, path: str, paths: frozenset[str]) -> bool:
+    """Whether a request changes nothing in Jira.  A search by POST must be spelled plainly."""
+    if method in SAFE_METHODS or is_session_login(method, paths):
+        return True
+    return method == "POST" and _SEARCH.fullmatch(path) is not None
 
-    Decoded once, `;parameters` removed, `//` collapsed; a trailing slash stays.
-    """
+
+def _refuse_odd_encodings(path: str, paths: frozenset[str]) -> None:
+    """Refuse (403) a path that a server could decode to another one than rules are matched with."""
     decoded = unquote(path)
     if "%" in decoded or "\\" in decoded or "%2f" in path.lower():
         raise denied("The path is encoded in a way that rules cannot be matched against.")
-    segments = [segment.partition(";")[0] for segment in decoded.split("/")]
-    if "." in segments or ".." in segments:
+    if any(not {".", ".."}.isdisjoint(reading.split("/")) for reading in paths):
         raise denied("The path has dot segments.")
-    return _joined(segments)
-
-
-def _readings(path: str) -> set[str]:
-    """Return every path that Jira could take this for: deny must match none, allow all of them.
-
-    Tomcat removes `;parameters` before it decodes, so that `%3B` is a letter like any other.
-    """
-    readings = {plain_path(path)}
-    if "%3b" in path.lower():
-        segments = [unquote(segment.partition(";")[0]) for segment in path.split("/")]
-        readings.add(_joined(segments))
-    return readings
-
-
-def _joined(segments: list[str]) -> str:
-    """Put segments together without the empty ones, but with a trailing slash."""
-    collapsed = "/" + "/".join(filter(None, segments))
-    return collapsed + "/" if not segments[-1] and len(collapsed) > 1 else collapsed
 
 
 def _rule_problem(method: str, path: str, context_path: str) -> str | None:

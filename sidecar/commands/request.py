@@ -13,7 +13,8 @@ from sidecar.account.identity import Identity, Signed
 from sidecar.config.load import Config
 from sidecar.config.options import quoted
 from sidecar.errors import RequestRefused, UsageError
-from sidecar.http.fields import Fields, first, request_fields
+from sidecar.http.fields import Fields, first
+from sidecar.http.forwarding import request_fields
 from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.problems import Problem, explain, not_jira, parse_problem

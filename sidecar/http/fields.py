@@ -1,4 +1,4 @@
-"""Which header fields pass through the sidecar, and how they change (RFC 9110 §7.6).
+"""Header fields as they are carried from one side to the other (RFC 9110 §5).
 
 Fields are ordered lists of (name, value) pairs of bytes, so that duplicates, order, the spelling
 of names and values that aren't UTF-8 survive.
@@ -6,15 +6,19 @@ of names and values that aren't UTF-8 survive.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
+from collections.abc import Iterable
 
 from sidecar import __version__
-from sidecar.errors import ProtocolError, RequestRefused
+from sidecar.http.cache import Cache
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
+
+FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding"})
+USER_AGENT = b"jira-oauth-sidecar/" + __version__.encode()
+
+CACHED_BYTES = 32 * 1024
+"""Names of fields that are remembered, together: all that clients and Jiras send have 2 KiB."""
 
 
 class Received(list[Field]):
@@ -28,285 +32,7 @@ class Received(list[Field]):
         """The first value of every field, by name in lower case."""
 
 
-class _Lower(dict[bytes, bytes]):
-    """Names in lower case by their exact spelling, remembered for at most 512 spellings."""
-
-    def __missing__(self, name: bytes) -> bytes:
-        if len(self) >= 512:
-            self.clear()
-        lower = self[name] = name.lower()
-        return lower
-
-
-_lower = _Lower()
-
-USER_AGENT = b"jira-oauth-sidecar/" + __version__.encode()
-
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding"})
-
-# What would let a caller be somebody else, let a web page's context through, or make Jira see
-# another method or URL than the one that is signed.
-_REQUEST_DROPPED = HOP_BY_HOP | {
-    b"authorization",
-    b"cookie",
-    b"cookie2",
-    b"expect",  # answered here
-    b"forwarded",
-    b"host",  # ours comes first
-    b"origin",
-    b"referer",
-    b"x-http-destinationurl",
-    b"x-override-url",
-    b"x-real-ip",
-    b"x-sidecar-key",
-}
-_REQUEST_DROPPED_PREFIXES = (
-    b"sec-",
-    b"x-forwarded-",
-    b"x-http-method",
-    b"x-original-",
-    b"x-rewrite-",
-)
-_REQUEST_DROPPED_SUFFIX = b"-override"
-
-_RESPONSE_DROPPED = HOP_BY_HOP | {
-    b"alt-svc",
-    b"proxy-status",
-    b"set-cookie",
-    b"set-cookie2",
-    b"sidecar-problem",
-    b"strict-transport-security",
-}
-_RESPONSE_DROPPED_PREFIXES = (b"access-control-",)
-
-# A browser's User-Agent makes Jira's XSRF check refuse a POST.
-_BROWSER = re.compile(rb"\b(?:Mozilla|Opera)/")
-_CONTROL = bytes([*range(9), *range(10, 32), 127])
-"""No field's value holds these (RFC 9110 §5.5)."""
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-
-class _Fate(Enum):
-    KEEP = auto()
-    MALFORMED = auto()
-    URL = auto()
-    LINK = auto()
-    ETAG = auto()
-    OF_BODY = auto()
-    DROP = auto()
-    CONNECTION = auto()
-    ACCEPT_ENCODING = auto()
-    USER_AGENT = auto()
-    ATLASSIAN_TOKEN = auto()
-    REQUEST_ID = auto()
-    RANGE = auto()
-
-
-_SPECIAL = {
-    b"connection": _Fate.CONNECTION,
-    b"accept-encoding": _Fate.ACCEPT_ENCODING,
-    b"user-agent": _Fate.USER_AGENT,
-    b"x-atlassian-token": _Fate.ATLASSIAN_TOKEN,
-    b"x-request-id": _Fate.REQUEST_ID,
-    b"range": _Fate.RANGE,
-}
-
-
-_RESPONSE_SPECIAL = {
-    b"connection": _Fate.CONNECTION,
-    b"location": _Fate.URL,
-    b"content-location": _Fate.URL,
-    b"link": _Fate.LINK,
-    b"etag": _Fate.ETAG,
-    # What describes the bytes of a body that is not sent as it came.
-    b"content-length": _Fate.OF_BODY,
-    b"content-encoding": _Fate.OF_BODY,
-    b"content-md5": _Fate.OF_BODY,
-    b"digest": _Fate.OF_BODY,
-    b"content-digest": _Fate.OF_BODY,
-    b"repr-digest": _Fate.OF_BODY,
-}
-
-
-def _request_fate(name: bytes) -> _Fate:
-    lower = name.lower()
-    if special := _SPECIAL.get(lower):
-        return special
-    # Servers that read fields as environment variables cannot tell `_` from `-`.
-    dashed = lower.replace(b"_", b"-")
-    if (
-        dashed in _REQUEST_DROPPED
-        or dashed.startswith(_REQUEST_DROPPED_PREFIXES)
-        or dashed.endswith(_REQUEST_DROPPED_SUFFIX)
-    ):
-        return _Fate.DROP
-    if dashed != lower and dashed in FRAMING:
-        return _Fate.DROP
-    return _Fate.KEEP
-
-
-def _response_fate(name: bytes) -> _Fate:
-    lower = name.lower()
-    if not _TOKEN.fullmatch(name):
-        return _Fate.MALFORMED
-    if special := _RESPONSE_SPECIAL.get(lower):
-        return special
-    if lower in _RESPONSE_DROPPED or lower.startswith(_RESPONSE_DROPPED_PREFIXES):
-        return _Fate.DROP
-    return _Fate.KEEP
-
-
-class _Fates(dict[bytes, _Fate]):
-    """A field name's fate by its exact spelling, remembered for at most 512 spellings."""
-
-    def __init__(self, judge: Callable[[bytes], _Fate]) -> None:
-        super().__init__()
-        self._judge = judge
-
-    def __missing__(self, name: bytes) -> _Fate:
-        fate = self._judge(name)
-        if len(self) >= 512:
-            self.clear()
-        self[name] = fate
-        return fate
-
-
-_KEEP, _DROP, _OF_BODY = _Fate.KEEP, _Fate.DROP, _Fate.OF_BODY
-_request_fates = _Fates(_request_fate)
-_response_fates = _Fates(_response_fate)
-
-
-def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fields:
-    """The fields of a client's request as they go to Jira, Host first, Authorization not yet.
-
-    `raw` are the fields received, `host` is upstream's authority, `request_id` is sent as
-    X-Request-Id unless the client names one.  Framing fields other than Content-Length are the
-    caller's to add.  Raises RequestRefused (400) for a value that isn't UTF-8.
-    """
-    kept: Fields = [(b"Host", host)]
-    connection: list[bytes] = []
-    encodings: list[bytes] = []
-    ranged = tokened = identified = False
-    for field in raw:
-        name, value = field
-        fate = _request_fates[name]
-        if fate is _Fate.DROP:
-            continue
-        if not value.isascii():
-            _require_utf8(name, value)
-        match fate:
-            case _Fate.CONNECTION:
-                connection.append(value)
-                continue
-            case _Fate.ACCEPT_ENCODING:
-                encodings.append(value)
-                continue
-            case _Fate.USER_AGENT if _BROWSER.search(value):
-                field = (name, USER_AGENT)
-            case _Fate.RANGE:
-                ranged = True
-            case _Fate.ATLASSIAN_TOKEN:
-                tokened = True
-            case _Fate.REQUEST_ID:
-                identified = True
-        kept.append(field)
-    if connection and (nominated := nominated_fields(connection) - FRAMING):
-        kept = [field for field in kept if field[0].lower() not in nominated]
-        tokened = tokened and b"x-atlassian-token" not in nominated
-        identified = identified and b"x-request-id" not in nominated
-        if b"accept-encoding" in nominated:
-            encodings = []
-    if encodings:
-        gzip = not ranged and accepts_gzip(encodings)
-        kept.append((b"Accept-Encoding", b"gzip" if gzip else b"identity"))
-    if not tokened:
-        kept.append((b"X-Atlassian-Token", b"no-check"))
-    if not identified:
-        kept.append((b"X-Request-Id", request_id))
-    return kept
-
-
-def response_fields(
-    raw: Sequence[Field],
-    rewrite: Callable[[Field], Field] | None = None,
-    *,
-    body_changes: bool = False,
-) -> Fields:
-    """The fields of Jira's answer as they go to the client.
-
-    `rewrite` leads Location, Content-Location and Link there; of an answer whose body changes,
-    the fields that describe its bytes are left out, and its ETag is weak (RFC 9110 §8.8).  Raises
-    ProtocolError where a field holds control bytes, which could be taken for the end of the field.
-    """
-    text = b"".join([value for _, value in raw])
-    if len(text.translate(None, _CONTROL)) != len(text):
-        raise _malformed()
-    kept: Fields = []
-    connection: list[bytes] = []
-    for field in raw:
-        fate = _response_fates[field[0]]
-        if fate is _KEEP:
-            kept.append(field)
-        elif fate is _DROP:
-            continue
-        elif fate is _OF_BODY:
-            if not body_changes:
-                kept.append(field)
-        elif fate is _Fate.ETAG:
-            kept.append(_weak(field) if body_changes else field)
-        elif fate is _Fate.CONNECTION:
-            connection.append(field[1])
-        elif fate is _Fate.MALFORMED:
-            raise _malformed()
-        else:
-            kept.append(rewrite(field) if rewrite else field)
-    if connection and (nominated := nominated_fields(connection) - FRAMING):
-        kept = [field for field in kept if field[0].lower() not in nominated]
-    return kept
-
-
-def _weak(field: Field) -> Field:
-    return field if field[1].startswith(b"W/") else (field[0], b"W/" + field[1])
-
-
-def _malformed() -> ProtocolError:
-    return ProtocolError("Jira's answer has a header field with control characters in it.")
-
-
-def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:
-    """The lower-case names that Connection fields list (RFC 9110 §7.6.1)."""
-    return {
-        option.strip(b" \t").lower() for value in connection for option in value.split(b",")
-    } - {b"close", b"keep-alive", b""}
-
-
-def accepts_gzip(values: Sequence[bytes]) -> bool:
-    """Whether Accept-Encoding fields allow gzip (RFC 9110 §12.5.3)."""
-    allowed: dict[bytes, bool] = {}
-    for item in b",".join(values).split(b","):
-        coding, _, parameters = item.partition(b";")
-        weight = parameters.translate(None, b" \t").lower()
-        refused = re.fullmatch(rb"q=0(\.0*)?", weight) is not None
-        allowed[coding.strip(b" \t").lower()] = not refused
-    for coding in (b"gzip", b"x-gzip", b"*"):
-        if coding in allowed:
-            return allowed[coding]
-    return False
+_lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
 
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
@@ -335,14 +61,3 @@ def serialize(start_line: bytes, fields: Iterable[Field]) -> bytes:
     if not head.count(b"\r") == head.count(b"\n") == len(lines):
         raise ValueError("a line of a message's head holds a line end")
     return head
-
-
-def _require_utf8(name: bytes, value: bytes) -> None:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        raise RequestRefused(
-            400,
-            f"The value of the header field {name.decode('ascii', 'replace')} is not UTF-8.",
-            "send UTF-8 or percent-encode it",
-        ) from None

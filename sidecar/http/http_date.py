@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from datetime import UTC, datetime
-from functools import lru_cache
+
+from sidecar.http.cache import Cache
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _HTTP_DATE = re.compile(
@@ -17,9 +18,12 @@ _ASCTIME = re.compile(
 )
 
 
-@lru_cache(maxsize=16)  # an upstream's Date changes once a second
 def http_date(value: bytes) -> int | None:
     """Return the Unix time of an HTTP date in any of its three forms, None if it is none."""
+    return _known[value]
+
+
+def _parse(value: bytes) -> int | None:
     text = value.decode("latin-1").strip()
     if match := _HTTP_DATE.fullmatch(text):
         day, month, year, *clock = match.groups()
@@ -35,3 +39,6 @@ def http_date(value: bytes) -> int | None:
     except ValueError:  # no such month, day, hour or minute
         return None
     return timegm(at.utctimetuple()) + second if second <= 60 else None
+
+
+_known = Cache(_parse, len, entries=16, size=2048)  # an upstream's Date changes once a second

@@ -30,7 +30,7 @@ _PLAIN = re.compile(
           (?: [A-Za-z0-9._~!$&'()*+,=:@-]++
             | % (?! 2[5EFef] | 3[Bb] | 5[Cc] | 7[Ff] | [01] ) [0-9A-Fa-f]{2} )*+ )++ )
     (?: \?
-        ( (?: & | (?! [Xx]?[Oo][Aa][Uu][Tt][Hh]_ )
+        ( (?: & | (?! [Xx]?[Oo][Aa][Uu][Tt][Hh]_ | [Oo][Ss]_ )
                   (?: [A-Za-z0-9._~!$'()*,;:@/?-]++ | %5[BD] )++
                   (?: = (?: [A-Za-z0-9._~!$'()*+,;:@/?=-]++ | %[0-9A-Fa-f]{2} )*+ )?+
                   (?: & | \Z ) )*+ ) )?+
@@ -162,7 +162,7 @@ def signing_uri(base: BaseURL, signing: BaseURL, path: str) -> str:
 
 
 def refuse_reserved(parameters: Iterable[EncodedPair], part: str) -> None:
-    """Raise RequestRefused if a parameter of this part ("query", "form") is OAuth's own.
+    """Raise RequestRefused if a parameter of this part ("query", "form") is OAuth's own or a login.
 
     Jira would take it for one of ours: it could change who we are.
     """
@@ -170,7 +170,7 @@ def refuse_reserved(parameters: Iterable[EncodedPair], part: str) -> None:
         raise RequestRefused(
             400,
             f"The {part} has a parameter {name[:40]}, which only the sidecar may set.",
-            "leave oauth_* and xoauth_* parameters out",
+            "leave oauth_*, xoauth_*, os_username and os_password out: the sidecar signs requests",
         )
 
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
+
+from sidecar.http.cache import Cache
 
 KEYS = (
     "self", "next", "prev", "base", "NNxNN", "agent", "content", "iconUrl", "baseUrl", "viewUrl",
@@ -39,10 +41,16 @@ _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"?|<[^>]*+>?', re.DOTALL)
 """What RFC 8288 §3 has in a Link field: a parameter's quoted string, or a target in brackets."""
 
 
-@lru_cache(maxsize=64)
+def _is_json(content_type: bytes) -> bool:
+    return _JSON_TYPE.fullmatch(content_type) is not None
+
+
+_json_types = Cache(_is_json, len, entries=64, size=16 * 1024)
+
+
 def may_hold_links(content_type: bytes) -> bool:
     """Say whether a body of this Content-Type is JSON, whatever its parameters."""
-    return _JSON_TYPE.fullmatch(content_type) is not None
+    return _json_types[content_type]
 
 
 class Links:
@@ -58,10 +66,11 @@ class Links:
         origin = _ORIGIN.fullmatch(client_origin)
         if origin is None:
             raise ValueError(f"{client_origin!r} is not a scheme and an authority")
-        self._jira = _jira(frozenset(jira_urls))
+        self._jira = _known[frozenset(jira_urls)]
         self._origin = client_origin
         # An answer's links begin alike: most are looked up.
-        self._lead = lru_cache(maxsize=16)(partial(_led, *origin.groups()))
+        led: Callable[[bytes], bytes] = partial(_led, *origin.groups())
+        self._lead = Cache(led, len, entries=16, size=8 * 1024).__getitem__
 
     def url(self, value: bytes) -> bytes:
         """Lead a URL, the whole value of Location or Content-Location, to the client's origin."""
@@ -202,10 +211,12 @@ class _Jira:
         return (b"\\" if text.endswith(b"\\") else b""), b""
 
 
-@lru_cache(maxsize=16)
-def _jira(urls: frozenset[str]) -> _Jira:
-    """Compile once what takes a millisecond: Jira's URLs seldom change, the client's Host may."""
+def _compile(urls: frozenset[str]) -> _Jira:
     return _Jira([address for url in sorted(urls) if (address := _Address.parse(url))])
+
+
+# Compiling takes a millisecond: Jira's URLs seldom change, the client's Host may.
+_known = Cache(_compile, lambda urls: sum(map(len, urls)), entries=16, size=128 * 1024)
 
 
 def _last_quotes(text: bytes) -> Iterator[int]:

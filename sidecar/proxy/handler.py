@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from sidecar.access.callers import Access, Caller
+from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.access.rules import METHODS, SAFE_METHODS
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
@@ -27,9 +28,12 @@ from sidecar.errors import (
     SidecarError,
     UpstreamError,
 )
-from sidecar.http.fields import Field, Fields, first, request_fields, values
+from sidecar.http.fields import Field, Fields, first, values
+from sidecar.http.forwarding import request_fields
+from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean
 from sidecar.jira.problems import problem_field
+from sidecar.jira.stored import is_stored
 from sidecar.proxy.relay import Relay
 from sidecar.proxy.rewriting import JiraLinks
 from sidecar.proxy.sending import Exchanged, Sender, first_bytes
@@ -44,7 +48,6 @@ log = logging.getLogger("sidecar.proxy")
 
 _SERVER_INFO = re.compile(r"/rest/api/[0-9a-z.]+/serverInfo/?")
 _SERVER_INFO_BYTES = 64 * 1024
-_SESSION = "/rest/auth/1/session"
 
 Local = Callable[[str, str], Reply]
 """Answers what lies below /_sidecar/: method and path in, a reply out."""
@@ -166,9 +169,11 @@ class Proxy:
             )
         cleaned = clean(target, self._base.path)
         self._access.check_request(method, cleaned.path)
-        if cleaned.path.rstrip("/") == self._base.path + _SESSION and method in ("POST", "DELETE"):
+        paths = readings(below(cleaned.path, self._base.path))
+        if is_session_login(method, paths):
             return await self._session(request, method, record)
-        return await self._forward(request, caller, cleaned, record)
+        refuse_login(method, paths)
+        return await self._forward(request, caller, cleaned, paths, record)
 
     def _reserved(self, method: str, target: str, request: Request) -> Reply:
         path = target.partition("?")[0]
@@ -192,7 +197,12 @@ class Proxy:
         )
 
     async def _forward(
-        self, request: Request, caller: Caller, target: Target, record: Record
+        self,
+        request: Request,
+        caller: Caller,
+        target: Target,
+        paths: frozenset[str],
+        record: Record,
     ) -> Reply:
         message, method = request.message, request.message.method
         self._refuse_loop(message.raw_headers)
@@ -206,10 +216,10 @@ class Proxy:
                 exchanged = await self._sender.send(request, target, fields, body, record)
                 response = exchanged.response
                 try:
-                    if response.status == 200 and self._is_server_info(method, target):
+                    if response.status == 200 and _is_server_info(method, paths):
                         await self._learn_server_url(response)
                     links = self._links.for_caller(caller)
-                    relay = Relay(request, response, record, links, self._timeouts.idle)
+                    relay = Relay(request, response, record, links, paths, self._timeouts.idle)
                     extra = self._explained(exchanged, record)
                     return await relay.run(extra + self._access.cors_fields(caller))
                 finally:
@@ -230,12 +240,6 @@ class Proxy:
             sentence, hint = self._healer.explanation(problem, exchanged.signed, is_safe=is_safe)
         hint = self._troubles.seen(problem, sentence, hint)
         return [(b"Sidecar-Problem", problem_field(problem, hint))]
-
-    def _is_server_info(self, method: str, target: Target) -> bool:
-        """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
-        if method != "GET" or not target.path.rstrip("/").endswith("/serverInfo"):
-            return False
-        return _SERVER_INFO.fullmatch(target.path[len(self._base.path) :]) is not None
 
     async def _learn_server_url(self, response: UpstreamResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
@@ -263,6 +267,11 @@ class Proxy:
                     "jira.base_url leads back to the sidecar; it must be Jira's own address",
                     proxy_error="proxy_loop_detected",
                 )
+
+
+def _is_server_info(method: str, paths: frozenset[str]) -> bool:
+    """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
+    return method == "GET" and any(map(_SERVER_INFO.fullmatch, paths)) and not is_stored(paths)
 
 
 def _check_framing(request: Request, head_bytes: int) -> None:

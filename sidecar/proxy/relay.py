@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from sidecar.downstream.replies import Relayed
 from sidecar.downstream.request import Request
 from sidecar.errors import ProtocolError, UpstreamError
-from sidecar.http.fields import Fields, first, response_fields, serialize
+from sidecar.http.fields import Fields, first, serialize
+from sidecar.http.forwarding import response_fields
 from sidecar.jira.links import Links
-from sidecar.proxy.rewriting import BodyRewriter, is_eligible
+from sidecar.proxy.rewriting import BodyRewriter, guard, is_eligible
 from sidecar.telemetry.record import Record
 from sidecar.upstream.pool import UpstreamResponse
 
@@ -30,14 +31,19 @@ class Relay:
         response: UpstreamResponse,
         record: Record,
         links: Links | None,
+        paths: frozenset[str],
         idle_seconds: float,
     ) -> None:
-        """`links` is None where Jira's links stay; `idle_seconds` bounds a pause on either side."""
+        """`paths` are the readings of the path that was asked for (http/paths.py).
+
+        `links` is None where Jira's links stay; `idle_seconds` bounds a pause on either side.
+        """
         self._request = request
         self._connection = request.connection
         self._response = response
         self._record = record
         self._links = links
+        self._paths = paths
         self._idle = idle_seconds
         self._rewriter: BodyRewriter | None = None
         self._chunked = False
@@ -76,11 +82,11 @@ class Relay:
     def _adapted_fields(self) -> Fields:
         raw, links = self._response.fields, self._links
         if links is None:
-            return response_fields(raw)
-        if changes := is_eligible(self._response.status, raw):
+            return response_fields(raw) + guard(raw)
+        if changes := is_eligible(self._response.status, raw, self._paths):
             gzipped = (first(raw, b"content-encoding") or b"").lower() == b"gzip"
             self._rewriter = BodyRewriter(links.rewriter(), gzipped=gzipped)
-        return response_fields(raw, links.field, body_changes=changes)
+        return response_fields(raw, links.field, body_changes=changes) + guard(raw)
 
     def _may_stay_open(self) -> bool:
         return (

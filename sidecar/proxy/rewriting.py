@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 from sidecar.access.callers import Caller
 from sidecar.errors import ProtocolError
-from sidecar.http.fields import Fields, first
+from sidecar.http.cache import Cache
+from sidecar.http.fields import Fields, first, values
 from sidecar.http.target import BaseURL
 from sidecar.jira.links import LinkRewriter, Links, may_hold_links
+from sidecar.jira.stored import is_download, is_stored
 
 _PIECE_BYTES = 64 * 1024
 """As much is inflated at a time: a gzip bomb never exists whole."""
 _CACHED_LINKS = 64
+_CACHED_BYTES = 16 * 1024
 
 
 class JiraLinks:
@@ -23,7 +26,7 @@ class JiraLinks:
         self._base_url = str(base_url)
         self._rewrite = rewrite
         self._server_url = ""
-        self._cached: dict[tuple[str, str], Links] = {}
+        self._known = self._new_cache()
 
     def learn_first(self, server_url: str | None) -> None:
         """Take what `sidecar auth` stored, unless Jira itself has said since."""
@@ -34,31 +37,43 @@ class JiraLinks:
         """Take note of serverInfo.baseUrl, which may differ from the URL we reach Jira by."""
         if server_url and server_url != self._server_url:
             self._server_url = server_url
-            self._cached.clear()
+            self._known = self._new_cache()
 
     def for_caller(self, caller: Caller) -> Links | None:
         """The links of one caller; None where they stay Jira's."""
         if not self._rewrite or caller.as_proxy:
             return None
-        key = caller.scheme, caller.host
-        if (links := self._cached.get(key)) is None:
-            if len(self._cached) >= _CACHED_LINKS:
-                self._cached.clear()
-            origin = f"{caller.scheme}://{caller.host}".encode()
-            links = self._cached[key] = Links([self._base_url, self._server_url], origin)
-        return links
+        return self._known[f"{caller.scheme}://{caller.host}"]
+
+    def _new_cache(self) -> Cache[str, Links]:
+        return Cache(self._links_to, len, entries=_CACHED_LINKS, size=_CACHED_BYTES)
+
+    def _links_to(self, origin: str) -> Links:
+        return Links([self._base_url, self._server_url], origin.encode())
 
 
-def is_eligible(status: int, fields: Fields) -> bool:
+def is_eligible(status: int, fields: Fields, paths: frozenset[str]) -> bool:
     """Whether the body of such an answer may hold links that we rewrite.
 
-    Said of an answer to HEAD, too: it must look like the one to GET.
+    `paths` are the readings of the path that was asked for.  Said of an answer to HEAD, too: it
+    must look like the one to GET.
     """
-    if status in (204, 206, 304):
+    if status in (204, 206, 304) or is_stored(paths) or is_download(fields):
         return False
     if (first(fields, b"content-encoding") or b"identity").lower() not in (b"identity", b"gzip"):
         return False
     return may_hold_links(first(fields, b"content-type") or b"")
+
+
+def guard(fields: Fields) -> Fields:
+    """The field to add to what is not JSON: a browser shows it, and runs no script of it as us.
+
+    https://www.w3.org/TR/CSP3/#directive-sandbox: its origin is then no one's, ours neither.
+    """
+    types = values(fields, b"content-type")
+    if types and all(map(may_hold_links, types)):
+        return []
+    return [(b"Content-Security-Policy", b"sandbox")]
 
 
 class BodyRewriter:

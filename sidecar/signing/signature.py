@@ -44,8 +44,11 @@ _RECODED = {
 } | {"+": "%20"}
 del _RECODED["%"]
 
-# A control or a space before the name hides nothing; nor does the case of its letters.
-_RESERVED_NAME = re.compile(r"(?:%[01][0-9A-F]|%20)*x?oauth_", re.IGNORECASE | re.ASCII)
+# A control or a space beside the name hides nothing; nor does the case of its letters.
+_RESERVED_NAME = re.compile(
+    r"(?:%[01][0-9A-F]|%20)*+(?:x?oauth_|os_(?:username|password)(?:%[01][0-9A-F]|%20)*+\Z)",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def percent_encode(text: str) -> Encoded:
@@ -102,7 +105,11 @@ def is_form(method: str, content_type: str | None) -> bool:
 
 
 def reserved(parameters: Iterable[EncodedPair]) -> Encoded | None:
-    """Return the first name that is oauth_* or xoauth_*; None if there is none."""
+    """Return the first name by which Jira would take somebody else for the caller, if any.
+
+    oauth_* and xoauth_* are OAuth's; os_username and os_password are those of Jira's login, which
+    it reads on any page (Seraph's PasswordBasedLoginFilter).
+    """
     for name, _ in parameters:
         if _RESERVED_NAME.match(name):
             return name

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.rules import METHODS, Rules, compile_rule, plain_path
+from sidecar.access.rules import METHODS, Rules, compile_rule
 from sidecar.errors import ConfigError, RequestRefused
 
 
@@ -176,13 +176,27 @@ def test_with_rules_present_a_path_that_is_not_plain_is_refused(path: str) -> No
     assert request_status(rules(), "PUT", path) == 200
 
 
-@pytest.mark.parametrize(
-    ("path", "plain"),
-    [("/rest//api/", "/rest/api/"), ("/%72est/%C3%A9", "/rest/é"), ("/a;x=1/b;y", "/a/b"),
-     ("/;x//b;/", "/b/"), ("/a%3Bx/b", "/a/b"), ("", "/"), ("/", "/"), ("/;", "/"), ("//", "/")],
-)  # fmt: skip
-def test_rules_see_the_path_decoded_without_parameters_and_collapsed(path: str, plain: str) -> None:
-    assert plain_path(path) == plain
+@pytest.mark.parametrize("wrapped", ["/s/x/_", "/S/a/b/_", "/s//_", "/%73/x;y/_", "/s/x/_/s/y/_"])
+def test_rules_see_through_what_jira_forwards(wrapped: str) -> None:
+    """`/s/…/_/PATH` is PATH to Jira."""
+    path = f"/jira{wrapped}/secure/admin/x"
+    assert request_status(rules(deny=["* /secure/admin/**"]), "GET", path) == 403
+    assert request_status(rules(deny=["* /s/**"]), "GET", path) == 403
+    assert request_status(rules(allow=["* /s/**"]), "GET", path) == 403
+    assert request_status(rules(allow=["* /rest/**"]), "GET", path) == 403
+    assert request_status(rules(allow=["* /secure/**"]), "GET", path) == 200
+    assert request_status(rules(read_only=True), "POST", path) == 403
+    session = f"/jira{wrapped}/rest/auth/1/session"
+    assert request_status(rules(read_only=True), "POST", session) == 200
+
+
+def test_where_the_inner_path_could_be_one_of_two_allow_must_name_both() -> None:
+    path = "/jira/s/x/_/a/_/b"
+    assert request_status(rules(allow=["GET /a/**"]), "GET", path) == 403
+    assert request_status(rules(allow=["GET /b"]), "GET", path) == 403
+    assert request_status(rules(allow=["GET /a/**", "GET /b"]), "GET", path) == 200
+    assert request_status(rules(deny=["GET /b"]), "GET", path) == 403
+    assert request_status(rules(deny=["GET /a/**"]), "GET", path) == 403
 
 
 @st.composite

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ProtocolError, RequestRefused
-from sidecar.http.fields import Field, Fields, request_fields, response_fields, serialize
+from sidecar.http.fields import Field, Fields, serialize
+from sidecar.http.forwarding import request_fields, response_fields
 from sidecar.telemetry.record import shown_id
 from tests.fuzz.pieces import attempt, words
 

@@ -74,6 +74,10 @@ class TestSigning:
             ("/x?xoauth_requestor_id=admin", b""),
             ("/x", b"a=1&oauth_token=evil"),
             ("/x", b"%78oauth_requestor_id=admin"),
+            ("/x?os_username=admin", b""),
+            ("/x?a=1&%6fs_p%61ssword=guess", b""),
+            ("/x", b"os_username=admin&os_password=guess"),
+            ("/x", b"a=1&+%6Fs_password%20=guess"),
         ],
     )
     async def test_parameters_that_could_make_us_somebody_else_are_refused(
@@ -173,7 +177,17 @@ class TestCallers:
         assert (await sidecar.raw(login + b"0\r\n\r\n", method="POST")).status == 200
         assert (await sidecar.raw(login + b"1\r\nx\r\n0\r\n\r\n", method="POST")).status == 413
 
-    @pytest.mark.parametrize("target", ["/rest/auth/1/session", "/jira/rest/auth/1/session/"])
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/rest/auth/1/session",
+            "/jira/rest/auth/1/session/",
+            "//rest/auth/1/session",
+            "/rest/auth/latest/session;x",
+            "/rest/auth/1%2e0/session.json",
+            "/s/x/_/rest/auth/1/session",
+        ],
+    )
     async def test_a_login_is_answered_here(
         self, sandbox: Sandbox, sidecar: Running, target: str
     ) -> None:
@@ -184,6 +198,19 @@ class TestCallers:
         assert not sandbox.log
         await sidecar.get("/rest/auth/1/session")
         assert verdicts(sandbox) == {"ok"}
+
+    @pytest.mark.parametrize(
+        "target",
+        ["/login.jsp", "/jira/s/x/_/login.jsp", "/rest/gadget/1.0/login", "/rest/auth/1/websudo"],
+    )
+    async def test_any_other_login_is_refused(
+        self, sandbox: Sandbox, sidecar: Running, target: str
+    ) -> None:
+        for method in ("POST", "DELETE"):
+            answer = await sidecar.request(method, target, FORM, body=b"username=x&password=y")
+            assert answer.status == 403
+            assert "leave the login out" in answer.message
+        assert not sandbox.log
 
     async def test_with_a_key_file_callers_must_show_the_key(
         self, sandbox: Sandbox, make_sidecar: MakeSidecar, tmp_path_factory: pytest.TempPathFactory

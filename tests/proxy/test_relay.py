@@ -222,3 +222,76 @@ class TestEnd:
             await wire.send(edge.message("GET", TARGET))
             await (await upstream.request()).over.wait()
             assert (await wire.end())[1]
+
+
+STORED = [
+    "/secure/attachment/10000/issues.json",
+    "//secure/attachment/10000/issues.json",
+    "/secure;x/attachment/10000/issues.json",
+    "/secure/%61ttachment/10000/issues.json",
+    "/s/x/_/secure/attachment/10000/issues.json",
+    "/secure/thumbnail/10000/x",
+    "/rest/api/2/attachment/content/10000",
+    "/rest/api/2/issue/JJ-2/properties/notes",
+]
+
+
+class TestStored:
+    """What people have stored comes back as it was: bytes, length, ETag and ranges."""
+
+    def file(self, upstream: RawUpstream) -> bytes:
+        return b'{"self": "%b/rest/api/2/issue/1", "key": "JJ-2"}' % upstream.url.encode()
+
+    @pytest.mark.parametrize("target", STORED)
+    async def test_a_file_keeps_its_bytes_its_length_and_its_strong_etag(
+        self, edge: Running, upstream: RawUpstream, target: str
+    ) -> None:
+        file = self.file(upstream)
+        upstream.handler = says(file, JSON, 'ETag: "abc"')
+        for path in (target, f"{target}?x=1"):
+            answer = await edge.get(path)
+            assert answer.body == file
+            assert (answer["Content-Length"], answer["ETag"]) == (str(len(file)), '"abc"')
+
+    async def test_so_does_whatever_is_to_be_saved(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        file = self.file(upstream)
+        upstream.handler = says(file, JSON, 'ETag: "abc"', "Content-Disposition: attachment")
+        answer = await edge.get("/plugins/servlet/export")
+        assert (answer.body, answer["ETag"]) == (file, '"abc"')
+
+    async def test_head_says_the_same_as_get(self, edge: Running, upstream: RawUpstream) -> None:
+        async def answer_head(exchange: Exchange) -> None:
+            await exchange.read_body()
+            head = f'HTTP/1.1 200 OK\r\n{JSON}\r\nContent-Length: 5\r\nETag: "abc"\r\n\r\n'
+            await exchange.answer(head.encode())
+
+        upstream.handler = answer_head
+        answer = await edge.request("HEAD", STORED[0])
+        assert (answer["Content-Length"], answer["ETag"]) == ("5", '"abc"')
+        answer = await edge.request("HEAD", "/rest/api/2/issue/JJ-2/properties")
+        assert (answer.all("Content-Length"), answer["ETag"]) == ([], 'W/"abc"')
+
+    async def test_the_list_of_properties_is_jiras_and_redirects_lead_here(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = says(self.file(upstream), JSON)
+        answer = await edge.get("/rest/api/2/issue/JJ-2/properties/")
+        assert answer.json()["self"].startswith(f"http://{edge.authority}/")
+        location = f"Location: {upstream.url}/secure/attachment/1/x"
+        upstream.handler = says(b"", location, status="302 Found")
+        answer = await edge.get("/secure/attachment/1")
+        assert answer["Location"] == f"http://{edge.authority}/secure/attachment/1/x"
+
+    @pytest.mark.parametrize("rewrite", [True, False])
+    async def test_a_document_is_sandboxed_whatever_policy_jira_gives_it(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar, rewrite: bool
+    ) -> None:
+        edge = await make_sidecar(upstream.url, token="t" * 32, links__rewrite=rewrite)
+        for field in ("Content-Type: text/html", "Content-Type: image/svg+xml", "X-No: type"):
+            upstream.handler = says(b"<p>", field, "Content-Security-Policy: img-src *")
+            answer = await edge.get(STORED[0])
+            assert answer.all("Content-Security-Policy") == ["img-src *", "sandbox"]
+        upstream.handler = says(b"{}", JSON)
+        assert not (await edge.get(STORED[0])).all("Content-Security-Policy")

@@ -9,16 +9,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.access.callers import Caller
 from sidecar.errors import ProtocolError
-from sidecar.http.fields import Fields, response_fields
+from sidecar.http.fields import Fields
+from sidecar.http.forwarding import response_fields
+from sidecar.http.paths import readings
+from sidecar.http.target import BaseURL
 from sidecar.jira.links import Links
-from sidecar.proxy.rewriting import BodyRewriter, is_eligible
+from sidecar.proxy.rewriting import BodyRewriter, JiraLinks, guard, is_eligible
 
 JIRA = "https://jira.example.com/jira"
 LINKS = Links([JIRA], b"http://localhost:8088")
 BODY = b'{"self":"https://jira.example.com/jira/rest/x","text":"https://jira.example.com/jira"}'
 REWRITTEN = b'{"self":"http://localhost:8088/jira/rest/x","text":"https://jira.example.com/jira"}'
 JSON = (b"Content-Type", b"application/json;charset=UTF-8")
+
+ISSUE = readings("/rest/api/2/issue/JJ-2")
 
 
 def through(pieces: list[bytes], *, gzipped: bool) -> bytes:
@@ -68,15 +74,62 @@ def test_links_in_fields_lead_to_the_client() -> None:
 
 @pytest.mark.parametrize("status", [204, 206, 304])
 def test_answers_without_a_whole_body_are_left_alone(status: int) -> None:
-    assert is_eligible(200, [JSON])
-    assert not is_eligible(status, [JSON])
+    assert is_eligible(200, [JSON], ISSUE)
+    assert not is_eligible(status, [JSON], ISSUE)
 
 
 def test_other_types_and_codings_are_left_alone() -> None:
-    assert is_eligible(200, [JSON, (b"Content-Encoding", b"GZIP")])
-    assert not is_eligible(200, [JSON, (b"Content-Encoding", b"br")])
-    assert not is_eligible(200, [(b"Content-Type", b"text/html")])
-    assert not is_eligible(200, [])
+    assert is_eligible(200, [JSON, (b"Content-Encoding", b"GZIP")], ISSUE)
+    assert not is_eligible(200, [JSON, (b"Content-Encoding", b"br")], ISSUE)
+    assert not is_eligible(200, [(b"Content-Type", b"text/html")], ISSUE)
+    assert not is_eligible(200, [], ISSUE)
+
+
+def test_what_people_stored_is_left_alone() -> None:
+    for path in ("/secure/attachment/1/x.json", "/s/x/_/rest/api/2/issue/JJ-2/properties/x"):
+        assert not is_eligible(200, [JSON], readings(path))
+    saved = (b"Content-Disposition", b"attachment; filename=x.json")
+    assert not is_eligible(200, [JSON, saved], ISSUE)
+    assert is_eligible(200, [JSON, (b"Content-Disposition", b"inline")], ISSUE)
+
+
+@pytest.mark.parametrize(
+    ("types", "guarded"),
+    [
+        ([b"application/json"], False),
+        ([b"application/hal+json; charset=utf-8"], False),
+        ([], True),
+        ([b""], True),
+        ([b"text/html"], True),
+        ([b"image/svg+xml"], True),
+        ([b"application/json, text/html"], True),
+        ([b"application/json", b"text/html"], True),
+        ([b"text/html", b"application/json"], True),
+    ],
+)
+def test_whatever_is_not_json_alone_runs_no_script(types: list[bytes], guarded: bool) -> None:
+    fields = [(b"content-TYPE", value) for value in types]
+    sandboxed = [(b"Content-Security-Policy", b"sandbox")]
+    assert guard(fields) == (sandboxed if guarded else [])
+
+
+def test_links_are_compiled_for_a_bounded_number_of_callers_and_the_last_url_of_jiras() -> None:
+    links = JiraLinks(BaseURL.parse(JIRA), rewrite=True)
+    one = Caller("http", "localhost:1")
+    assert links.for_caller(one) is links.for_caller(one)
+    for number in range(200):
+        assert links.for_caller(Caller("http", f"localhost:{number}"))
+    before = links.for_caller(one)
+    links.learn_first("https://stored.example.com")
+    links.learn_first("https://ignored.example.com")
+    after = links.for_caller(one)
+    assert before is not None
+    assert after is not None
+    url = b"https://stored.example.com/x"
+    assert (before.url(url), after.url(url)) == (url, b"http://localhost:1/x")
+    assert after.url(b"https://ignored.example.com/x") == b"https://ignored.example.com/x"
+    assert links.for_caller(one._replace(as_proxy=True)) is None
+    assert JiraLinks(BaseURL.parse(JIRA), rewrite=False).for_caller(one) is None
 
 
 @given(st.lists(st.integers(0, 10_000)), st.booleans())

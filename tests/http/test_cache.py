@@ -1,0 +1,48 @@
+"""What is remembered of foreign text never grows beyond its bounds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.http.cache import Cache
+
+
+def test_a_value_is_made_once_and_then_known() -> None:
+    asked: list[bytes] = []
+
+    def make(key: bytes) -> bytes:
+        asked.append(key)
+        return key.upper()
+
+    cache = Cache(make, len, entries=4, size=1600)
+    assert [cache[b"a"], cache[b"b"], cache[b"a"]] == [b"A", b"B", b"A"]
+    assert asked == [b"a", b"b"]
+
+
+def test_what_is_too_long_is_made_each_time_and_pushes_nothing_out() -> None:
+    cache = Cache(bytes.upper, len, entries=4, size=160)
+    assert cache[b"known"] == b"KNOWN"
+    assert cache[b"x" * 11] == b"X" * 11
+    assert cache[b"x" * 60_000] == b"X" * 60_000
+    assert set(cache) == {b"known"}
+    assert cache[b"x" * 10] == b"X" * 10
+    assert set(cache) == {b"known", b"x" * 10}
+
+
+def test_what_fails_is_not_remembered() -> None:
+    cache: Cache[str, int] = Cache(int, len, entries=4, size=160)
+    for _ in range(2):
+        try:
+            cache["no number"]
+        except ValueError:
+            assert not cache
+
+
+@given(st.lists(st.binary(max_size=20), max_size=60))
+def test_neither_entries_nor_bytes_ever_pass_their_bound(keys: list[bytes]) -> None:
+    cache = Cache(bytes.upper, len, entries=5, size=64)
+    for key in keys:
+        assert cache[key] == key.upper()
+        assert len(cache) <= 5
+        assert sum(map(len, cache)) <= 64
