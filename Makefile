@@ -10,7 +10,7 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak units fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants units fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -77,6 +77,9 @@ clients: $(VENV)/.dev .venv-clients/.installed ## whole sessions of real Jira cl
 soak: $(VENV)/.dev ## a quarter of an hour of traffic, faults and restarts: nothing fails, nothing grows
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.soak --restarts 20
+
+mutants: $(VENV)/.dev $(VENV)/.tools ## whether the tests notice random changes; MUTANTS="--seed 7 --each 25"
+	$(VENV)/tools/bin/python benchmarks/mutants.py $(MUTANTS)
 
 units: ## the systemd units under a real systemd, in namespaces of its own; as root
 	benchmarks/units/try
