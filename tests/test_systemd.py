@@ -35,7 +35,7 @@ def installed(tmp_path: Path) -> Path:
         target = tmp_path / file.relative_to(UNITS)
         target.parent.mkdir(exist_ok=True)
         text = file.read_text()
-        target.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+        target.write_text(re.sub(r"(?m)^(Exec\w+)=\S+/sidecar ", r"\1=/bin/true ", text))
     return tmp_path
 
 
@@ -83,6 +83,7 @@ def test_an_instance_differs_from_the_service_only_where_it_must() -> None:
         "Requires",
         "After",
         "ExecStart",
+        "ExecReload",
         "StateDirectory",
         "SocketBindAllow",
         "Also",
@@ -96,6 +97,40 @@ def test_errors_that_stay_are_not_restarted_and_everything_else_is(name: str) ->
     assert {"2", "77", "78"} <= set(unit["RestartPreventExitStatus"][0].split())
     assert unit["Type"] == ["notify"]
     assert unit["WatchdogSec"] == ["30s"]
+
+
+@pytest.mark.parametrize("name", ["sidecar.service", "sidecar@.service", "user/sidecar.service"])
+def test_a_reload_reads_the_configuration_before_the_service_does(name: str) -> None:
+    unit = directives(name)
+    first, then = unit["ExecReload"]
+    assert first == unit["ExecStart"][0].replace(" run", " validate --files")
+    assert then == "/bin/kill -HUP $MAINPID"
+
+
+@pytest.mark.parametrize("name", ["sidecar.service", "sidecar@.service", "user/sidecar.service"])
+def test_no_number_of_failures_gives_the_service_or_its_sockets_up(name: str) -> None:
+    """A client on the socket starts the service again at once: the pause keeps tries apart."""
+    unit = directives(name)
+    assert unit["StartLimitIntervalSec"] == ["0"]
+    if name.startswith("user/"):
+        assert unit["RestartSec"] == ["1s"]
+        return
+    (pause,) = unit["ExecStopPost"]
+    script = pause.removeprefix("+/bin/sh -c ").strip("'").replace("$$", "$")
+    shown = script.replace("sleep 2", "echo pause")
+    for result, said in (("success", ""), ("exit-code", "pause\n"), ("watchdog", "pause\n")):
+        done = subprocess.run(
+            ["/bin/sh", "-c", shown], env={"SERVICE_RESULT": result}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, said)
+
+
+@pytest.mark.parametrize(
+    ("socket", "service"),
+    [("sidecar-admin.socket", "sidecar.service"), ("sidecar@.socket", "sidecar@%i.service")],
+)
+def test_a_restart_of_the_service_opens_a_port_that_was_lost(socket: str, service: str) -> None:
+    assert service in directives(socket)["WantedBy"][0].split()
 
 
 def test_the_token_can_be_stored_and_the_key_is_a_credential() -> None:

@@ -37,6 +37,16 @@ def configuration(config: Config) -> Passed:
     )
 
 
+def named_files(config: Config) -> None:
+    """Read what a reload reads besides the configuration; ConfigError for what is no good."""
+    jira, listen = config.jira, config.listen
+    tls.client_context(jira.ca_file, jira.client_certificate, jira.client_key)
+    if listen.tls_certificate is not None:
+        tls.server_context(listen.tls_certificate, listen.tls_key)
+    if config.access.key_file is not None:
+        read_access_key(config.access.key_file)
+
+
 def is_cloud(host: str) -> ConfigError:
     """The error for a Jira that is not one of ours."""
     return ConfigError(

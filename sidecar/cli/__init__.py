@@ -19,6 +19,7 @@ from sidecar.cli.check import check
 from sidecar.cli.request import request
 from sidecar.cli.serve import demo, run
 from sidecar.cli.setup import init, public_key
+from sidecar.cli.validate import validate
 from sidecar.errors import SidecarError, UsageError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -70,5 +71,5 @@ def cli() -> None:
     """Sign requests for Jira with OAuth 1.0a: point any tool at http://localhost:8088."""
 
 
-for command in (init, public_key, auth, run, request, check, demo):
+for command in (init, public_key, auth, run, request, check, validate, demo):
     cli.add_command(command)

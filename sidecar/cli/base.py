@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _NAMED_COMMAND = re.compile(
-    r"(?<![\w/.-])sidecar (?=(?:init|public-key|auth|run|request|check)(?![\w-]))"
+    r"(?<![\w/.-])sidecar (?=(?:init|public-key|auth|run|request|check|validate)(?![\w-]))"
 )
 
 

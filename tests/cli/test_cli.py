@@ -22,7 +22,7 @@ __all__ = ["shell"]
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
 
 
-COMMANDS = ["init", "public-key", "auth", "run", "request", "check", "demo"]
+COMMANDS = ["init", "public-key", "auth", "run", "request", "check", "validate", "demo"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
