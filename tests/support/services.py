@@ -44,6 +44,8 @@ class Manager:
     def __init__(self, folder: Path, base_url: str, key: RSAPrivateKey) -> None:
         self.folder = folder
         self.base_url = base_url
+        self.program = ["-m", "sidecar"]
+        """What Python is told to run."""
         write_private(folder / "private_key.pem", keys.private_key_pem(key))
         self.config = folder / "config.toml"
         self.configure()
@@ -101,7 +103,7 @@ class Manager:
     async def start(self, *sockets: socket.socket, **environ: str) -> Process:
         """Start `sidecar run`, with sockets passed to it."""
         fds = [sock.fileno() for sock in sockets]
-        command = ["-m", "sidecar", "run", "--config", str(self.config)]
+        command = [*self.program, "run", "--config", str(self.config)]
         if sockets:
             command = ["-c", _PASS, ",".join(map(str, fds)), *command]
         process = await asyncio.create_subprocess_exec(
