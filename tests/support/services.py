@@ -22,6 +22,7 @@ from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
 from tests.conftest import CONSUMER_KEY
 from tests.support.processes import Process
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
 
 MYSELF = "/rest/api/2/myself"
@@ -84,7 +85,7 @@ class Manager:
 
     async def message(self, name: str, after: int = 0) -> dict[str, str]:
         """Wait for a message that has `name` in it, of those from number `after` on."""
-        async with asyncio.timeout(20), self._notified:
+        async with asyncio.timeout(PATIENCE), self._notified:
             while True:
                 for message in self.messages[after:]:
                     if name in message:
