@@ -24,7 +24,6 @@ from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
 from sidecar.server.server import Server
-from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import RawUpstream
 from tests.support.wire import Client
 
@@ -54,6 +53,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 @pytest.fixture(scope="session")
 def private_key() -> RSAPrivateKey:
     """One key for the session: making one takes longer than most tests."""
+    return keys.generate_private_key(2048)
+
+
+@pytest.fixture(scope="session")
+def other_key() -> RSAPrivateKey:
+    """Another key of the same size: Jira finds its signatures wrong, and does not break."""
     return keys.generate_private_key(2048)
 
 
@@ -136,13 +141,6 @@ async def upstream() -> AsyncIterator[RawUpstream]:
 async def edge(upstream: RawUpstream, make_sidecar: MakeSidecar) -> Running:
     """A sidecar with a token in front of `upstream`."""
     return await make_sidecar(upstream.url, token="t" * 32)
-
-
-@pytest.fixture
-async def loop_clock() -> AsyncIterator[LoopClock]:
-    """The clock of the test's own loop, which the test can put forward."""
-    with LoopClock() as clock:
-        yield clock
 
 
 @pytest.fixture

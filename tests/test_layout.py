@@ -53,8 +53,6 @@ TESTED_ELSEWHERE = {
     "sandbox/rest_parts.py",
     "sandbox/router.py",
     "sandbox/send.py",
-    "sandbox/servlet.py",
-    "sandbox/validator.py",
     "server/generation.py",
     "server/run.py",
     "telemetry/record.py",

@@ -33,12 +33,9 @@ class SigningURL:
     def difference(
         self, problem: Problem, base_string: bytes, signed_for: BaseURL
     ) -> Difference | None:
-        """How Jira's base string differs from ours, where Jira names its own.
-
-        Ours is empty where it was too long to be kept: Jira names none of more than 8 KiB.
-        """
+        """How Jira's base string differs from ours, where Jira names its own."""
         theirs = problem.parameters.get("oauth_signature_base_string")
-        if not theirs or not base_string:
+        if not theirs:
             return None
         return compare_base_strings(theirs, base_string.decode("ascii"), signed_for.path)
 

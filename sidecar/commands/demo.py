@@ -25,6 +25,7 @@ from sidecar.upstream.pool import Upstream, UpstreamRequest
 
 CONSUMER_KEY = "OauthKey"
 CONTEXT_PATH = "/jira"
+_XSRF_TOKEN = re.compile(rb'name="atl_token" value="(\w+)"')
 _CODE = re.compile(rb"verification code is '(\w+)'")
 
 
@@ -116,22 +117,23 @@ async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredential
 async def _approve(upstream: Upstream, settings: Config, url: str) -> str:
     """Press Allow on the approval page, as the user would; return the verification code."""
     base = settings.jira.base_url
-    target, _, query = url.removeprefix(base.origin).partition("?")
-    form = f"{query}&approve=Authorize".encode()
-    answer = await upstream.fetch(
-        UpstreamRequest(
-            "POST",
-            target,
-            [
-                (b"Host", base.authority.encode()),
-                (b"Content-Type", b"application/x-www-form-urlencoded"),
-                (b"Content-Length", b"%d" % len(form)),
-                (b"X-Atlassian-Token", b"no-check"),
-            ],
-            form,
-        )
-    )
-    match = _CODE.search(answer.body)
+    target = url.removeprefix(base.origin)
+    host = (b"Host", base.authority.encode())
+    page = await upstream.fetch(UpstreamRequest("GET", target, [host]))
+    path, _, query = target.partition("?")
+    form = f"{query}&atl_token={_read(_XSRF_TOKEN, page.body)}&approve=Allow".encode()
+    fields = [
+        host,
+        (b"Content-Type", b"application/x-www-form-urlencoded"),
+        (b"Content-Length", b"%d" % len(form)),
+    ]
+    answer = await upstream.fetch(UpstreamRequest("POST", path, fields, form))
+    return _read(_CODE, answer.body)
+
+
+def _read(pattern: re.Pattern[bytes], page: bytes) -> str:
+    """Give what a page of the sandbox shows."""
+    match = pattern.search(page)
     if match is None:
-        raise SidecarError("the sandbox Jira showed no verification code")
+        raise SidecarError("the sandbox Jira showed another page than was expected")
     return match[1].decode()

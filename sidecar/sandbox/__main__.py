@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from sidecar.sandbox import Sandbox
+from sidecar.sandbox.catalog import ADMINISTRATORS, USERS
+from sidecar.sandbox.link import Link
 
 
 @click.command(
@@ -25,17 +27,40 @@ from sidecar.sandbox import Sandbox
 @click.option(
     "--public-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="PEM file, as `sidecar public-key` prints it.  Without it every signature is invalid "
+    help="PEM file, as `sidecar public-key` prints it.  Without it every signed request gets a 500 "
     "until a key is sent, once: curl --data-binary @k.pem BASE_URL/_sandbox/public-key",
 )
 @click.option("--consumer-key", default="OauthKey", show_default=True)
-def main(port: int, context_path: str, public_key: Path | None, consumer_key: str) -> None:
+@click.option("--two-legged", is_flag=True, help="Allow 2-Legged OAuth in the application link.")
+@click.option(
+    "--execute-as",
+    type=click.Choice([name for name in USERS if name not in ADMINISTRATORS]),
+    default="builds",
+    show_default=True,
+    help="The user of two-legged requests that name none.",
+)
+@click.option("--impersonation", is_flag=True, help="Let two-legged requests name their user.")
+def main(
+    port: int,
+    context_path: str,
+    public_key: Path | None,
+    consumer_key: str,
+    two_legged: bool,
+    execute_as: str,
+    impersonation: bool,
+) -> None:
     """A small Jira with an OAuth 1.0a provider, in memory, on 127.0.0.1.
 
     Prints its base URL on stdout and serves until SIGINT or SIGTERM.
     """
-    key = None if public_key is None else _read_key(public_key)
-    sandbox = Sandbox(public_key=key, consumer_key=consumer_key, context_path=context_path)
+    sandbox = Sandbox(
+        public_key=None if public_key is None else _read_key(public_key),
+        consumer_key=consumer_key,
+        context_path=context_path,
+        two_legged=two_legged,
+        execute_as=execute_as,
+        impersonation=impersonation,
+    )
     try:
         asyncio.run(_serve(sandbox, port))
     except OSError as error:
@@ -61,13 +86,20 @@ async def _serve(sandbox: Sandbox, port: int) -> None:
     await sandbox.start(port=port)
     click.echo(sandbox.url)
     click.echo(
-        f"consumer key {sandbox.provider.consumer_key!r}, "
-        f"public key {'configured' if sandbox.public_key else 'missing: see --help'}; "
-        "users alana and admin; Ctrl-C stops",
+        f"consumer key {sandbox.link.consumer_key!r}, "
+        f"public key {'configured' if sandbox.public_key else 'missing: see --help'}, "
+        f"{_two_legged(sandbox.link)}; users {', '.join(USERS)}; Ctrl-C stops",
         err=True,
     )
     await stopped.wait()
     await sandbox.stop()
+
+
+def _two_legged(link: Link) -> str:
+    """What the link allows without a user's approval."""
+    allowed = [f"two-legged as {link.execute_as}"] if link.two_legged else []
+    allowed += ["two-legged as any user"] if link.impersonation else []
+    return " and ".join(allowed) or "three-legged alone"
 
 
 main(prog_name="python -m sidecar.sandbox")

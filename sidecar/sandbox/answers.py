@@ -48,6 +48,8 @@ class Call:
     """The URL that Jira calls itself by."""
     user: str | None = None
     """None: anonymous."""
+    node: int = 0
+    """Which node of Jira it came to."""
 
     @property
     def method(self) -> str:

@@ -11,7 +11,18 @@ Thing = dict[str, Any]
 VERSION = (9, 12, 0)
 BUILD = 912000
 
-USERS = {"alana": "Alana Example", "admin": "Administrator", "william": "William Example"}
+USERS = {
+    "alana": "Alana Example",
+    "admin": "Administrator",
+    "william": "William Example",
+    "builds": "Build Robot",
+    "ci-deploy": "Deployment",
+    "retired": "Retired Robot",
+}
+ADMINISTRATORS = ("admin",)
+"""System administrators: an application link must not execute as one of them."""
+INACTIVE = ("retired",)
+"""Users who may not log in."""
 _GRAVATARS = {
     "alana": "b259e2a7fd37a83b02015192ee247e96",
     "admin": "4beac5df66a475580809e0",
@@ -74,7 +85,7 @@ def user(base: str, name: str) -> Thing:
         "displayName": USERS.get(name, name),
         "name": name,
         "self": f"{base}/rest/api/2/user?username={quote(name)}",
-        "active": True,
+        "active": name not in INACTIVE,
         "timeZone": "Australia/Sydney",
         "key": name,
     }

@@ -34,6 +34,19 @@ class Faults:
     """The user may not log in: 401, an empty body and no oauth_problem."""
     link_gone: bool = False
     """The application link was deleted: token_rejected, and consumer_key_unknown for new tokens."""
+    three_legged: bool | None = None
+    """Whether users may be asked for their approval; None: as the link was made.
+
+    Without it permission_denied, when a request token is asked for and after a right signature.
+    """
+    two_legged: bool | None = None
+    """Whether the link allows two-legged OAuth, else a nameless 401; None: as the link was made."""
+    execute_as: str | None = None
+    """The link's *Execute as* user; empty: there is none; None: as the link was made."""
+    impersonation: bool | None = None
+    """Whether a two-legged request may name its user; None: as the link was made."""
+    problem: str | None = None
+    """Every signed request is refused with this oauth_problem, such as other versions have."""
     nonce_used: int = 0
     """So many of the next signed requests are answered nonce_used."""
     sso_redirect: bool = False
@@ -42,6 +55,16 @@ class Faults:
     """An SSO gateway answers everything with 200 and a login page in HTML."""
     rate_limited: int | None = None
     """429 for every REST request, with this number as `Retry-After`."""
+    rate_capacity: int | None = None
+    """Size of each user's token bucket for REST requests on each node; None: nobody is limited."""
+    rate_fill: int = 1
+    """Tokens that a bucket gets back at each interval."""
+    rate_interval: int = 1
+    """Seconds between two fillings of a bucket."""
+    nodes: int = 1
+    """Nodes of this Jira, which take turns; each has nonces and buckets of its own."""
+    parameter_limit: int = 10_000
+    """Parameters of query and form that count (Tomcat's maxParameterCount); the rest is dropped."""
     unavailable: bool = False
     """503 for everything, as the reverse proxy of a Jira that restarts gives it."""
     latency: float = 0.0

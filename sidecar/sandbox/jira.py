@@ -1,12 +1,11 @@
-"""A request's way through the sandbox: gateway, Tomcat, OAuth filter, XSRF check, handlers."""
+"""A request's way through the sandbox: gateway, Tomcat, Jira's filters, resource."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
 from html import escape
+from typing import Final
 
 from sidecar.sandbox import tomcat
 from sidecar.sandbox.answers import (
@@ -20,25 +19,22 @@ from sidecar.sandbox.answers import (
     tomcat_error,
 )
 from sidecar.sandbox.body import WireBody
-from sidecar.sandbox.message import (
-    JavaException,
-    Message,
-    OAuthProblem,
-    answer_problem,
-    base_string_uri,
-    is_complete,
-    read_authorization,
-    realm_challenge,
-)
+from sidecar.sandbox.common_fields import cookies, decorate
+from sidecar.sandbox.java import JavaException
+from sidecar.sandbox.login import Login
+from sidecar.sandbox.message import Message, OAuthProblem
+from sidecar.sandbox.oauth_filter import OAuthFilter, Origin
 from sidecar.sandbox.paths import without_static_prefix
-from sidecar.sandbox.provider import Provider, random_text
+from sidecar.sandbox.provider import Provider
+from sidecar.sandbox.rate_limits import RateLimits
 from sidecar.sandbox.record import Request
+from sidecar.sandbox.refusals import answer_problem, realm_challenge
 from sidecar.sandbox.rest import Rest
 from sidecar.sandbox.servlet import answer_oauth
 from sidecar.sandbox.tomcat import Refused
 
-OAUTH = ["plugins", "servlet", "oauth"]
-_FORGEABLE = (
+OAUTH: Final = ["plugins", "servlet", "oauth"]
+_FORGEABLE: Final = (
     "application/x-www-form-urlencoded",
     "multipart/form-data",
     "text/plain",
@@ -67,7 +63,10 @@ class Jira:
         self.context_path = context_path
         self.provider = provider
         self.faults = provider.faults
-        self.rest = Rest(base_url, provider)
+        self.oauth = OAuthFilter(provider, base_url, context_path)
+        self.login = Login(base_url)
+        self.limits = RateLimits(provider.faults)
+        self.rest = Rest(base_url, provider, self.login)
         self.canned: dict[str, Callable[[], Answer]] = {}
         """By raw target: what to answer in place of the REST surface."""
 
@@ -78,10 +77,9 @@ class Jira:
         except Refused as refusal:
             answer = tomcat_error(refusal.status, refusal.message)
         except JavaException as error:
-            answer = answer_page(
-                "Oops - an error has occurred", f"<p>{escape(str(error))}</p>", 500
-            )
-        return self._decorate(answer, wire.record)
+            text = f"<p>{escape(str(error))}</p>"
+            answer = answer_page("Oops - an error has occurred", text, 500)
+        return decorate(answer, wire.record, self.provider.now())
 
     def is_control(self, record: Request) -> bool:
         """Whether a request is for the switches themselves, which no fault may cut off."""
@@ -122,58 +120,49 @@ class Jira:
         parameters = await self._parameters(wire, target.query)
         behind = without_static_prefix(segments[len(self.context) :])
         call = Call(record, target.path, behind, parameters, wire.body, self.base_url)
-        return await self._filter(call, wire, name, port)
+        call.node = self.oauth.next_node()
+        return await self._filters(call, self.oauth.message(call, Origin(wire.scheme, name, port)))
 
     async def _parameters(self, wire: Wire, query: str) -> list[tuple[str, str]]:
+        """The parameters of query and form, as many as Tomcat reads."""
         parameters = tomcat.read_parameters(query.encode())
         if tomcat.is_form(wire.record.method, wire.record.fields.get("content-type")):
             form = await wire.body.peek(tomcat.FORM_LIMIT)
             parameters += tomcat.read_parameters(form or b"")
         dropped = self.faults.dropped_parameter
-        return [pair for pair in parameters if pair[0] != dropped]
+        counted = parameters[: self.faults.parameter_limit]
+        return [pair for pair in counted if pair[0] != dropped]
 
-    # ── OAuth ───────────────────────────────────────────────────────────────────────────────
+    # ── Jira's filters ──────────────────────────────────────────────────────────────────────
 
-    def _message(self, call: Call, scheme: str, host: str, port: int | None) -> Message:
-        """What the OAuth library sees, with the URL that the connector believes in."""
-        faults = self.faults
-        if faults.perceived_host is not None:
-            host, port = faults.perceived_host, None
-        if faults.perceived_port is not None:
-            port = faults.perceived_port
-        path = call.path
-        if faults.perceived_prefix is not None:
-            path = faults.perceived_prefix + path.removeprefix(self.context_path)
-        authorization = [] if faults.strip_authorization else call.fields.all("authorization")
-        parameters = [*read_authorization(authorization), *call.parameters]
-        uri = base_string_uri(faults.perceived_scheme or scheme, host, port, path)
-        return Message(call.method, uri, parameters)
+    async def _filters(self, call: Call, message: Message) -> Answer:
+        record = call.record
+        refused = self.oauth.pass_through(call, message)
+        refused = refused or self.login.admit(call, basic=not self.faults.strip_authorization)
+        if refused is not None:
+            return refused
+        record.user = call.user
+        if call.segments[:3] == OAUTH and len(call.segments) == 4:
+            return self._servlet(call, message)
+        return await self._resource(call, record)
 
-    async def _filter(self, call: Call, wire: Wire, host: str, port: int | None) -> Answer:
-        message = self._message(call, wire.scheme, host, port)
+    def _servlet(self, call: Call, message: Message) -> Answer:
+        """Answer one of the provider's own addresses."""
+        name = call.segments[3]
+        is_signed = call.method == "POST" and name in ("request-token", "access-token")
         try:
-            if call.segments[:3] == OAUTH and len(call.segments) == 4:
-                found = answer_oauth(self.provider, call.segments[3], call, message)
-                if call.method == "POST" and call.segments[3] != "authorize":
-                    wire.record.verdict = "ok"
-                return found or answer_page("Not found", "<p>No such servlet.</p>", 404)
-            if not _has_session(call) and is_complete(message.parameters):
-                call.user = self.provider.authenticate(message)
-                wire.record.verdict = "ok"
+            found = answer_oauth(self.provider, name, call, message)
         except OAuthProblem as problem:
-            wire.record.verdict = problem.problem
+            call.record.verdict = problem.problem
             return answer_problem(problem, self.base_url)
-        if call.user is not None and self.faults.inactive_user:
-            return Answer(401, fields=[("WWW-Authenticate", realm_challenge(self.base_url))])
-        wire.record.user = call.user
-        return await self._resource(call, wire.record)
-
-    # ── behind the filters ──────────────────────────────────────────────────────────────────
+        if is_signed:
+            call.record.verdict = "ok"
+        return found or answer_page("Not found", "<p>No such servlet.</p>", 404)
 
     async def _resource(self, call: Call, record: Request) -> Answer:
+        limited: list[tuple[str, str]] = []
         try:
-            canned = self.canned.get(record.target)
-            answer = self._refuse(call) or (canned() if canned else await self.rest.answer(call))
+            answer = self._refuse(call, limited) or await self._found(call, record)
         except BadRequest as error:
             answer = answer_errors(400, str(error))
         except TooLarge as error:
@@ -181,61 +170,32 @@ class Jira:
         if answer.status == 401:
             answer.fields.append(("WWW-Authenticate", realm_challenge(self.base_url)))
         if call.user is not None and not answer.bare:
-            answer.fields += self._cookies()
+            present = {name for name, _ in answer.fields}
+            answer.fields += [pair for pair in limited if pair[0] not in present]
+            answer.fields += cookies(self.context_path)
         return answer
 
-    def _refuse(self, call: Call) -> Answer | None:
-        """Rate limit, XSRF, and made-up passwords."""
-        if self.faults.rate_limited is not None and call.segments[:1] == ["rest"]:
-            limited = answer_json({"message": "Rate limit exceeded."}, 429)
-            limited.fields.append(("Retry-After", str(self.faults.rate_limited)))
-            return limited
-        if call.segments[:1] == ["rest"] and call.method == "POST" and _is_forgeable(call):
+    async def _found(self, call: Call, record: Request) -> Answer:
+        canned = self.canned.get(record.target)
+        return canned() if canned else await self.rest.answer(call)
+
+    def _refuse(self, call: Call, limited: list[tuple[str, str]]) -> Answer | None:
+        """Refuse what is over a limit or could be forged; note what the limit lets its user do."""
+        if call.segments[:1] != ["rest"]:
+            return None
+        if call.user is not None:
+            allowance = self.limits.take(call.node, call.user, self.provider.now())
+            limited += allowance.fields()
+            if not allowance.allowed:
+                return answer_json({"message": "Rate limit exceeded."}, 429)
+        if self.faults.rate_limited is not None:
+            limited[1:2] = [("X-RateLimit-Remaining", "0")]
+            return answer_json(
+                {"message": "Rate limit exceeded."}, 429, Retry_After=str(self.faults.rate_limited)
+            )
+        if call.method == "POST" and _is_forgeable(call):
             return Answer(403, b"XSRF check failed", "text/plain;charset=UTF-8")
-        if not self.faults.strip_authorization and call.user is None:
-            return _refuse_password(call)
         return None
-
-    def _cookies(self) -> list[tuple[str, str]]:
-        """Set-Cookie for a session that is dead when the answer is sent, and a Secure one."""
-        path = self.context_path or "/"
-        session = f"JSESSIONID={secrets.token_hex(16).upper()}; Path={path}; HttpOnly"
-        xsrf = f"atlassian.xsrf.token={random_text(16)}_lin; Path={path}; Secure"
-        return [("Set-Cookie", session), ("Set-Cookie", xsrf)]
-
-    def _decorate(self, answer: Answer, record: Request) -> Answer:
-        """Add what every answer carries."""
-        fields = answer.fields
-        present = {name.lower() for name, _ in fields}
-        fields.append(("Date", formatdate(self.provider.now(), usegmt=True)))
-        if "server" not in present:
-            fields.append(("Server", "nginx" if answer.bare else "sandbox"))
-        if answer.bare:
-            return answer
-        fields += [
-            ("X-AREQUESTID", f"{secrets.randbelow(1440)}x{secrets.randbelow(10**6)}x1"),
-            ("X-AUSERNAME", record.user or "anonymous"),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        if "cache-control" not in present:
-            fields.append(("Cache-Control", "no-cache, no-store, no-transform"))
-        if record.user is not None:
-            fields += [
-                ("X-Seraph-LoginReason", "OK"),
-                ("X-RateLimit-Limit", "1000"),
-                ("X-RateLimit-Remaining", "999" if answer.status != 429 else "0"),
-                ("X-RateLimit-FillRate", "1000"),
-                ("X-RateLimit-Interval-Seconds", "1"),
-            ]
-            if "retry-after" not in present:
-                fields.append(("Retry-After", "0"))
-        return answer
-
-
-def _has_session(call: Call) -> bool:
-    """A client's session cookie goes before its signature, and no session is alive here."""
-    pairs = ";".join(call.fields.all("cookie")).split(";")
-    return any(pair.strip().startswith("JSESSIONID=") for pair in pairs)
 
 
 def _is_forgeable(call: Call) -> bool:
@@ -245,16 +205,6 @@ def _is_forgeable(call: Call) -> bool:
     media_type = call.fields.get("content-type").partition(";")[0].strip().lower()
     allowed = call.fields.get("x-atlassian-token").lower() in ("no-check", "nocheck")
     return media_type in _FORGEABLE and not allowed
-
-
-def _refuse_password(call: Call) -> Answer | None:
-    """Nobody has a password here; every try counts towards Jira's login CAPTCHA."""
-    scheme = call.fields.get("authorization").partition(" ")[0].lower()
-    if scheme not in ("basic", "bearer"):
-        return None
-    page = answer_page("Unauthorized (401)", "<h1>Basic Authentication Failure</h1>", 401)
-    page.fields.append(("X-Seraph-LoginReason", "AUTHENTICATED_FAILED"))
-    return page
 
 
 def _head_size(record: Request) -> int:

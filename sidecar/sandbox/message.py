@@ -1,15 +1,14 @@
-"""An OAuth message as the net.oauth library in Jira's provider reads, compares and refuses it."""
+"""An OAuth message as the net.oauth library in Jira's provider reads it."""
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, unquote_to_bytes
 
-from sidecar.sandbox.answers import FORM, Answer
+from sidecar.sandbox.java import JavaException
 from sidecar.sandbox.tomcat import to_text
 
 REQUIRED: Final = frozenset(
@@ -17,22 +16,6 @@ REQUIRED: Final = frozenset(
     for name in ("consumer_key", "token", "signature_method", "signature", "timestamp", "nonce")
 )
 """Jira looks at OAuth only when all six are there; else the request goes on as anonymous."""
-
-STATUS: Final = {
-    "parameter_absent": 400,
-    "parameter_rejected": 400,
-    "version_rejected": 400,
-    "signature_method_rejected": 400,
-    "timestamp_refused": 400,
-    "nonce_used": 401,
-    "signature_invalid": 401,
-    "consumer_key_unknown": 401,
-    "token_rejected": 401,
-    "token_expired": 401,
-    "token_used": 401,
-    "permission_unknown": 401,
-    "permission_denied": 401,
-}
 
 _SCHEME = re.compile(r"\s*(\w*)\s+(.*)", re.DOTALL | re.ASCII)
 _PAIR = re.compile(r'([^\s=]*)\s*=\s*"([^"]*)"', re.DOTALL)
@@ -45,10 +28,6 @@ class OAuthProblem(Exception):
         super().__init__(problem)
         self.problem = problem
         self.parameters = [("oauth_problem", problem), *further.items()]
-
-
-class JavaException(Exception):
-    """Something that Jira's code does not catch: a 500."""
 
 
 def percent_encode(text: str) -> str:
@@ -108,10 +87,23 @@ class Message:
     """The base string URI."""
     parameters: Sequence[tuple[str, str]]
     """Those of the Authorization fields, the query and a form body."""
+    servlet_parameters: Sequence[tuple[str, str]] = ()
+    """Those of the query and a form body alone."""
+    node: int = 0
+    """Which node of Jira it came to."""
 
     def get(self, name: str) -> str | None:
         """The first value of a parameter."""
         return next((value for this, value in self.parameters if this == name), None)
+
+    @property
+    def requestor(self) -> str | None:
+        """Whom a two-legged request names: `xoauth_requestor_id`, else `user_id`."""
+        for wanted in ("xoauth_requestor_id", "user_id"):
+            for name, value in self.servlet_parameters:
+                if name == wanted:
+                    return value
+        return None
 
     def require(self, *names: str) -> None:
         """Raise parameter_absent, naming what is missing."""
@@ -127,25 +119,3 @@ class Message:
 def is_complete(parameters: Iterable[tuple[str, str]]) -> bool:
     """Whether Jira takes these for an OAuth request at all."""
     return {name for name, _ in parameters} >= REQUIRED
-
-
-def answer_problem(problem: OAuthProblem, realm: str) -> Answer:
-    """Refuse with the parameters in WWW-Authenticate and, form-encoded, in the body.
-
-    The order of parameters and the separator vary; a 401 has a second field with the realm alone.
-    """
-    status = STATUS.get(problem.problem, 401)
-    shuffled = random.sample(problem.parameters, len(problem.parameters))
-    pairs = [f'{percent_encode(name)}="{percent_encode(value)}"' for name, value in shuffled]
-    separator = random.choice((", ", ","))  # noqa: S311
-    challenges = ["OAuth " + separator.join([f'realm="{percent_encode(realm)}"', *pairs])]
-    if status == 401:
-        challenges.insert(random.randrange(2), realm_challenge(realm))  # noqa: S311
-    body = urlencode(shuffled).encode()
-    fields = [("WWW-Authenticate", challenge) for challenge in challenges]
-    return Answer(status, body, FORM + ";charset=UTF-8", fields)
-
-
-def realm_challenge(realm: str) -> str:
-    """The WWW-Authenticate value of a 401 that names no problem."""
-    return f'OAuth realm="{percent_encode(realm)}"'

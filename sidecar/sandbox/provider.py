@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from sidecar.sandbox import catalog
 from sidecar.sandbox.bounds import keep
 from sidecar.sandbox.faults import Faults
+from sidecar.sandbox.link import Link
 from sidecar.sandbox.message import Message, OAuthProblem
+from sidecar.sandbox.refusals import MayNotLogIn
 from sidecar.sandbox.validator import Validator
 
 REQUEST_TOKEN_LIFE = 600
@@ -58,9 +61,12 @@ class RequestToken:
 
     token: str
     secret: str
-    callback: str
+    callback: str | None
+    """None: OAuth 1.0 without a verifier."""
     issued_at: float
     consumer_key: str
+    xsrf_token: str
+    """What the approval form has to bring back."""
     user: str | None = None
     verifier: str | None = None
     denied: bool = False
@@ -68,7 +74,7 @@ class RequestToken:
     @property
     def decided(self) -> bool:
         """Whether the user has pressed Allow or Deny."""
-        return self.denied or self.verifier is not None
+        return self.user is not None
 
 
 @dataclass(slots=True)
@@ -86,29 +92,32 @@ class AccessToken:
 class Provider:
     """One application link with its tokens."""
 
-    consumer_key: str
     validator: Validator
     faults: Faults
     now: Callable[[], float]
     """Jira's clock, faults included."""
-    callback_url: str | None = None
-    """The application link's own Consumer Callback URL."""
     request_tokens: dict[str, RequestToken] = field(default_factory=dict)
     access_tokens: dict[str, AccessToken] = field(default_factory=dict)
+
+    @property
+    def link(self) -> Link:
+        """The application link with what faults have changed in it."""
+        return self.validator.link.under(self.faults)
 
     # ── the token endpoints ─────────────────────────────────────────────────────────────────
 
     def request_token(self, message: Message) -> str:
         """Answer `POST request-token`: a new request token, form-encoded."""
-        message.require("oauth_consumer_key", "oauth_callback")
-        consumer_key = message.get("oauth_consumer_key") or ""
-        if consumer_key != self.consumer_key or self.faults.link_gone:
-            raise OAuthProblem("consumer_key_unknown")
-        self.validator.validate(message)
-        callback = message.get("oauth_callback") or ""
-        if callback != "oob" and not _is_absolute(callback):
+        message.require("oauth_consumer_key")
+        consumer_key = self._known_consumer(message)
+        if not self.link.three_legged:
+            raise OAuthProblem("permission_denied")
+        callback = message.get("oauth_callback")
+        if callback not in (None, "oob") and not _is_absolute(callback or ""):
             raise OAuthProblem("parameter_rejected", oauth_parameters_rejected="oauth_callback")
-        token = RequestToken(random_text(32), random_text(32), callback, self.now(), consumer_key)
+        self._validate(message)
+        texts = random_text(32), random_text(32)
+        token = RequestToken(*texts, callback, self.now(), consumer_key, random_text(40))
         keep(self.request_tokens, token.token, token, MOST_TOKENS)
         return urlencode(
             {
@@ -117,6 +126,17 @@ class Provider:
                 "oauth_callback_confirmed": "true",
             }
         )
+
+    def _known_consumer(self, message: Message) -> str:
+        consumer_key = message.get("oauth_consumer_key") or ""
+        if consumer_key != self.validator.link.consumer_key or self.faults.link_gone:
+            raise OAuthProblem("consumer_key_unknown")
+        return consumer_key
+
+    def _validate(self, message: Message) -> None:
+        if self.faults.problem is not None:
+            raise OAuthProblem(self.faults.problem)
+        self.validator.validate(message)
 
     def access_token(self, message: Message) -> Grant:
         """Answer `POST access-token`: exchange a request token, or renew an access token."""
@@ -127,13 +147,13 @@ class Provider:
         if old := self.access_tokens.get(text):
             return self._renew(old, message)
         token = self._check_exchange(self.request_tokens.get(text), message)
-        self.validator.validate(message)
+        self._validate(message)
         del self.request_tokens[text]
         return self.grant(token.user or "", token.consumer_key)
 
     def _check_exchange(self, token: RequestToken | None, message: Message) -> RequestToken:
         """Raise the first problem of an exchange, in Jira's order."""
-        if token is None or token.consumer_key != message.get("oauth_consumer_key"):
+        if token is None:
             raise OAuthProblem("token_rejected")
         if self._is_too_old(token):
             raise OAuthProblem("token_expired")
@@ -141,23 +161,29 @@ class Provider:
             raise OAuthProblem("permission_unknown")
         if token.denied:
             raise OAuthProblem("permission_denied")
-        message.require("oauth_verifier")
-        if message.get("oauth_verifier") != token.verifier:
+        if token.consumer_key != message.get("oauth_consumer_key"):
             raise OAuthProblem("token_rejected")
+        if token.callback is not None:
+            message.require("oauth_verifier")
+            if message.get("oauth_verifier") != token.verifier:
+                raise OAuthProblem("token_rejected")
         return token
 
     def _renew(self, old: AccessToken, message: Message) -> Grant:
-        """Give a new token and handle for an old token, expired or not, while its session lives."""
-        if old.consumer_key != message.get("oauth_consumer_key") or self.faults.revoked:
+        """Give a new token and handle for an old token, expired or not, while its session lives.
+
+        No consumer is compared, the session counts from now on, and the secret stays the same.
+        """
+        if self.faults.revoked:
             raise OAuthProblem("token_rejected")
         message.require("oauth_session_handle")
         if message.get("oauth_session_handle") != old.grant.session_handle:
             raise OAuthProblem("token_rejected")
         if self.now() >= old.session_expires_at:
             raise OAuthProblem("permission_denied")
-        self.validator.validate(message)
+        self._validate(message)
         del self.access_tokens[old.grant.token]
-        return self.grant(old.user, old.consumer_key)
+        return self.grant(old.user, old.consumer_key, secret=old.grant.secret)
 
     def grant(
         self,
@@ -165,16 +191,16 @@ class Provider:
         consumer_key: str | None = None,
         expires_in: int = ACCESS_TOKEN_LIFE,
         session_expires_in: int = SESSION_LIFE,
+        secret: str | None = None,
     ) -> Grant:
         """Issue an access token."""
-        grant = Grant(
-            random_text(32), random_text(32), random_text(32), expires_in, session_expires_in
-        )
+        texts = random_text(32), secret or random_text(32), random_text(32)
+        grant = Grant(*texts, expires_in, session_expires_in)
         now = self.now()
         token = AccessToken(
             grant,
             user,
-            consumer_key or self.consumer_key,
+            consumer_key or self.validator.link.consumer_key,
             now + expires_in,
             now + session_expires_in,
         )
@@ -204,7 +230,8 @@ class Provider:
         token.user = user
         token.denied = not approve
         token.verifier = random_text(6) if approve else None
-        callback = self.callback_url if token.callback == "oob" else token.callback
+        asked = token.callback not in (None, "oob")
+        callback = token.callback if asked else self.link.callback_url
         if callback is None:
             return None
         query = urlencode(
@@ -215,8 +242,19 @@ class Provider:
 
     # ── a signed request ────────────────────────────────────────────────────────────────────
 
-    def authenticate(self, message: Message) -> str:
-        """Give the user that a request for a resource acts as, or raise the first problem."""
+    def authenticate(self, message: Message) -> str | None:
+        """Give the user that a request for a resource acts as; None is anonymous.
+
+        Raises OAuthProblem, JavaException or MayNotLogIn: the first that applies.
+        """
+        is_two_legged = message.get("oauth_token") == ""
+        user = self._two_legged(message) if is_two_legged else self._three_legged(message)
+        if user is not None and (self.faults.inactive_user or user in catalog.INACTIVE):
+            raise MayNotLogIn
+        return user
+
+    def _three_legged(self, message: Message) -> str:
+        """Give the user of an access token."""
         token = self.access_tokens.get(message.get("oauth_token") or "")
         if token is None or self.faults.revoked or self.faults.link_gone:
             raise OAuthProblem("token_rejected")
@@ -224,8 +262,20 @@ class Provider:
             raise OAuthProblem("token_rejected")
         if self.faults.expired or self.now() >= token.expires_at:
             raise OAuthProblem("token_expired")
-        self.validator.validate(message)
+        self._validate(message)
+        if not self.link.three_legged:
+            raise OAuthProblem("permission_denied")
         return token.user
+
+    def _two_legged(self, message: Message) -> str | None:
+        """Give the user that a request names, or else the link's; None where Jira has none such."""
+        self._known_consumer(message)
+        self._validate(message)
+        link, requestor = self.link, message.requestor
+        if not (link.two_legged if requestor is None else link.impersonation):
+            raise MayNotLogIn
+        user = link.execute_as if requestor is None else requestor
+        return user if user in catalog.USERS else None
 
     def _is_too_old(self, token: RequestToken) -> bool:
         return self.now() >= token.issued_at + REQUEST_TOKEN_LIFE

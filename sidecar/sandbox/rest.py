@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sidecar.sandbox.answers import Answer, Call, answer_errors, answer_json
 from sidecar.sandbox.issues import FieldErrors, Issues
+from sidecar.sandbox.login import Login
 from sidecar.sandbox.paths import rest_resource
 from sidecar.sandbox.provider import Provider
 from sidecar.sandbox.rest_catalog import CatalogResources
@@ -11,6 +12,7 @@ from sidecar.sandbox.rest_files import FileResources
 from sidecar.sandbox.rest_issues import IssueResources
 from sidecar.sandbox.rest_parts import PartResources
 from sidecar.sandbox.rest_properties import PropertyResources
+from sidecar.sandbox.rest_session import SessionResources
 from sidecar.sandbox.router import Route, Router
 from sidecar.sandbox.tools import Tools
 
@@ -18,11 +20,12 @@ from sidecar.sandbox.tools import Tools
 class Rest:
     """Everything behind the login, by path."""
 
-    def __init__(self, base: str, provider: Provider) -> None:
+    def __init__(self, base: str, provider: Provider, login: Login) -> None:
         self.router = Router()
         self.issues = Issues(base, provider.now)
         self.tools = Tools(provider)
         CatalogResources(base, self.issues, provider.now).register(self.router)
+        SessionResources(base, login).register(self.router)
         IssueResources(base, self.issues).register(self.router)
         PartResources(base, self.issues).register(self.router)
         FileResources(base, self.issues).register(self.router)

@@ -1,4 +1,4 @@
-"""Resources about the server, its people, its projects, its boards, and the session."""
+"""Resources about the server, its people, its projects and its boards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from sidecar.sandbox.issues import Issues
 from sidecar.sandbox.rest_issues import shown
 from sidecar.sandbox.router import Handler, Router
 
-_CAPTCHA_AFTER = 3
-"""Wrong passwords in a row until Jira asks for a CAPTCHA."""
-
 
 class CatalogResources:
     """What needs no issue."""
@@ -22,7 +19,6 @@ class CatalogResources:
         self.base = base
         self.issues = issues
         self._now = now
-        self._wrong_passwords = 0
 
     def register(self, router: Router) -> None:
         """Take the paths."""
@@ -50,9 +46,6 @@ class CatalogResources:
             router.add("GET", api + name, _listing(things), public=True)
             router.add("GET", f"{api}{name}/*", _single(things), public=True)
         router.add("GET", api + "issueLinkType", _fixed({"issueLinkTypes": []}))
-        router.add("GET", "rest/auth/1/session", self.session)
-        router.add("POST", "rest/auth/1/session", self.log_in, public=True)
-        router.add("DELETE", "rest/auth/1/session", self.log_out, public=True)
         agile = "rest/agile/1.0/"
         router.add("GET", agile + "board", self.boards)
         router.add("GET", agile + "board/*", self.board)
@@ -186,30 +179,6 @@ class CatalogResources:
         found = [shown(each, []) for each in self.issues if each["key"].startswith("JJ-")]
         start, size = call.number("startAt", 0), min(call.number("maxResults", 50), 1000)
         return answer_json({"expand": "schema,names", **paged(found, start, size, "issues")})
-
-    # ── session ─────────────────────────────────────────────────────────────────────────────
-
-    async def session(self, call: Call) -> Answer:
-        """Say whose session this request has."""
-        user = call.user or ""
-        address = f"{self.base}/rest/api/latest/user?username={user}"
-        info = {"failedLoginCount": self._wrong_passwords, "loginCount": 1}
-        return answer_json({"self": address, "name": user, "loginInfo": info})
-
-    async def log_in(self, call: Call) -> Answer:
-        """Refuse: nobody has a password here, and many tries trigger the CAPTCHA."""
-        await call.json()
-        self._wrong_passwords += 1
-        if self._wrong_passwords <= _CAPTCHA_AFTER:
-            return answer_errors(401, "Login failed")
-        refused = answer_errors(403, "Login denied")
-        reason = f"CAPTCHA_CHALLENGE; login-url={self.base}/login.jsp"
-        refused.fields.append(("X-Authentication-Denied-Reason", reason))
-        return refused
-
-    async def log_out(self, call: Call) -> Answer:
-        """End a session that had no life anyway."""
-        return Answer(204 if call.user else 401)
 
 
 def _fixed(value: object) -> Handler:

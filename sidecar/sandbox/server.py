@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from sidecar.sandbox.answers import Answer
 from sidecar.sandbox.body import WireBody
+from sidecar.sandbox.catalog import ADMINISTRATORS
 from sidecar.sandbox.faults import Faults
 from sidecar.sandbox.jira import Jira, Wire
+from sidecar.sandbox.link import Link
 from sidecar.sandbox.provider import ACCESS_TOKEN_LIFE, SESSION_LIFE, Grant, Provider
 from sidecar.sandbox.record import Fields, Request
 from sidecar.sandbox.send import reset, send
@@ -44,16 +46,33 @@ class Sandbox:
         clock: Callable[[], float] = time.time,
         ssl: SSLContext | None = None,
         callback_url: str | None = None,
+        consumer_name: str | None = None,
+        two_legged: bool = False,
+        execute_as: str | None = "builds",
+        impersonation: bool = False,
     ) -> None:
+        """Set up the application link.  ValueError for a user that it must not execute as."""
+        if execute_as in ADMINISTRATORS:
+            raise ValueError(f"a link must not execute as {execute_as}, an administrator")
         self.faults = Faults()
+        self.link = Link(
+            consumer_key,
+            public_key,
+            consumer_name or consumer_key,
+            callback_url,
+            two_legged=two_legged,
+            execute_as=execute_as,
+            impersonation=impersonation,
+        )
         self.log: deque[Request] = deque(maxlen=LOG_SIZE)
         self.context_path = "/" + context_path.strip("/") if context_path.strip("/") else ""
         self.url = ""
         """How to reach it, context path included; empty before start()."""
         self.base_url = base_url
         self._now = lambda: clock() + self.faults.clock_offset
-        self.validator = Validator(public_key, self.faults, self._now)
-        self.provider = Provider(consumer_key, self.validator, self.faults, self._now, callback_url)
+        self.provider = Provider(
+            Validator(self.link, self.faults, self._now), self.faults, self._now
+        )
         self._ssl = ssl
         self._server: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -119,11 +138,11 @@ class Sandbox:
     @property
     def public_key(self) -> RSAPublicKey | None:
         """The application link's public key; may be changed at any time."""
-        return self.validator.public_key
+        return self.link.public_key
 
     @public_key.setter
     def public_key(self, key: RSAPublicKey | None) -> None:
-        self.validator.public_key = key
+        self.link.public_key = key
 
     def grant(
         self,

@@ -145,7 +145,7 @@ class Tools:
 
     async def public_key(self, call: Call) -> Answer:
         """Take the public key, if there is none yet."""
-        if self.provider.validator.public_key is not None:
+        if self.provider.validator.link.public_key is not None:
             return answer_errors(409, "There is a public key already")
         try:
             key = load_pem_public_key(await call.body.read(1 << 16))
@@ -153,7 +153,7 @@ class Tools:
             raise BadRequest("A public key in PEM is expected") from None
         if not isinstance(key, RSAPublicKey):
             raise BadRequest("An RSA key is expected")
-        self.provider.validator.public_key = key
+        self.provider.validator.link.public_key = key
         return Answer(204)
 
     async def faults(self, call: Call) -> Answer:

@@ -183,21 +183,20 @@ async def test_an_unknown_consumer_key_is_a_matter_of_configuration(
 
 
 async def test_a_key_that_does_not_fit_the_link_is_named_by_its_fingerprint(
-    jira: Sandbox, make: Make
+    jira: Sandbox, make: Make, other_key: RSAPrivateKey
 ) -> None:
-    other = keys.generate_private_key(1024)
-    authorizer = await make(jira.url, key=other)
+    authorizer = await make(jira.url, key=other_key)
     with pytest.raises(ConfigError, match="does not fit the private key") as caught:
         await authorizer.request_token()
     assert "sidecar public-key" in caught.value.hint
-    assert keys.fingerprint(other) in caught.value.hint
+    assert keys.fingerprint(other_key) in caught.value.hint
 
 
 async def test_a_key_exchanged_during_the_dance_is_a_matter_of_configuration(
-    authorizer: Authorizer, jira: Sandbox
+    authorizer: Authorizer, jira: Sandbox, other_key: RSAPrivateKey
 ) -> None:
     temporary, verifier = await approved(authorizer)
-    jira.public_key = None
+    jira.public_key = other_key.public_key()
     with pytest.raises(ConfigError, match="does not fit"):
         await authorizer.exchange(temporary, verifier)
 

@@ -20,7 +20,6 @@ from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity, Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.files import keys
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import Problem
 from sidecar.sandbox import Sandbox
@@ -355,9 +354,12 @@ async def test_a_parameter_that_is_lost_on_the_way_is_named(
 
 
 async def test_a_key_that_does_not_fit_is_said_to_be_that(
-    sidecar: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sidecar: Running,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    other_key: RSAPrivateKey,
 ) -> None:
-    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    sandbox.public_key = other_key.public_key()
     answer = await sidecar.get(MYSELF)
     assert "sidecar public-key" in answer["Sidecar-Problem"]
     assert "is not that of our private key" in logged(caplog)[0]
@@ -365,9 +367,9 @@ async def test_a_key_that_does_not_fit_is_said_to_be_that(
 
 
 async def test_a_wrong_key_and_a_wrong_url_together_change_nothing_for_good(
-    sidecar: Running, sandbox: Sandbox
+    sidecar: Running, sandbox: Sandbox, other_key: RSAPrivateKey
 ) -> None:
-    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    sandbox.public_key = other_key.public_key()
     sandbox.faults.perceived_scheme = "https"
     answer = await sidecar.get(MYSELF)
     assert "sidecar public-key" in answer["Sidecar-Problem"]

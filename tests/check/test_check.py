@@ -986,9 +986,9 @@ async def test_a_clock_that_date_does_not_tell_is_known_by_what_jira_refuses(
 
 
 async def test_a_key_that_does_not_fit_the_application_link(
-    sandbox: Sandbox, diagnose: Diagnose
+    sandbox: Sandbox, diagnose: Diagnose, other_key: RSAPrivateKey
 ) -> None:
-    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    sandbox.public_key = other_key.public_key()
     for token in (sandbox.grant().token, None):
         result = await diagnose(sandbox.url, token=token)
         step = result["signature"]

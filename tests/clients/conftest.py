@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from tests.clients.stand import Stand, stand
-from tests.support.waiting import PATIENCE
 
 SCRIPTS = Path(__file__).parent / "scripts"
 INSTALLED = Path(__file__).parents[2] / ".venv-clients"
@@ -54,7 +53,7 @@ async def run(
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(50):
             out, err = await process.communicate(stdin)
     except BaseException:
         process.kill()

@@ -82,8 +82,10 @@ async def test_an_oauth_problem_is_explained(
     assert hint in trouble.hint
 
 
-async def test_a_key_that_does_not_fit_is_explained(sandbox: Sandbox, config: Config) -> None:
-    sandbox.public_key = keys.generate_private_key(1024).public_key()
+async def test_a_key_that_does_not_fit_is_explained(
+    sandbox: Sandbox, config: Config, other_key: RSAPrivateKey
+) -> None:
+    sandbox.public_key = other_key.public_key()
     _, trouble = await ask(config, "/rest/api/2/myself")
     assert trouble is not None
     assert "not that of our private key" in trouble.sentence

@@ -12,8 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.sandbox.faults import Faults
-from sidecar.sandbox.message import JavaException, Message, OAuthProblem
+from sidecar.sandbox.java import JavaException
+from sidecar.sandbox.link import Link
+from sidecar.sandbox.message import Message, OAuthProblem
 from sidecar.sandbox.provider import Grant, Provider
+from sidecar.sandbox.refusals import MayNotLogIn
 from sidecar.sandbox.validator import Validator
 
 NOW = 1_800_000_000.0
@@ -29,6 +32,14 @@ class World:
     time: float = NOW
     nonces: itertools.count[int] = field(default_factory=itertools.count)
 
+    @property
+    def link(self) -> Link:
+        return self.provider.validator.link
+
+    @property
+    def faults(self) -> Faults:
+        return self.provider.faults
+
     def message(self, *more: tuple[str, str], **changes: str | None) -> Message:
         """A message with a right signature over what it says, `changes` included."""
         parameters: dict[str, str | None] = {
@@ -43,8 +54,8 @@ class World:
         signature = self.key.sign(base.encode(), PKCS1v15(), hashes.SHA1())
         signed = ("oauth_signature", base64.b64encode(signature).decode())
         if "oauth_signature" in changes:
-            return Message("POST", URI, pairs)
-        return Message("POST", URI, [*pairs, signed])
+            return Message("POST", URI, pairs, more)
+        return Message("POST", URI, [*pairs, signed], more)
 
     def request_token(self, callback: str = "oob") -> str:
         reply = self.provider.request_token(self.message(oauth_callback=callback))
@@ -64,6 +75,10 @@ class World:
         return refused(lambda: act(self.message(*more, **how))).problem
 
 
+WRONG = base64.b64encode(bytes(256)).decode()
+"""A signature as long as the key's, and wrong."""
+
+
 def refused(act: Callable[[], object]) -> OAuthProblem:
     with pytest.raises(OAuthProblem) as caught:
         act()
@@ -77,8 +92,8 @@ def world(private_key: RSAPrivateKey) -> World:
     def now() -> float:
         return this.time
 
-    validator = Validator(private_key.public_key(), faults, now)
-    this = World(Provider("OauthKey", validator, faults, now), private_key)
+    link = Link("OauthKey", private_key.public_key(), "An application", execute_as="builds")
+    this = World(Provider(Validator(link, faults, now), faults, now), private_key)
     return this
 
 
@@ -100,14 +115,31 @@ def test_a_request_token_is_two_times_32_alphanumerics(world: World) -> None:
 
 def test_a_request_token_is_refused_in_order(world: World) -> None:
     act = world.provider.request_token
-    assert world.problem(act, oauth_consumer_key=None) == "parameter_absent"
-    assert world.problem(act) == "parameter_absent"
-    assert (
-        world.problem(act, oauth_consumer_key="x", oauth_callback="oob") == "consumer_key_unknown"
-    )
-    bad = {"oauth_callback": "nonsense", "oauth_signature": "bad"}
+    bad: dict[str, str | None] = {"oauth_callback": "nonsense", "oauth_signature": WRONG}
+    world.link.three_legged = False
+    assert world.problem(act, **bad, oauth_consumer_key=None) == "parameter_absent"
+    assert world.problem(act, **bad, oauth_consumer_key="x") == "consumer_key_unknown"
+    assert world.problem(act, **bad) == "permission_denied"
+    world.link.three_legged = True
+    assert world.problem(act, **bad) == "parameter_rejected"
+    bad["oauth_callback"] = "oob"
     assert world.problem(act, **bad) == "signature_invalid"
-    assert world.problem(act, oauth_callback="nonsense") == "parameter_rejected"
+
+
+def test_without_a_callback_a_verifier_is_not_needed(world: World) -> None:
+    reply = world.provider.request_token(world.message())
+    token = world.provider.undecided(dict(parse_qsl(reply))["oauth_token"])
+    assert world.provider.decide(token, "alana", approve=True) is None
+    assert world.provider.access_token(world.message(oauth_token=token.token)).token
+
+
+def test_a_renewal_keeps_the_secret_and_its_session_counts_from_then_on(world: World) -> None:
+    old = world.provider.grant("alana", session_expires_in=100)
+    world.time += 99
+    new = world.provider.access_token(world.message(**renewal(old)))
+    assert new.secret == old.secret
+    held = world.provider.access_tokens[new.token]
+    assert held.session_expires_at == world.time + new.session_expires_in
 
 
 @pytest.mark.parametrize("callback", ["http://127.0.0.1:4321/cb?x=1", "https://e.example/", "oob"])
@@ -161,7 +193,7 @@ def test_a_request_token_lives_600_seconds(world: World, age: int, problem: str 
 def test_the_decision_goes_to_the_request_s_callback_then_to_the_link_s(
     world: World, requested: str, link: str | None, goes_to: str | None, approve: bool
 ) -> None:
-    world.provider.callback_url = link
+    world.link.callback_url = link
     token = world.provider.undecided(world.request_token(requested))
     where = world.provider.decide(token, "alana", approve=approve)
     if goes_to is None:
@@ -182,21 +214,26 @@ def test_a_verifier_is_6_alphanumerics(world: World) -> None:
 
 def test_an_exchange_is_refused_in_order_and_then_tried_again(world: World) -> None:
     act = world.provider.access_token
-    wrong = {"oauth_verifier": "nope", "oauth_signature": "bad"}
-    assert world.problem(act) == "parameter_absent"
-    assert world.problem(act, oauth_token="x") == "token_rejected"
+    wrong: dict[str, str | None] = {
+        "oauth_consumer_key": "other",
+        "oauth_verifier": None,
+        "oauth_signature": WRONG,
+    }
+    assert world.problem(act, **wrong) == "parameter_absent"
+    assert world.problem(act, **wrong, oauth_token="x") == "token_rejected"
     undecided = world.request_token()
-    assert world.problem(act, oauth_token=undecided, **wrong) == "permission_unknown"
+    assert world.problem(act, **wrong, oauth_token=undecided) == "permission_unknown"
     denied = world.request_token()
     world.provider.decide(world.provider.undecided(denied), "alana", approve=False)
-    assert world.problem(act, oauth_token=denied, **wrong) == "permission_denied"
+    assert world.problem(act, **wrong, oauth_token=denied) == "permission_denied"
     token, verifier = world.approved()
-    assert world.problem(act, oauth_token=token, oauth_signature="bad") == "parameter_absent"
-    assert world.problem(act, oauth_token=token, **wrong) == "token_rejected"
+    wrong["oauth_token"] = token
+    assert world.problem(act, **wrong) == "token_rejected"
+    wrong["oauth_consumer_key"] = "OauthKey"
+    assert world.problem(act, **wrong) == "parameter_absent"
+    assert world.problem(act, **wrong | {"oauth_verifier": "nope"}) == "token_rejected"
     right = {"oauth_token": token, "oauth_verifier": verifier}
-    assert world.problem(act, **right, oauth_signature="bad") == "signature_invalid"
-    other = {**right, "oauth_consumer_key": "other"}
-    assert world.problem(act, **other) == "token_rejected"
+    assert world.problem(act, **right, oauth_signature=WRONG) == "signature_invalid"
     assert act(world.message(**right)).token
     assert world.problem(act, **right) == "token_rejected"
 
@@ -239,53 +276,44 @@ def test_a_renewal_replaces_token_and_handle_at_once(world: World) -> None:
 def test_a_renewal_is_refused_in_order(world: World) -> None:
     act = world.provider.access_token
     old = world.provider.grant("alana", session_expires_in=100)
-    assert world.problem(act, oauth_token=old.token) == "parameter_absent"
-    assert world.problem(act, **renewal(old, oauth_session_handle="x")) == "token_rejected"
-    assert world.problem(act, **renewal(old, oauth_consumer_key="x")) == "token_rejected"
-    assert world.problem(act, **renewal(old, oauth_signature="bad")) == "signature_invalid"
+    bad = {"oauth_signature": WRONG}
+    assert world.problem(act, oauth_token=old.token, **bad) == "parameter_absent"
+    assert world.problem(act, **renewal(old, oauth_session_handle="x", **bad)) == "token_rejected"
+    assert world.problem(act, **renewal(old, **bad)) == "signature_invalid"
     world.time += 100
-    assert world.problem(act, **renewal(old, oauth_signature="bad")) == "permission_denied"
+    assert world.problem(act, **renewal(old, **bad)) == "permission_denied"
+
+
+def test_a_renewal_compares_no_consumer(world: World) -> None:
+    old = world.provider.grant("alana")
+    assert world.provider.access_token(world.message(**renewal(old, oauth_consumer_key="x"))).token
 
 
 # ── resources ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_resource_checks_everything_in_order(world: World) -> None:
+def test_a_resource_checks_its_token_first_and_the_link_last(world: World) -> None:
     act = world.provider.authenticate
-    token = world.provider.grant("alana", expires_in=1000).token
+    token = world.provider.grant("retired", expires_in=1000).token
     everything: dict[str, str | None] = {
         "oauth_token": "x",
         "oauth_consumer_key": "other",
-        "oauth_signature_method": "PLAINTEXT",
-        "oauth_version": "2.0",
-        "oauth_timestamp": "1",
-        "oauth_nonce": "again",
-        "oauth_signature": "bad",
+        "oauth_signature": WRONG,
     }
-    world.provider.validator.nonces["OauthKey", "again"] = 0
-    duplicate = ("oauth_nonce", "second")
+    world.link.three_legged = False
     world.time += 2000
-    for name, value, problem in (
-        ("oauth_token", token, "token_rejected"),
-        ("oauth_consumer_key", "OauthKey", "token_rejected"),
-        ("", "", "token_expired"),
-        ("oauth_signature_method", "RSA-SHA1", "signature_method_rejected"),
-        ("duplicate", "", "parameter_rejected"),
-        ("oauth_version", "1.0", "version_rejected"),
-        ("oauth_timestamp", str(int(NOW)), "timestamp_refused"),
-        ("oauth_nonce", "new", "nonce_used"),
-    ):
-        more = [] if "duplicate" in everything else [duplicate]
-        assert (
-            world.problem(act, *more, **{k: v for k, v in everything.items() if k != "duplicate"})
-            == problem
-        )
-        if not name:
-            world.time = NOW
-        else:
-            everything[name] = value
-    del everything["duplicate"]
+    assert world.problem(act, **everything) == "token_rejected"
+    everything["oauth_token"] = token
+    assert world.problem(act, **everything) == "token_rejected"
+    everything["oauth_consumer_key"] = "OauthKey"
+    assert world.problem(act, **everything) == "token_expired"
+    world.time = NOW
     assert world.problem(act, **everything) == "signature_invalid"
+    del everything["oauth_signature"]
+    assert world.problem(act, **everything) == "permission_denied"
+    world.link.three_legged = True
+    with pytest.raises(MayNotLogIn):
+        act(world.message(**everything))
 
 
 def test_a_request_token_is_no_access_token(world: World) -> None:
@@ -293,49 +321,97 @@ def test_a_request_token_is_no_access_token(world: World) -> None:
     assert world.problem(world.provider.authenticate, oauth_token=token) == "token_rejected"
 
 
+# ── two-legged ──────────────────────────────────────────────────────────────────────────────
+
+REQUESTOR = "xoauth_requestor_id"
+
+
+def acts_as(world: World, *more: tuple[str, str], **changes: str | None) -> str | None:
+    """The user of a two-legged request with these parameters; "-" where it may not log in."""
+    try:
+        return world.provider.authenticate(world.message(*more, oauth_token="", **changes))
+    except MayNotLogIn:
+        return "-"
+
+
+def test_two_legged_checks_the_consumer_first_and_its_user_last(world: World) -> None:
+    act = world.provider.authenticate
+    bad: dict[str, str | None] = {"oauth_token": "", "oauth_signature": WRONG}
+    assert world.problem(act, **bad, oauth_consumer_key="x") == "consumer_key_unknown"
+    assert world.problem(act, **bad, oauth_signature_method="X") == "signature_method_rejected"
+    twice = ("oauth_token", "")
+    assert world.problem(act, twice, **bad, oauth_version="2") == "parameter_rejected"
+    assert world.problem(act, **bad) == "signature_invalid"
+    assert acts_as(world) == "-"
+    world.faults.link_gone = True
+    assert world.problem(act, oauth_token="") == "consumer_key_unknown"
+
+
+@pytest.mark.parametrize("two_legged", [True, False])
+@pytest.mark.parametrize("impersonation", [True, False])
 @pytest.mark.parametrize(
-    ("off", "accepted"), [(-301, False), (-300, True), (300, True), (301, False)]
+    ("parameters", "user"),
+    [
+        ([], None),
+        ([(REQUESTOR, "alana")], "alana"),
+        ([("user_id", "alana")], "alana"),
+        ([("user_id", "william"), (REQUESTOR, "alana"), (REQUESTOR, "admin")], "alana"),
+        ([("user_id", "alana"), (REQUESTOR, "")], "nobody"),
+        ([(REQUESTOR, "no such user")], "nobody"),
+        ([("user_id", "")], "nobody"),
+        ([(REQUESTOR, "retired")], "-"),
+    ],
 )
-def test_a_timestamp_may_be_300_seconds_off(world: World, off: int, accepted: bool) -> None:
+def test_a_two_legged_request_names_its_user_or_is_the_links(
+    world: World,
+    parameters: list[tuple[str, str]],
+    user: str | None,
+    two_legged: bool,
+    impersonation: bool,
+) -> None:
+    world.link.two_legged, world.link.impersonation = two_legged, impersonation
+    allowed = impersonation if parameters else two_legged
+    expected = {None: "builds", "nobody": None}.get(user, user)
+    assert acts_as(world, *parameters) == (expected if allowed else "-")
+
+
+@pytest.mark.parametrize(
+    ("execute_as", "user"), [(None, None), ("", None), ("gone", None), ("retired", "-")]
+)
+def test_a_link_may_execute_as_nobody(
+    world: World, execute_as: str | None, user: str | None
+) -> None:
+    world.link.two_legged, world.link.execute_as = True, execute_as
+    assert acts_as(world) == user
+
+
+def test_a_requestor_in_the_header_is_ignored(world: World) -> None:
+    world.link.two_legged = True
+    assert acts_as(world, **{REQUESTOR: "alana"}) == "builds"
+
+
+def test_faults_change_the_link_and_give_it_back(world: World) -> None:
+    assert acts_as(world) == "-"
+    world.faults.two_legged, world.faults.execute_as = True, "alana"
+    assert acts_as(world) == "alana"
+    world.faults.impersonation = True
+    assert acts_as(world, ("user_id", "admin")) == "admin"
+    world.faults.clear()
+    assert acts_as(world) == "-"
+    assert world.link.execute_as == "builds"
+
+
+def test_any_problem_can_be_named_in_place_of_a_signature_s(world: World) -> None:
+    world.faults.problem = "token_revoked"
     token = world.provider.grant("alana").token
-    message = world.message(oauth_token=token, oauth_timestamp=str(int(NOW) + off))
-    if accepted:
-        assert world.provider.authenticate(message) == "alana"
-        return
-    problem = refused(lambda: world.provider.authenticate(message))
-    acceptable = dict(problem.parameters)["oauth_acceptable_timestamps"]
-    assert acceptable == f"{int(NOW) - 300}-{int(NOW) + 300}"
+    assert world.problem(world.provider.authenticate, oauth_token=token) == "token_revoked"
+    assert world.problem(world.provider.request_token) == "token_revoked"
 
 
-def test_a_timestamp_that_is_no_number_breaks_jira(world: World) -> None:
+def test_the_signature_of_a_key_of_another_size_breaks_jira(world: World) -> None:
     token = world.provider.grant("alana").token
     with pytest.raises(JavaException):
-        world.provider.authenticate(world.message(oauth_token=token, oauth_timestamp="now"))
-
-
-def test_a_nonce_is_used_up_even_by_a_wrong_signature(world: World) -> None:
-    act, token = world.provider.authenticate, world.provider.grant("alana").token
-    once = {"oauth_token": token, "oauth_nonce": "once"}
-    assert world.problem(act, **once, oauth_signature="bad") == "signature_invalid"
-    assert world.problem(act, **once) == "nonce_used"
-
-
-def test_a_wrong_signature_is_shown_jiras_base_string(world: World) -> None:
-    token = world.provider.grant("alana").token
-    message = world.message(("a", "b c"), oauth_token=token, oauth_signature="YmFk")
-    problem = refused(lambda: world.provider.authenticate(message))
-    assert dict(problem.parameters) == {
-        "oauth_problem": "signature_invalid",
-        "oauth_signature": "YmFk",
-        "oauth_signature_base_string": message.signature_base_string(),
-        "oauth_signature_method": "RSA-SHA1",
-    }
-
-
-def test_without_a_public_key_no_signature_is_right(world: World) -> None:
-    token = world.provider.grant("alana").token
-    world.provider.validator.public_key = None
-    assert world.problem(world.provider.authenticate, oauth_token=token) == "signature_invalid"
+        world.provider.authenticate(world.message(oauth_token=token, oauth_signature="YmFk"))
 
 
 def test_tables_stay_within_bounds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

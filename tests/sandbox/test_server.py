@@ -12,7 +12,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.sandbox import Answer, Sandbox
-from tests.support.sandbox_client import OAUTH, SandboxClient, problem
+from tests.support.sandbox_client import OAUTH, SandboxClient, challenges, problem
 from tests.support.wire import Wire
 
 MYSELF = "/rest/api/2/myself"
@@ -58,7 +58,8 @@ async def test_the_approval_page_leads_to_the_callback(client: SandboxClient) ->
     assert answer.status == 302
     assert answer["Location"] == f"http://127.0.0.1:9/cb?oauth_token={token}&oauth_verifier=denied"
     again = await client.decide(token)
-    assert (again.status, problem(again)) == (401, {"oauth_problem": "token_used"})
+    assert (again.status, again["Content-Type"]) == (401, "text/html;charset=UTF-8")
+    assert challenges(again)[1]["oauth_problem"] == "token_used"
 
 
 async def test_denying_without_a_callback_is_a_page(client: SandboxClient) -> None:
@@ -87,8 +88,10 @@ async def test_a_token_endpoint_answers_get_with_nothing(
 async def test_an_unknown_token_is_refused_before_any_login(client: SandboxClient) -> None:
     answer = await client.get(f"{client.context}{OAUTH}authorize?oauth_token=x")
     assert answer.status == 401
-    assert problem(answer) == {"oauth_problem": "token_rejected"}
-    assert len(answer.all("WWW-Authenticate")) == 2
+    assert challenges(answer) == [
+        {"realm": client.sandbox.url},
+        {"realm": client.sandbox.url, "oauth_problem": "token_rejected"},
+    ]
 
 
 # ── what is verified ────────────────────────────────────────────────────────────────────────

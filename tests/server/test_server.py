@@ -23,7 +23,7 @@ from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.downstream import connection
 from sidecar.errors import ConfigError, SidecarError, StoreError
-from sidecar.files.keys import generate_private_key, private_key_pem
+from sidecar.files.keys import private_key_pem
 from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
@@ -102,11 +102,15 @@ class TestReload:
         assert sorted(answer.status for answer in answers) == [503, 504]
 
     async def test_another_key_file_or_key_counts_from_the_next_request(
-        self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure, tmp_path: Path
+        self,
+        sandbox: Sandbox,
+        sidecar: Running,
+        reconfigured: Reconfigure,
+        tmp_path: Path,
+        other_key: RSAPrivateKey,
     ) -> None:
-        key = generate_private_key(1024)
-        write_private(tmp_path / "other.pem", private_key_pem(key))
-        sandbox.public_key = key.public_key()
+        write_private(tmp_path / "other.pem", private_key_pem(other_key))
+        sandbox.public_key = other_key.public_key()
         assert (await sidecar.get(MYSELF)).status == 401
         sidecar.server.reload(reconfigured(jira__private_key=str(tmp_path / "other.pem")))
         assert (await sidecar.get(MYSELF)).status == 200

@@ -48,11 +48,20 @@ async def visit(url: str) -> Response:
 
 async def decide(url: str, *, deny: bool = False) -> Response:
     """Press Allow, or Deny, on the approval page at `url`; the answer is Jira's, not followed."""
-    assert (await visit(url)).status == 200
+    page = await visit(url)
+    assert page.status == 200
     parts = urlsplit(url)
     button = "deny=Deny" if deny else "approve=Allow"
+    form = f"{parts.query}&atl_token={xsrf_token_of(page)}&{button}"
     client = Client(parts.hostname or "", parts.port or 80)
-    return await client.request("POST", parts.path, FORM, body=f"{parts.query}&{button}".encode())
+    return await client.request("POST", parts.path, FORM, body=form.encode())
+
+
+def xsrf_token_of(page: Response) -> str:
+    """The hidden field of the approval page, without which Jira takes no form."""
+    match = re.search(rb'name="atl_token" value="(\w+)"', page.body)
+    assert match, page
+    return match[1].decode()
 
 
 async def approve(url: str) -> str:

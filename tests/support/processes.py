@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE
-
 
 @dataclass(frozen=True)
 class Done:
@@ -51,7 +49,7 @@ class Shell:
         """Run a command to its end; `terminal`: both outputs are one, as they are on a terminal."""
         process = await self._start(module, *words, terminal=terminal)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(30):
                 out, err = await process.communicate(stdin)
         except BaseException:
             process.kill()
@@ -103,7 +101,7 @@ class Process:
 
     async def says(self, text: str) -> str:
         """Wait for a line with `text` in it; AssertionError where the command ends without."""
-        async with asyncio.timeout(PATIENCE), self._heard:
+        async with asyncio.timeout(20), self._heard:
             while True:
                 for line in self.said:
                     if text in line:
@@ -117,7 +115,7 @@ class Process:
 
     async def ends(self) -> int:
         """The exit code, once it has one."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(20):
             code = await self._process.wait()
             await asyncio.gather(*self._readers)
             return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from oauthlib.common import generate_nonce
@@ -82,11 +82,25 @@ class SandboxClient(Client):
 
     async def decide(self, token: str, button: str = "approve=Allow") -> Response:
         """Press a button on the approval page."""
-        body = f"oauth_token={token}&{button}".encode()
+        target = f"{self.context}{OAUTH}authorize"
+        page = (await self.get(f"{target}?oauth_token={token}")).body.decode()
+        xsrf_token = page.partition('name="atl_token" value="')[2].partition('"')[0]
+        body = f"oauth_token={token}&atl_token={xsrf_token}&{button}".encode()
         form = ("Content-Type", "application/x-www-form-urlencoded")
-        return await self.request("POST", f"{self.context}{OAUTH}authorize", form, body=body)
+        return await self.request("POST", target, form, body=body)
 
 
 def problem(answer: Response) -> dict[str, str]:
     """The parameters in the form body of a refusal."""
     return dict(parse_qsl(answer.body.decode(), keep_blank_values=True))
+
+
+def challenges(answer: Response) -> list[dict[str, str]]:
+    """The parameters of each WWW-Authenticate field."""
+    values = answer.all("WWW-Authenticate")
+    assert all(value.startswith("OAuth ") for value in values)
+    parts = [value.removeprefix("OAuth ").split(", ") for value in values]
+    return [
+        {name: unquote(value.strip('"')) for name, _, value in (each.partition("=") for each in of)}
+        for of in parts
+    ]

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-SECONDS = 25.0
-"""For an answer: less than the 30 s after which the sidecar gives up a head."""
-
 
 @dataclass(frozen=True)
 class Response:
@@ -103,7 +100,7 @@ class Wire:
 
     async def receive(self, *, method: str = "GET") -> Response:
         """Read one whole answer, interim ones aside."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(20):
             status, reason, fields = await self.head()
             while status < 200:
                 self.interim.append(status)
@@ -121,7 +118,7 @@ class Wire:
     async def end(self) -> tuple[bytes, bool]:
         """Read until the other side ends the connection; what came, and whether it ended by RST."""
         pieces = []
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(20):
             try:
                 while piece := await self.reader.read(65536):
                     pieces.append(piece)
@@ -132,7 +129,7 @@ class Wire:
     async def ends(self) -> bytes:
         """Read until the other side ends the connection, by FIN or RST; what came before it."""
         pieces = []
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(20):
             try:
                 while piece := await self.reader.read(65536):
                     pieces.append(piece)
