@@ -10,7 +10,7 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants units fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual units fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -81,6 +81,17 @@ soak: $(VENV)/.dev ## a quarter of an hour of traffic, faults and restarts: noth
 mutants: $(VENV)/.dev $(VENV)/.tools ## whether the tests notice random changes; MUTANTS="--seed 7 --each 25"
 	$(VENV)/tools/bin/python benchmarks/mutants.py $(MUTANTS)
 
+# From the sdist, so that it is known to be complete.
+dist: $(VENV)/.dev $(VENV)/.tools ## sdist and wheel in dist/; a fresh environment runs the demo by them
+	rm -rf dist/*.tar.gz dist/*.whl
+	$(BIN)/hatchling build --target sdist
+	$(INSTALL:install=wheel) --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(VENV)/tools/bin/twine check --strict dist/*.tar.gz dist/*.whl
+	deploy/try-wheel dist/*.whl
+
+manual: $(VENV)/.run ## man pages and completions for bash, zsh and fish, in build/share
+	$(BIN)/python deploy/manual.py build/share
+
 units: ## the systemd units under a real systemd, in namespaces of its own; as root
 	benchmarks/units/try
 
@@ -101,6 +112,8 @@ lock: $(VENV)/.tools ## pin what pyproject.toml asks for, by hash; with UPGRADE=
 	$(LOCK) --extra fast --group build --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --extra fast --group build --group dev --constraint requirements/run.txt \
 		--output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --extra fast --constraint requirements/run.txt \
+		--output-file requirements/install.txt pyproject.toml
 	$(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --group pyproject.toml:tools --output-file requirements/tools.txt
@@ -123,4 +136,4 @@ bench: $(VENV)/.bench benchmarks/.peers/.installed ## measure speed, beside peer
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) --seconds $(SECONDS)
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) .venv-clients .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .venv-clients .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage dist build

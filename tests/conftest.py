@@ -24,6 +24,7 @@ from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
 from sidecar.server.server import Server
+from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import RawUpstream
 from tests.support.wire import Client
 
@@ -141,6 +142,13 @@ async def upstream() -> AsyncIterator[RawUpstream]:
 async def edge(upstream: RawUpstream, make_sidecar: MakeSidecar) -> Running:
     """A sidecar with a token in front of `upstream`."""
     return await make_sidecar(upstream.url, token="t" * 32)
+
+
+@pytest.fixture
+async def loop_clock() -> AsyncIterator[LoopClock]:
+    """The clock of the test's own loop, which the test can put forward."""
+    with LoopClock() as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -14,13 +14,16 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
-RUN = [
+SERVE = [
     *PROJECT["project"]["dependencies"],
     *PROJECT["project"]["optional-dependencies"]["fast"],
+]
+RUN = [
+    *SERVE,
     *GROUPS["build"],
     *PROJECT["build-system"]["requires"],
 ]
-LOCKS = {"run": RUN, "dev": [*RUN, *GROUPS["dev"]], "tools": GROUPS["tools"]}
+LOCKS = {"install": SERVE, "run": RUN, "dev": [*RUN, *GROUPS["dev"]], "tools": GROUPS["tools"]}
 
 NEWEST = (
     "\t$(VENV)/newest/bin/pip install --quiet --disable-pip-version-check --upgrade $(UNLOCKED)"
@@ -53,6 +56,7 @@ def test_a_lock_pins_by_hash_whatever_pyproject_asks_for(name: str) -> None:
 
 
 def test_what_runs_is_tested_in_the_same_version() -> None:
+    assert locked("install").items() <= locked("run").items()
     assert locked("run").items() <= locked("dev").items()
 
 
@@ -73,6 +77,20 @@ def test_make_installs_nothing_that_is_not_locked() -> None:
     for line in lines:
         locked_or_ours = "--require-hashes" in line or "--no-deps --no-build-isolation" in line
         assert locked_or_ours, line
+
+
+def test_packages_and_images_install_nothing_that_is_not_locked() -> None:
+    scripts = [path for path in (ROOT / "deploy").rglob("*") if path.is_file()]
+    lines = [
+        line
+        for path in scripts
+        for line in path.read_text(errors="replace").replace("\\\n", " ").splitlines()
+        if "--requirement" in line or "--no-deps" in line or "pip install" in line
+    ]
+    assert len(lines) >= 4
+    for line in lines:
+        ours = "--no-deps --no-build-isolation" in line
+        assert ours or "--require-hashes --only-binary :all:" in line, line
 
 
 def test_what_is_wanted_with_extras_is_pinned_with_them() -> None:

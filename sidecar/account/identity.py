@@ -24,6 +24,7 @@ from sidecar.files.private import FileWatch
 from sidecar.files.renewal_mark import RenewalMark
 from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL, signing_uri
+from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import EncodedPair, percent_encode
 from sidecar.signing.signer import Signer, Unsigned
 
@@ -182,7 +183,7 @@ class Identity:
         self,
         method: str,
         path: str,
-        parameters: Iterable[EncodedPair],
+        parameters: Iterable[EncodedPair] | LongParameters,
         url: BaseURL | None = None,
     ) -> Prepared:
         """Put together all but the signature of a request in our name.

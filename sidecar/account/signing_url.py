@@ -33,9 +33,12 @@ class SigningURL:
     def difference(
         self, problem: Problem, base_string: bytes, signed_for: BaseURL
     ) -> Difference | None:
-        """How Jira's base string differs from ours, where Jira names its own."""
+        """How Jira's base string differs from ours, where Jira names its own.
+
+        Ours is empty where it was too long to be kept: Jira names none of more than 8 KiB.
+        """
         theirs = problem.parameters.get("oauth_signature_base_string")
-        if not theirs:
+        if not theirs or not base_string:
             return None
         return compare_base_strings(theirs, base_string.decode("ascii"), signed_for.path)
 

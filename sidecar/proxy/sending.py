@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
 from sidecar.access.rules import SAFE_METHODS
 from sidecar.account.healing import Healer
-from sidecar.account.identity import Identity, Signed
+from sidecar.account.identity import Identity, Prepared, Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.request import Request
-from sidecar.errors import ConnectionLost
+from sidecar.errors import ConnectionLost, RequestRefused
 from sidecar.http.fields import Fields, first
 from sidecar.http.target import BaseURL, Target, refuse_reserved
 from sidecar.jira.problems import Problem, not_jira, parse_problem
 from sidecar.signing import signature
+from sidecar.signing.long_parameters import (
+    MOST_PARAMETERS,
+    STEP,
+    LongParameters,
+    count_parameters,
+)
 from sidecar.signing.signature import EncodedPair
 from sidecar.signing.signatures import Signatures
+from sidecar.signing.turns import Turns
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Quiet
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
@@ -50,7 +58,7 @@ class Outgoing:
 
     method: str
     target: Target
-    parameters: list[EncodedPair] = field(repr=False)
+    parameters: list[EncodedPair] | LongParameters = field(repr=False)
     """Those of the query and a form, to be signed."""
     fields: Fields = field(repr=False)
     content: bytes | RequestBody = field(repr=False)
@@ -93,6 +101,7 @@ class Sender:
         self._healer = healer
         self._signatures = signatures
         self._form_bytes = form_bytes
+        self._turns = Turns()
         self._quiet = Quiet()
 
     async def send(
@@ -147,9 +156,7 @@ class Sender:
             prepared = self._identity.prepare(
                 outgoing.method, outgoing.target.path, outgoing.parameters, url
             )
-            signed = prepared.signed(
-                await self._signatures.make(prepared.signer, prepared.base_string)
-            )
+            signed = prepared.signed(await self._signature(prepared))
             record.signing += perf_counter() - started
             try:
                 response = await self._upstream.send(outgoing.signed(signed.authorization))
@@ -166,24 +173,28 @@ class Sender:
                 raise
             return Exchanged(response, problem, signed)
 
+    async def _signature(self, prepared: Prepared) -> bytes:
+        """Make the signature; of long parameters in steps, of which each is a turn of the loop."""
+        hashing = prepared.unsigned.hashing
+        if hashing is None:
+            return await self._signatures.make(prepared.signer, prepared.base_string)
+        return prepared.signer.sign_hash(await self._turns.finish(hashing))
+
     async def _outgoing(
         self, request: Request, target: Target, fields: Fields, body: RequestBody
     ) -> Outgoing:
         method, chunked = request.message.method, request.message.chunked
-        parameters = signature.encode_query(target.query) if target.query else []
         content: bytes | RequestBody
+        form = b""
         if signature.is_form(method, _content_type(fields)):
-            content = await body.read_all(self._form_bytes)
-            form_parameters = signature.encode_form(content)
-            refuse_reserved(form_parameters, "form")
-            parameters += form_parameters
+            content = form = await body.read_all(self._form_bytes)
         else:
             whole = body.at_hand()
             content = body if whole is None else whole
         return Outgoing(
             method,
             target,
-            parameters,
+            _parameters(target.query or "", form),
             fields + _framing(method, content, fields, chunked=chunked),
             content,
             chunked=chunked and content is body,
@@ -223,6 +234,30 @@ class Sender:
             size,
             again,
         )
+
+
+def _parameters(query: str, form: bytes) -> list[EncodedPair] | LongParameters:
+    """What is signed of a query and a form; RequestRefused where Jira would read it otherwise."""
+    if len(form) > signature.FORM_LIMIT:
+        form = b""  # it is not parsed
+    if form and count_parameters(query.encode()) + count_parameters(form) > MOST_PARAMETERS:
+        raise RequestRefused(
+            413,
+            f"The form has more than {MOST_PARAMETERS:,} parameters, and Jira reads no more.",
+            "send JSON, or several requests",
+        )
+    if len(query) + len(form) > STEP:
+        return LongParameters(query, form, _refuse_reserved_in_form)
+    parameters = signature.encode_query(query) if query else []
+    if form:
+        form_parameters = signature.encode_form(form)
+        _refuse_reserved_in_form(form_parameters)
+        parameters += form_parameters
+    return parameters
+
+
+def _refuse_reserved_in_form(parameters: Iterable[EncodedPair]) -> None:
+    refuse_reserved(parameters, "form")
 
 
 async def first_bytes(response: UpstreamResponse, limit: int) -> bytes:

@@ -64,7 +64,7 @@ def decode_query(query: str) -> list[tuple[str, str]]:
     `&` alone separates; `x=` and a bare `x` are both empty; a pair with an empty name, or with a
     `%` that begins no octet, is dropped; `+` is a space; malformed UTF-8 is U+FFFD.  (Tomcat)
     """
-    pairs = [pair.partition("=") for pair in query.split("&") if not _STRAY_PERCENT.search(pair)]
+    pairs = [pair.partition("=") for pair in query.split("&") if not has_stray_percent(pair)]
     return [(_form_decode(name), _form_decode(value)) for name, _, value in pairs if name]
 
 
@@ -130,8 +130,17 @@ def base_string_uri(scheme: str, host: str, port: int, path: str) -> str:
 def signature_base_string(method: str, uri: str, parameters: Iterable[EncodedPair]) -> str:
     """Return the signature base string (RFC 5849 §3.4.1.1) of a base string URI and parameters."""
     normalized = "&".join([f"{name}={value}" for name, value in sorted(parameters)])
-    normalized = normalized.replace("%", "%25").replace("&", "%26").replace("=", "%3D")
-    return f"{method}&{_encode_uri(uri)}&{normalized}"
+    return start_of_base_string(method, uri) + within_base_string(normalized)
+
+
+def start_of_base_string(method: str, uri: str) -> str:
+    """Return what comes before the parameters in a signature base string."""
+    return f"{method}&{_encode_uri(uri)}&"
+
+
+def within_base_string(normalized: str) -> str:
+    """Percent-encode normalized parameters, or a piece of them."""
+    return normalized.replace("%", "%25").replace("&", "%26").replace("=", "%3D")
 
 
 def authorization_header(parameters: Sequence[EncodedPair]) -> str:
@@ -139,8 +148,17 @@ def authorization_header(parameters: Sequence[EncodedPair]) -> str:
     return "OAuth " + ", ".join([f'{name}="{value}"' for name, value in parameters])
 
 
+def has_stray_percent(text: str) -> bool:
+    """Whether a `%` in it begins no octet: Tomcat drops such a parameter of a form."""
+    return _STRAY_PERCENT.search(text) is not None
+
+
 def _form_decode(text: str) -> str:
-    octets = unquote_to_bytes(text.replace("+", " ").encode("latin-1"))
+    return decode_utf8(unquote_to_bytes(text.replace("+", " ").encode("latin-1")))
+
+
+def decode_utf8(octets: bytes) -> str:
+    """Decode as Java does; what is malformed becomes U+FFFD."""
     try:
         return octets.decode()
     except UnicodeDecodeError:

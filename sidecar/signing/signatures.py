@@ -37,9 +37,12 @@ class Signatures:
     Whatever becomes of that process, signatures are made: on the loop where it can't.
     """
 
-    def __init__(self, is_busy: Callable[[], bool]) -> None:
+    def __init__(
+        self, is_busy: Callable[[], bool], clock: Callable[[], float] = perf_counter
+    ) -> None:
         """`is_busy` tells whether there is more than one request to be served."""
         self._is_busy = is_busy
+        self._clock = clock
         self._signer: Signer | None = None
         self._process: SigningProcess | None = None
         self._ending: set[SigningProcess] = set()
@@ -49,7 +52,7 @@ class Signatures:
         self._is_rush = False
         self._passed_on = 0  # signatures since the loop last helped the process
         self._asked = 0
-        self._window_began = perf_counter()
+        self._window_began = self._clock()
 
     async def make(self, signer: Signer, base_string: bytes) -> bytes:
         """Return the signature of a base string by this signer's key."""
@@ -63,9 +66,9 @@ class Signatures:
                 return await process.sign(base_string)
             except SigningProcessEnded:
                 pass  # then here
-        began = perf_counter()
+        began = self._clock()
         signature = signer.signature(base_string)
-        self._quickest = min(self._quickest, perf_counter() - began)
+        self._quickest = min(self._quickest, self._clock() - began)
         return signature
 
     async def close(self) -> None:
@@ -81,7 +84,7 @@ class Signatures:
         self._retire()
 
     def _judge_window(self) -> None:
-        now = perf_counter()
+        now = self._clock()
         self._is_rush = now - self._window_began < RUSH * WINDOW * self._quickest
         self._window_began = now
         self._asked = 0
@@ -91,7 +94,7 @@ class Signatures:
         process = self._process
         if process is not None:
             return process if process.is_ready and not self._is_to_help(process) else None
-        if self._signer is not None and not self._is_closed and perf_counter() >= self._start_after:
+        if self._signer is not None and not self._is_closed and self._clock() >= self._start_after:
             self._process = SigningProcess(self._signer, self._ended)
         return None
 
@@ -117,7 +120,7 @@ class Signatures:
             self._process = None
             self._is_rush = False  # it is over, or has to show itself anew
         if why:
-            self._start_after = perf_counter() + PAUSE_SECONDS
+            self._start_after = self._clock() + PAUSE_SECONDS
             log.warning(
                 "the process that signs while there is much to do is gone: %s. Nothing is lost, but"
                 " fewer requests a second are served; another is started after %g s if needed.",

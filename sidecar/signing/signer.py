@@ -6,14 +6,16 @@ import os
 import secrets
 import time
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA1
 
+from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import (
     Encoded,
     EncodedPair,
@@ -44,11 +46,18 @@ def random_nonce() -> str:
 class Unsigned:
     """A request's signature base string and protocol parameters, waiting for the signature."""
 
-    __slots__ = ("_header", "base_string")
+    __slots__ = ("_header", "base_string", "hashing")
 
-    def __init__(self, base_string: bytes, header: str) -> None:
+    def __init__(
+        self,
+        header: str,
+        base_string: bytes = b"",
+        hashing: Generator[None, None, bytes] | None = None,
+    ) -> None:
         self.base_string = base_string
-        """What is signed.  It holds the token: not for a log."""
+        """What is signed; empty where it is too long.  It holds the token: not for a log."""
+        self.hashing = hashing
+        """Of a base string that is too long, the steps that return its SHA-1."""
         self._header = header
 
     def authorization(self, signature: bytes) -> bytes:
@@ -92,7 +101,7 @@ class Signer:
         self,
         method: str,
         uri: str,
-        parameters: Iterable[EncodedPair],
+        parameters: Iterable[EncodedPair] | LongParameters,
         token: str | None,
         extra: Sequence[tuple[str, str]] = (),
     ) -> Unsigned:
@@ -108,7 +117,6 @@ class Signer:
         timestamp = Encoded(str(int(self._clock())))
         header = f'{constants.header}, oauth_nonce="{nonce}", oauth_timestamp="{timestamp}"'
         signed = [
-            *parameters,
             *constants.parameters,
             (Encoded("oauth_nonce"), nonce),
             (Encoded("oauth_timestamp"), timestamp),
@@ -117,7 +125,10 @@ class Signer:
             more = encode_parameters(extra)
             signed += more
             header += "".join([f', {name}="{value}"' for name, value in more])
-        return Unsigned(signature_base_string(method, uri, signed).encode("ascii"), header)
+        if isinstance(parameters, LongParameters):
+            return Unsigned(header, hashing=parameters.base_string_hash(method, uri, signed))
+        base_string = signature_base_string(method, uri, [*parameters, *signed])
+        return Unsigned(header, base_string.encode("ascii"))
 
     @property
     def private_key(self) -> RSAPrivateKey:
@@ -127,6 +138,10 @@ class Signer:
     def signature(self, base_string: bytes) -> bytes:
         """Return the RSA signature (RFC 5849 §3.4.3); the one costly call, without the GIL."""
         return self._private_key.sign(base_string, self._padding, self._hash)
+
+    def sign_hash(self, sha1: bytes) -> bytes:
+        """Return the RSA signature of a base string by its SHA-1."""
+        return self._private_key.sign(sha1, self._padding, Prehashed(self._hash))
 
     def has_made(self, signature: bytes, base_string: bytes) -> bool:
         """Whether this is the signature of a base string by our key."""

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from tests.clients.stand import Stand, stand
+from tests.support.waiting import PATIENCE
 
 SCRIPTS = Path(__file__).parent / "scripts"
 INSTALLED = Path(__file__).parents[2] / ".venv-clients"
@@ -53,7 +54,7 @@ async def run(
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate(stdin)
     except BaseException:
         process.kill()

@@ -36,7 +36,8 @@ from sidecar.errors import (
 from sidecar.net import tls
 from tests.conftest import MakeSidecar
 from tests.support.jira_edge import Connect, Serve, connecting, get, nothing_left, request, serving
-from tests.support.raw_server import SECONDS, Peer, RawServer, answers, field, once
+from tests.support.raw_server import Peer, RawServer, answers, field, once
+from tests.support.waiting import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -434,7 +435,7 @@ def one_blocking_answer(context: ssl.SSLContext) -> Iterator[int]:
 
     def serve(listening: socket.socket) -> None:
         sock = listening.accept()[0]
-        sock.settimeout(SECONDS)
+        sock.settimeout(PATIENCE)
         with context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as wrapped:
             try:
                 wrapped.do_handshake()
@@ -448,7 +449,7 @@ def one_blocking_answer(context: ssl.SSLContext) -> Iterator[int]:
                         pass
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(SECONDS)
+        listening.settimeout(PATIENCE)
         thread = threading.Thread(target=serve, args=(listening,))
         thread.start()
         yield listening.getsockname()[1]
@@ -796,7 +797,7 @@ async def test_giving_up_on_a_proxy(serve: Serve, connect: Connect) -> None:
         "https://jira.example.com", jira__proxy=f"http://127.0.0.1:{proxy.port}"
     )
     sending = asyncio.create_task(upstream.send(request()))
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,6 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from sidecar.proxy.sending import _parameters
+from sidecar.sandbox import Sandbox
+from sidecar.signing.long_parameters import MOST_PARAMETERS, STEP, LongParameters
+from sidecar.signing.signature import FORM_LIMIT
 from tests.conftest import Running
 from tests.support.raw_upstream import Exchange, RawUpstream
 
@@ -258,3 +262,89 @@ async def test_a_400_to_a_long_head_is_explained(
     ]
     assert "POST to /rest/api/2/search" in line
     assert "xxxx" not in line
+
+
+FORM_FIELD = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a=" + b"%ff" * (FORM_LIMIT // 3 - 1),
+        b"a=" + b"," * (FORM_LIMIT - 2),
+        b"&".join([b"a=%ff"] * (MOST_PARAMETERS - 1)),
+        b"\xff" * STEP,
+        b"\xff" * (STEP + 1),
+        b"a=" + b"x" * STEP + b"%&b=1",
+    ],
+    ids=["octets", "the longest", "the most", "the longest short", "the shortest long", "stray %"],
+)
+async def test_a_form_of_any_content_is_signed_as_jira_reads_it(
+    sandbox: Sandbox, sidecar: Running, body: bytes
+) -> None:
+    answer = await sidecar.request("POST", "/_sandbox/echo?q=1", FORM_FIELD, body=body)
+    assert answer.status == 200
+    assert [request.verdict for request in sandbox.log] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "query", ["q=" + "%ff" * 20_000, "&".join("ba" * 14_000), "%&" * 14_000 + "a"]
+)
+async def test_a_query_of_any_length_is_signed_as_jira_reads_it(
+    sandbox: Sandbox, sidecar: Running, query: str
+) -> None:
+    await sidecar.get(f"/_sandbox/echo?{query}")
+    assert [request.verdict for request in sandbox.log] == ["ok"]
+
+
+async def test_a_form_of_more_parameters_than_tomcat_reads_is_413(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    most = b"&".join([b"a"] * MOST_PARAMETERS)
+    nameless = b"&=x" * 100 + b"&&"
+    assert (await edge.request("POST", "/x", FORM_FIELD, body=most + nameless)).status == 200
+    for target, body in (("/x", most + b"&b"), ("/x?b", most), ("/x", b"a&" * (FORM_LIMIT // 2))):
+        answer = await edge.request("POST", target, FORM_FIELD, body=body)
+        assert answer.status == 413
+        assert "more than 10,000 parameters" in answer.message
+        assert "send JSON" in answer.message
+    assert (await edge.request("PUT", "/x", FORM_FIELD, body=most + b"&b")).status == 200
+    assert [len(exchange.body) for exchange in upstream.exchanges] == [
+        len(most + nameless),
+        len(most) + 2,
+    ]
+
+
+async def test_a_long_form_is_looked_through_for_names_that_only_we_may_set(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    for name in (b"oauth_token", b"%6fs_username", b"xoauth_" + b"x" * STEP):
+        for body in (b"a=" + b"x" * STEP + b"&" + name, name + b"=" + b"x" * STEP):
+            answer = await edge.request("POST", "/x", FORM_FIELD, body=body)
+            assert answer.status == 400
+            assert "only the sidecar may set" in answer.message
+    assert not upstream.exchanges
+
+
+async def test_a_long_form_is_signed_anew_where_that_heals_it(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    sandbox.faults.clock_offset = 1000.0
+    body = b"a=" + b"%ff" * STEP
+    answer = await sidecar.request("POST", "/_sandbox/echo", FORM_FIELD, body=body)
+    assert answer.status == 200
+    assert [request.verdict for request in sandbox.log] == ["timestamp_refused", "ok"]
+
+
+def test_what_is_longer_than_a_step_is_signed_in_steps() -> None:
+    """Nothing else keeps forty forms of 2 MiB from stopping the loop."""
+    assert isinstance(_parameters("a" * STEP, b""), list)
+    assert isinstance(_parameters("a" * (STEP - 1), b"b"), list)
+    assert isinstance(_parameters("a" * (STEP + 1), b""), LongParameters)
+    assert isinstance(_parameters("a" * (STEP - 1), b"bc"), LongParameters)
+
+
+def test_a_form_that_jira_does_not_parse_is_not_signed() -> None:
+    """Where limits.form_bytes is above Tomcat's maxPostSize."""
+    assert isinstance(_parameters("", b"oauth_token" * (FORM_LIMIT // 11)), LongParameters)
+    assert _parameters("q", b"oauth_token".ljust(FORM_LIMIT + 1, b"x")) == [("q", "")]

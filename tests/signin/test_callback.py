@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.credentials import Secret
-from sidecar.signin import callback as module
-from sidecar.signin.callback import Callback, parse_head
+from sidecar.signin.callback import PATIENCE, Callback, parse_head
+from tests.support.clocks import LoopClock
 from tests.support.wire import Client, Response
 
 TOKEN = "R" * 32
@@ -232,12 +232,11 @@ async def test_connections_that_ask_nothing_hinder_nobody(callback: Callback) ->
 
 
 async def test_a_head_that_does_not_come_is_given_up(
-    callback: Callback, monkeypatch: pytest.MonkeyPatch
+    callback: Callback, loop_clock: LoopClock
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
-    wire = await client(callback).wire()
-    async with wire:
+    async with await client(callback).wire() as wire:
         await wire.send(b"GET / HTTP/1.1\r\n")
+        await loop_clock.skip(PATIENCE + 1)
         assert await wire.ends() == b""
     await still_waits(callback)
 

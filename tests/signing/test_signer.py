@@ -28,6 +28,7 @@ from oauthlib.oauth1.rfc5849.signature import (  # type: ignore[import-untyped,u
     verify_rsa_sha1,
 )
 
+from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import encode_form, encode_parameters, encode_query
 from sidecar.signing.signer import Signer, random_nonce
 
@@ -219,3 +220,24 @@ def test_a_signature_is_rsassa_pkcs1_v1_5_with_sha_1() -> None:
     KEY.public_key().verify(signature, b"text", PKCS1v15(), SHA1())
     with pytest.raises(InvalidSignature):
         KEY.public_key().verify(signature, b"other", PKCS1v15(), SHA1())
+
+
+def test_long_parameters_are_signed_as_short_ones_are() -> None:
+    query, form = "q=1&b=%2c", b"a=" + b"%ff," * 5000
+    parameters = [*encode_query(query), *encode_form(form)]
+    short = signer().prepare("POST", "https://jira.example.com/a", parameters, TOKEN)
+    long = signer().prepare(
+        "POST",
+        "https://jira.example.com/a",
+        LongParameters(query, form, lambda _: None),
+        TOKEN,
+    )
+    assert long.hashing is not None
+    assert long.base_string == b""
+    try:
+        while True:
+            next(long.hashing)
+    except StopIteration as end:
+        signature = signer().sign_hash(end.value)
+    assert signature == signer().signature(short.base_string)
+    assert long.authorization(signature) == short.authorization(signature)

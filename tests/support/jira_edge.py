@@ -15,6 +15,7 @@ from sidecar.http.fields import Fields
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
 from tests.conftest import make_config
 from tests.support.raw_server import RawServer, Script
+from tests.support.waiting import PATIENCE
 
 Connect = Callable[..., Awaitable[Upstream]]
 Serve = Callable[..., Awaitable[RawServer]]
@@ -39,7 +40,7 @@ async def nothing_left() -> AsyncIterator[None]:
     finally:
         gc.unfreeze()
     if left := asyncio.all_tasks() - before - {asyncio.current_task()}:
-        _, left = await asyncio.wait(left, timeout=2)
+        _, left = await asyncio.wait(left, timeout=PATIENCE)
     assert not left
     assert not complaints
 

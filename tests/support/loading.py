@@ -11,6 +11,7 @@ from sidecar.credentials import Secret
 from sidecar.sandbox import Sandbox
 from sidecar.sandbox.provider import Grant
 from tests.conftest import Running, store_token
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Response
 
 PACE = 0.02
@@ -65,7 +66,7 @@ class Load:
     async def more(self, number: int) -> None:
         """Wait until so many more requests are answered."""
         wanted = len(self.answers) + number
-        async with asyncio.timeout(10), self._answered:
+        async with asyncio.timeout(PATIENCE), self._answered:
             await self._answered.wait_for(lambda: len(self.answers) >= wanted)
 
     async def those_in_flight(self) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 
 @dataclass(frozen=True)
 class Done:
@@ -49,7 +51,7 @@ class Shell:
         """Run a command to its end; `terminal`: both outputs are one, as they are on a terminal."""
         process = await self._start(module, *words, terminal=terminal)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 out, err = await process.communicate(stdin)
         except BaseException:
             process.kill()
@@ -101,7 +103,7 @@ class Process:
 
     async def says(self, text: str) -> str:
         """Wait for a line with `text` in it; AssertionError where the command ends without."""
-        async with asyncio.timeout(20), self._heard:
+        async with asyncio.timeout(PATIENCE), self._heard:
             while True:
                 for line in self.said:
                     if text in line:
@@ -115,7 +117,7 @@ class Process:
 
     async def ends(self) -> int:
         """The exit code, once it has one."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             code = await self._process.wait()
             await asyncio.gather(*self._readers)
             return code

@@ -10,8 +10,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
-SECONDS = 20.0
-"""How long anything here may take before a test is taken for hung."""
+from tests.support.waiting import PATIENCE, SOON
 
 
 class Peer:
@@ -23,19 +22,19 @@ class Peer:
 
     async def head(self) -> bytes:
         """Read a request's head."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def request(self) -> bytes:
         """Read a request with a Content-Length or no body; return all of it."""
         head = await self.head()
         length = field(head, "content-length")
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             return head + await self.reader.readexactly(int(length or 0))
 
     async def send(self, *pieces: bytes) -> None:
         """Send each piece in a segment of its own, as far as that is ours to decide."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             for piece in pieces:
                 self.writer.write(piece)
                 await self.writer.drain()
@@ -49,7 +48,7 @@ class Peer:
     async def gone(self) -> bytes:
         """Read until the other side ends the connection; return what came before."""
         pieces = []
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             try:
                 while piece := await self.reader.read(1 << 16):
                     pieces.append(piece)
@@ -136,7 +135,7 @@ class RawServer:
 
     async def end(self) -> None:
         """Wait until a connection's script is over; soon, and not when a pool gets tired of it."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             await self.ended.wait()
 
     def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
+from tests.support.waiting import PATIENCE
 from tests.support.wire import reset
 
 Fields = list[tuple[str, str]]
@@ -144,7 +145,7 @@ class RawUpstream:
 
     async def request(self, number: int = 0) -> Exchange:
         """The request of that number, once its head has begun to arrive."""
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: len(self.exchanges) > number)
         return self.exchanges[number]
 

@@ -22,6 +22,7 @@ from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
 from tests.conftest import CONSUMER_KEY
 from tests.support.processes import Process
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
 
 MYSELF = "/rest/api/2/myself"
@@ -44,6 +45,8 @@ class Manager:
     def __init__(self, folder: Path, base_url: str, key: RSAPrivateKey) -> None:
         self.folder = folder
         self.base_url = base_url
+        self.program = ["-m", "sidecar"]
+        """What Python is told to run."""
         write_private(folder / "private_key.pem", keys.private_key_pem(key))
         self.config = folder / "config.toml"
         self.configure()
@@ -82,7 +85,7 @@ class Manager:
 
     async def message(self, name: str, after: int = 0) -> dict[str, str]:
         """Wait for a message that has `name` in it, of those from number `after` on."""
-        async with asyncio.timeout(20), self._notified:
+        async with asyncio.timeout(PATIENCE), self._notified:
             while True:
                 for message in self.messages[after:]:
                     if name in message:
@@ -101,7 +104,7 @@ class Manager:
     async def start(self, *sockets: socket.socket, **environ: str) -> Process:
         """Start `sidecar run`, with sockets passed to it."""
         fds = [sock.fileno() for sock in sockets]
-        command = ["-m", "sidecar", "run", "--config", str(self.config)]
+        command = [*self.program, "run", "--config", str(self.config)]
         if sockets:
             command = ["-c", _PASS, ",".join(map(str, fds)), *command]
         process = await asyncio.create_subprocess_exec(

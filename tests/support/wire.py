@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+SECONDS = 25.0
+"""For an answer: less than the 30 s after which the sidecar gives up a head."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -100,7 +103,7 @@ class Wire:
 
     async def receive(self, *, method: str = "GET") -> Response:
         """Read one whole answer, interim ones aside."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             status, reason, fields = await self.head()
             while status < 200:
                 self.interim.append(status)
@@ -118,7 +121,7 @@ class Wire:
     async def end(self) -> tuple[bytes, bool]:
         """Read until the other side ends the connection; what came, and whether it ended by RST."""
         pieces = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             try:
                 while piece := await self.reader.read(65536):
                     pieces.append(piece)
@@ -129,7 +132,7 @@ class Wire:
     async def ends(self) -> bytes:
         """Read until the other side ends the connection, by FIN or RST; what came before it."""
         pieces = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             try:
                 while piece := await self.reader.read(65536):
                     pieces.append(piece)
