@@ -20,6 +20,7 @@ from sidecar.downstream import receiving
 from tests.attacks.arena import Arena, open_arena
 from tests.attacks.cases import CASES
 from tests.support.raw_upstream import Exchange
+from tests.support.waiting import SOON, until
 from tests.support.wire import Response, Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -149,7 +150,7 @@ async def check_upstream(arena: Arena, expect: dict[str, Any]) -> None:
     assert len(complete) == expect.get("complete", len(complete))
     for exchange in arrived:
         if not exchange.complete:
-            async with asyncio.timeout(5):  # at once: every timeout of the sidecar is longer
+            async with asyncio.timeout(SOON):
                 await exchange.over.wait()
             assert not exchange.complete
         check_request(arena, exchange, expect)
@@ -197,8 +198,6 @@ async def test_nothing_is_left_over(arena: Arena) -> None:
     gc.collect()
     await arena.bystander()
     assert arena.trouble == []
-    async with asyncio.timeout(10):
-        while arena.sidecar.server.listener.connections:  # noqa: ASYNC110 — no event for it
-            await asyncio.sleep(0)
+    await until(lambda: not arena.sidecar.server.listener.connections, SOON)
     names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
     assert not [name for name in names if name.startswith(("RequestHandler", "UpstreamResponse"))]

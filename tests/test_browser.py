@@ -25,6 +25,7 @@ from aiohttp import web
 from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
+from tests.support.waiting import PATIENCE
 
 PAGES = Path(__file__).parent / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
@@ -65,7 +66,7 @@ class PageServer:
 
     async def report(self) -> dict[str, Any]:
         """The next report of a page."""
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(PATIENCE):
             return await self.reports.get()
 
     @asynccontextmanager
@@ -114,7 +115,7 @@ class Arrivals(logging.Handler):
 
     async def of(self, paths: set[str]) -> None:
         """Wait until each of these paths was asked for."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while missing := paths - {path for _, path, _ in self.seen}:
                 self._more.clear()
                 try:
@@ -328,7 +329,7 @@ async def rebind(
         page = f"{before.origin('rebound.test')}/rebound.html"
         browser = browsing(f"{page}?control={pages.origin('stranger.test')}", tmp_path / "p")
         await browser.__aenter__()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await pages.waiting.wait()
     try:
         sidecar = await make_sidecar(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.sandbox import Sandbox
 from tests.support.processes import Process
 from tests.support.services import MYSELF, Load, Manager, listening_socket, port_of, under_load
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
 
 
@@ -318,7 +319,7 @@ class TestSocketActivation:
 async def after(load: Load, number: int) -> None:
     """Wait until so many more requests are done."""
     wanted = load.done + number
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while load.done < wanted:
             assert not load.failed, load.failed[:3]
             await asyncio.sleep(0.01)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 UNITS = Path(__file__).parent.parent / "systemd"
 SYSTEM = ["sidecar.service", "sidecar@.service", "sidecar.socket", "sidecar@.socket"]
 ANALYZE = shutil.which("systemd-analyze")
@@ -46,7 +48,7 @@ def analyze(*words: str | Path, **environ: str) -> subprocess.CompletedProcess[s
         env={**os.environ, "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", **environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
 

@@ -118,10 +118,10 @@ def test_compiled_rules_agree_with_the_obvious_matcher(
 
 def test_no_rule_and_path_take_more_than_linear_time() -> None:
     pattern = compile_rule("* " + "/**/a/*" * 12 + "/**/b").pattern
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not pattern.fullmatch("/a" * 32_000)
     assert not pattern.fullmatch("/" + "a" * 64_000)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_get_covers_head_and_a_star_covers_every_method() -> None:

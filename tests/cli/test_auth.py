@@ -18,6 +18,7 @@ import pytest
 from sidecar.sandbox import Sandbox
 from tests.support.dancing import decide, visit
 from tests.support.processes import Done, Shell, shell
+from tests.support.waiting import PATIENCE
 
 __all__ = ["shell"]
 
@@ -31,7 +32,7 @@ async def started(shell: Shell, *words: str) -> AsyncIterator[asyncio.subprocess
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             yield process
     finally:
         if process.returncode is None:
@@ -41,7 +42,7 @@ async def started(shell: Shell, *words: str) -> AsyncIterator[asyncio.subprocess
 
 def wait_until_read(pipe: int) -> None:
     """Wait until the other end has read everything: then it waits for more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]:
         assert time.monotonic() < deadline
         time.sleep(0.01)

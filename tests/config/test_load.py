@@ -24,6 +24,7 @@ from sidecar.credentials import Secret
 from sidecar.errors import ConfigError, SidecarError, UsageError
 from sidecar.http.target import BaseURL
 from tests.support.services import Manager
+from tests.support.waiting import PATIENCE
 
 BASE = '[jira]\nbase_url = "https://jira.example.com"\nconsumer_key = "OauthKey"\n'
 ENVIRON = {
@@ -339,7 +340,7 @@ def test_every_command_refuses_an_impossible_rule(file: Path, command: list[str]
         [sys.executable, "-m", "sidecar", *command, "--config", str(file)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert done.returncode == 78
     error, hint = done.stderr.splitlines()

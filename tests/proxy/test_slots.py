@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.errors import Overloaded
 from sidecar.proxy.slots import Slots
+from tests.support.waiting import PATIENCE
 
 
 class Holder:
@@ -99,7 +100,7 @@ def test_whoever_gives_up_gives_back(seed: int, connections: int, waiting: int) 
             holder.release.set()
         await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
         assert (slots.in_use, slots.waiting) == (0, 0)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(connections):
                 await slots.__aenter__()
 

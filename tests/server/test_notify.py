@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.server.notify import Notifier, Watchdog, watchdog_interval
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket that systemd listens on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         yield sock
 
 

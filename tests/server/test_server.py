@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sidecar.account import renewal
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.downstream import connection
+from sidecar.downstream.connection import FIRST_REQUEST_SECONDS
 from sidecar.errors import ConfigError, SidecarError, StoreError
 from sidecar.files.keys import private_key_pem
 from sidecar.files.private import write_private
@@ -32,8 +32,10 @@ from sidecar.server import server as server_module
 from sidecar.server.generation import merged
 from sidecar.server.server import Server
 from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.support.clocks import LoopClock
 from tests.support.loading import store_grant
-from tests.support.wire import Wire
+from tests.support.waiting import SOON, until
+from tests.support.wire import Wire, turns
 
 MYSELF = "/rest/api/2/myself"
 Reconfigure = Callable[..., Config]
@@ -88,10 +90,10 @@ class TestReload:
     async def test_timeouts_limits_and_hosts_change(
         self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure
     ) -> None:
-        sandbox.faults.slow = 0.2
+        sandbox.faults.slow = 3
         sidecar.server.reload(
             reconfigured(
-                timeouts__response=0.05,
+                timeouts__response=1,
                 limits__connections=1,
                 limits__waiting=0,
                 access__hosts=["sidecar.internal"],
@@ -253,9 +255,7 @@ def _plain_config() -> Config:
 
 async def _only_one_generation(sidecar: Running) -> None:
     """Wait until what was replaced is closed."""
-    async with asyncio.timeout(5):
-        while len(sidecar.server.generations) > 1:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: len(sidecar.server.generations) == 1, SOON)
 
 
 @pytest.fixture
@@ -337,7 +337,7 @@ class TestDrain:
             await half.send(head[:20])
             await _connections(sidecar, 2)
             stopping = asyncio.create_task(sidecar.server.stop(5))
-            await asyncio.sleep(0.05)
+            await turns(5)
             await new.send(head)
             await half.send(head[20:])
             for wire in (new, half):
@@ -347,15 +347,15 @@ class TestDrain:
         await stopping
 
     async def test_a_connection_without_a_request_does_not_hold_it_up_for_long(
-        self, sidecar: Running, monkeypatch: pytest.MonkeyPatch
+        self, sidecar: Running, loop_clock: LoopClock
     ) -> None:
-        monkeypatch.setattr(connection, "FIRST_REQUEST_SECONDS", 0.1)
         async with await sidecar.wire() as wire:
             await _connections(sidecar, 1)
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            await sidecar.server.stop(30)
-            assert loop.time() - started < 5
+            stopping = asyncio.create_task(sidecar.server.stop(30))
+            await turns(5)
+            assert not stopping.done()
+            await loop_clock.skip(FIRST_REQUEST_SECONDS)
+            await stopping
             assert await wire.ends() == b""
 
     async def test_a_handshake_under_way_is_waited_for(
@@ -392,9 +392,7 @@ class TestDrain:
 
 
 async def _connections(sidecar: Running, number: int) -> None:
-    async with asyncio.timeout(5):
-        while len(sidecar.server.listener.connections) < number:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    await until(lambda: len(sidecar.server.listener.connections) >= number, SOON)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="it counts them in /proc")
@@ -406,11 +404,8 @@ class TestLeftovers:
         sidecar = await make_sidecar(sandbox.url, token=sandbox.grant().token)
         await asyncio.gather(*(_misbehave(sidecar, number) for number in range(40)))
         await sidecar.server.stop(5)
-        async with asyncio.timeout(5):
-            while len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            while len(os.listdir("/proc/self/fd")) > descriptors:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: len(asyncio.all_tasks()) <= tasks, SOON)
+        await until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors, SOON)
 
 
 async def _misbehave(sidecar: Running, number: int) -> None:

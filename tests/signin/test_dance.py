@@ -31,6 +31,7 @@ from sidecar.signin.dance import Files, User, lifetime, signed_in_line
 from sidecar.signin.prompt import TypedLines
 from tests.conftest import make_config
 from tests.support.dancing import Clock, approve, authorizing, decide, request_token_of, seen, visit
+from tests.support.waiting import PATIENCE
 
 
 class Typist:
@@ -60,7 +61,7 @@ class Typist:
 
     async def sees(self, pattern: str) -> re.Match[str]:
         """Wait until something is shown, and give the match."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not (match := re.search(pattern, self.screen)):
                 self._shown.clear()
                 await self._shown.wait()
@@ -386,7 +387,7 @@ async def test_it_is_not_stored_into_a_renewal_of_the_old_one(desk: Desk, jira: 
     location = (await decide(await desk.user.url()))["Location"]
     async with desk.files.token.locked():
         await visit(location)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "GET serverInfo" not in seen(jira):
                 await asyncio.wait([dancing], timeout=0.01)
         await asyncio.wait([dancing], timeout=0.1)

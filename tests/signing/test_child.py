@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from sidecar.signing import child as signing_child
 from sidecar.signing.signer import Signer
+from tests.support.waiting import PATIENCE
 
 # An odd length of the key, too: a signature is as long as the modulus, in whole bytes.
 KEYS = {bits: generate_private_key(65537, bits) for bits in (1024, 1030)}
@@ -110,7 +111,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_it_ends_with_its_input_and_says_nothing() -> None:
     with child() as process:
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out, err) == (0, b"", b"")
 
 
@@ -143,4 +144,4 @@ def test_it_imports_nothing_of_the_sidecar() -> None:
         " print([name for name in sys.modules if name.partition('.')[0] in ('sidecar', 'asyncio')])"
     )
     command = [sys.executable, "-c", program, signing_child.__file__]
-    assert subprocess.check_output(command, text=True, timeout=30).strip() == "[]"
+    assert subprocess.check_output(command, text=True, timeout=PATIENCE).strip() == "[]"

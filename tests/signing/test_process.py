@@ -16,6 +16,7 @@ from sidecar.signing import child
 from sidecar.signing import process as signing_process
 from sidecar.signing.process import SigningProcess, SigningProcessEnded
 from sidecar.signing.signer import Signer
+from tests.support.waiting import PATIENCE, until
 
 SIGNER = Signer(generate_private_key(65537, 1024), "OauthKey")
 SLOW = Signer(generate_private_key(65537, 4096), "OauthKey")
@@ -35,13 +36,11 @@ class Desk:
 
     async def ready(self, signer: Signer = SIGNER) -> SigningProcess:
         process = self.start(signer)
-        async with asyncio.timeout(20):
-            while not process.is_ready:  # noqa: ASYNC110 — nothing tells
-                await asyncio.sleep(0)
+        await until(lambda: process.is_ready)
         return process
 
     async def reason(self) -> str:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await self.reasons.get()
 
 
@@ -137,9 +136,7 @@ async def test_one_that_does_not_answer_is_given_up(
     with pytest.raises(SigningProcessEnded):
         await asked
     assert await desk.reason() == "it did not answer"
-    async with asyncio.timeout(10):
-        while is_alive(pid):  # noqa: ASYNC110 — nothing tells
-            await asyncio.sleep(0)
+    await until(lambda: not is_alive(pid))
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

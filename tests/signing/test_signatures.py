@@ -19,6 +19,7 @@ from tests.support.clocks import Ticking
 from tests.support.processes import Process
 from tests.support.raw_upstream import RawUpstream
 from tests.support.services import Manager, port_of
+from tests.support.waiting import PATIENCE, until
 from tests.support.wire import Client
 
 
@@ -51,7 +52,7 @@ def counting() -> Counting:
 
 async def rush(signatures: Signatures, signer: Signer = SIGNER) -> SigningProcess:
     """Want signatures, one after the other, until a process that makes them is up."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             made = await signatures.make(signer, b"text")
             assert made == signer.signature(b"text")
@@ -69,9 +70,7 @@ def keep_rushing(signatures: Signatures, seconds: float = 0.0) -> None:
 
 
 async def until_gone(signatures: Signatures) -> None:
-    async with asyncio.timeout(10):
-        while signatures._process is not None:  # noqa: ASYNC110 — nothing tells
-            await asyncio.sleep(0)
+    await until(lambda: signatures._process is None)
 
 
 async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
@@ -142,7 +141,7 @@ def test_requests_that_come_while_the_process_dies_are_signed_on_any_loop() -> N
             process = await rush(signatures)
             keep_rushing(signatures, 0.003)
             os.kill(pid_of(process), signal.SIGKILL)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while signatures._process is process:
                     making = asyncio.create_task(signatures.make(SIGNER, b"text"))
                     await asyncio.sleep(0)
@@ -240,16 +239,12 @@ class UnderLoad:
     async def more(self, number: int) -> None:
         """Wait for so many more answers."""
         wanted = len(self.statuses) + number
-        async with asyncio.timeout(30):
-            while len(self.statuses) < wanted:  # noqa: ASYNC110 — nothing tells
-                await asyncio.sleep(0)
+        await until(lambda: len(self.statuses) >= wanted)
 
     async def child(self) -> int:
         """The process id of the process that signs, once there is one."""
-        async with asyncio.timeout(30):
-            while not (found := children(self.process.pid)):  # noqa: ASYNC110 — nothing tells
-                await asyncio.sleep(0)
-        return found[0]
+        await until(lambda: children(self.process.pid))
+        return children(self.process.pid)[0]
 
     async def stop(self) -> None:
         self._over.set()
@@ -301,6 +296,4 @@ async def test_no_end_of_the_sidecar_leaves_the_process_behind(
     await under_load.stop()
     under_load.process.signal(number)
     assert await under_load.process.ends() == (0 if number == signal.SIGTERM else -number)
-    async with asyncio.timeout(10):
-        while is_alive(child):  # noqa: ASYNC110 — nothing tells
-            await asyncio.sleep(0)
+    await until(lambda: not is_alive(child))

@@ -31,6 +31,7 @@ from oauthlib.oauth1.rfc5849.signature import (  # type: ignore[import-untyped,u
 from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import encode_form, encode_parameters, encode_query
 from sidecar.signing.signer import Signer, random_nonce
+from tests.support.waiting import PATIENCE
 
 KEY = generate_private_key(65537, 1024)
 PUBLIC_PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -202,7 +203,7 @@ else:
 
 def test_a_forked_child_does_not_repeat_its_parents_nonces() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     child, parent = result.stdout.split()
     assert child != parent

@@ -13,8 +13,8 @@ SOON = 10.0
 """Seconds, less than any limit of the sidecar's on connections: it did not wait for one to end."""
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait for something that nothing tells of."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import logging
@@ -10,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from sidecar.sandbox import Answer, Sandbox
 from sidecar.telemetry import logs
 from sidecar.telemetry.record import Record, shown_id, shown_path
 from tests.conftest import MakeSidecar, Running
+from tests.support.waiting import PATIENCE, until
 
 RECORD = Record(
     "GET", "/rest/api/2/issue/JJ-2", "abc", 0.0, 200, "jira", 10, 662, 0.001, 0.03, 0.0007, 0.0412
@@ -161,7 +161,7 @@ class TestForms:
                 [sys.executable, "-m", "sidecar", "run", "--config", str(tmp_path / "none.toml")],
                 stderr=stream,
                 env={**os.environ, "JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"},
-                timeout=30,
+                timeout=PATIENCE,
             )
         assert done.returncode == 78
         error, hint = (tmp_path / "stream").read_text().splitlines()
@@ -284,7 +284,7 @@ class TestRequests:
             sandbox.release("g")
             await wire.head()
             wire.leave()
-        await _until(lambda: "closed_early=client" in quiet.text)
+        await until(lambda: "closed_early=client" in quiet.text)
         lines = [r for r in quiet.records if r.name.startswith(("sidecar", "aiohttp"))]
         assert [r.levelno for r in lines] == [logging.INFO]
 
@@ -296,7 +296,7 @@ class TestRequests:
         async with await sidecar.wire() as wire:
             await wire.send(sidecar.message("GET", "/_sandbox/bytes?n=100000"))
             await wire.end()
-        await _until(lambda: "closed_early=jira" in caplog.text)
+        await until(lambda: "closed_early=jira" in caplog.text)
 
     async def test_an_unreachable_jira_is_named_in_the_line(
         self, make_sidecar: MakeSidecar, caplog: pytest.LogCaptureFixture
@@ -305,10 +305,3 @@ class TestRequests:
         sidecar = await make_sidecar("http://127.0.0.1:1", token="t" * 32)
         assert (await sidecar.get("/x")).status == 502
         assert caplog.records[-1].getMessage().endswith("error=connection_refused")
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    """Wait for something that a client cannot see."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)

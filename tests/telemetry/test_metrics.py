@@ -22,6 +22,7 @@ from sidecar.telemetry.metrics import METRICS, Gauges, Histogram, Metrics
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 from tests.conftest import MakeSidecar, Running, store_token
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
 
 
@@ -150,7 +151,7 @@ class TestPrice:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
         root = Path(__file__).parents[2]
         seconds = subprocess.check_output(
-            [sys.executable, "-c", program], cwd=root, env=plain, timeout=30
+            [sys.executable, "-c", program], cwd=root, env=plain, timeout=PATIENCE
         )
         assert float(seconds) < 10e-6
 
@@ -158,7 +159,7 @@ class TestPrice:
         program = (
             "import sys, sidecar.server.run; raise SystemExit('prometheus_client' in sys.modules)"
         )
-        assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0
+        assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE).returncode == 0
 
 
 class TestServed:
