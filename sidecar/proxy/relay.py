@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from sidecar.downstream.replies import Relayed
 from sidecar.downstream.request import Request
@@ -103,14 +103,15 @@ class Relay:
             piece = response.read_nowait()
             while True:
                 last = response.at_end()
-                for pending in self._rewritten(piece, last):
-                    out += self._framed(pending)
+                for step, pending in enumerate(self._rewritten(piece, last)):
+                    if step:  # one piece may inflate to a thousand
+                        await asyncio.sleep(0)
+                    if pending:  # an empty chunk would mean the end
+                        out += self._framed(pending)
                     if len(out) >= _SEND_BYTES:
                         self._send(out)
                         out = b""
                         await connection.drain(self._idle)
-                        if self._rewriter is not None:  # one piece may inflate to a thousand
-                            await asyncio.sleep(0)
                 if last and self._chunked:
                     out += b"0\r\n\r\n"
                 if out:
@@ -137,20 +138,14 @@ class Relay:
         self._record.status = self._response.status
         self._record.answered_by = "jira"
 
-    def _rewritten(self, piece: bytes, last: bool) -> Iterable[bytes]:
-        """What to send of a piece, never anything empty: in a chunk that would mean the end."""
+    def _rewritten(self, piece: bytes, last: bool) -> Iterator[bytes]:
+        """Yield what to send of a piece, perhaps nothing, after each step of rewriting."""
         if self._rewriter is None:
-            return (piece,) if piece else ()
-        return self._through_rewriter(self._rewriter, piece, last)
-
-    def _through_rewriter(
-        self, rewriter: BodyRewriter, piece: bytes, last: bool
-    ) -> Iterable[bytes]:
-        for rewritten in rewriter.feed(piece, last=last):
-            if rewritten:
-                yield rewritten
-        if last and (rest := rewriter.finish()):
-            yield rest
+            yield piece
+            return
+        yield from self._rewriter.feed(piece, last=last)
+        if last:
+            yield self._rewriter.finish()
 
     def _framed(self, piece: bytes) -> bytes:
         self._record.sent += len(piece)

@@ -14,7 +14,9 @@ from sidecar.jira.links import LinkRewriter, Links, may_hold_links
 from sidecar.jira.stored import is_download, is_stored
 
 _PIECE_BYTES = 64 * 1024
-"""As much is inflated at a time: a gzip bomb never exists whole."""
+"""As much is inflated and rewritten at a time: a gzip bomb never exists whole."""
+_GZIP_BYTES = 8 * 1024
+"""As much gzip is read at a time: it may be 400 empty members, which take 4 ms."""
 _CACHED_LINKS = 64
 _CACHED_BYTES = 16 * 1024
 
@@ -77,24 +79,29 @@ def guard(fields: Fields) -> Fields:
 
 
 class BodyRewriter:
-    """Inflates, where need be, and rewrites one body in pieces of bounded size."""
+    """Inflates, where need be, and rewrites one body in steps of bounded work."""
 
     def __init__(self, rewriter: LinkRewriter, *, gzipped: bool) -> None:
         self._rewriter = rewriter
-        self._inflate = _Gunzip() if gzipped else None
+        self._gunzip = _Gunzip() if gzipped else None
 
     def feed(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
-        """What can be passed on after `data`; ProtocolError where that isn't gzip."""
-        if self._inflate is None:
-            yield self._rewriter.feed(data, last=last)
+        """Yield, after each step, what can be passed on, perhaps nothing.
+
+        ProtocolError where the body is not gzip.  `last` tells that no more comes.
+        """
+        if self._gunzip is not None:
+            for piece in self._gunzip.feed(data):
+                yield self._rewriter.feed(piece)
             return
-        for piece in self._inflate.feed(data):
-            yield self._rewriter.feed(piece)
+        for start in range(0, len(data) or 1, _PIECE_BYTES):
+            end = start + _PIECE_BYTES
+            yield self._rewriter.feed(data[start:end], last=last and end >= len(data))
 
     def finish(self) -> bytes:
         """What was held back; ProtocolError where the body ended early."""
-        if self._inflate is not None:
-            self._inflate.finish()
+        if self._gunzip is not None:
+            self._gunzip.finish()
         return self._rewriter.finish()
 
 
@@ -106,21 +113,32 @@ class _Gunzip:
         self._started = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the text in pieces, none larger than _PIECE_BYTES; one at least for a slice."""
+        for start in range(0, len(data), _GZIP_BYTES):
+            yield from self._inflate(data[start : start + _GZIP_BYTES])
+
+    def _inflate(self, data: bytes) -> Iterator[bytes]:
+        texts: list[bytes] = []
+        size = 0
         while data:
             self._started = True
             try:
-                piece = self._member.decompress(data, _PIECE_BYTES)
+                texts.append(self._member.decompress(data, _PIECE_BYTES - size))
             except zlib.error:
                 raise ProtocolError("Jira's answer says it is gzip, and is not.") from None
-            if piece:
-                yield piece
+            size += len(texts[-1])
             data = self._member.unconsumed_tail
             if self._member.eof:
                 data = self._member.unused_data
                 self._member = _new_member()
                 self._started = False
+            if size == _PIECE_BYTES:
+                yield b"".join(texts)
+                texts, size = [], 0
+        yield b"".join(texts)
 
     def finish(self) -> None:
+        """Raise ProtocolError within a member."""
         if self._started:
             raise ProtocolError("Jira's gzip answer ended early.")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from sidecar.proxy import relay
+from sidecar.proxy.rewriting import BodyRewriter
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.wire import Response, Wire
@@ -295,3 +299,33 @@ class TestStored:
             assert answer.all("Content-Security-Policy") == ["img-src *", "sandbox"]
         upstream.handler = says(b"{}", JSON)
         assert not (await edge.get(STORED[0])).all("Content-Security-Policy")
+
+
+async def test_after_each_step_of_rewriting_the_loop_has_its_turn(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came in one piece is never worked on at once."""
+    turns: list[int] = []
+    now = 0
+
+    async def tick() -> None:
+        nonlocal now
+        while True:
+            await asyncio.sleep(0)
+            now += 1
+
+    class Watched(BodyRewriter):
+        def feed(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
+            for step in super().feed(data, last=last):
+                turns.append(now)
+                yield step
+
+    monkeypatch.setattr(relay, "BodyRewriter", Watched)
+    members = gzip.compress(b"", mtime=0) * 3000 + gzip.compress(b" " * 500_000, mtime=0)
+    upstream.handler = says(members, JSON, "Content-Encoding: gzip")
+    ticking = asyncio.create_task(tick())
+    answer = await edge.get(TARGET, ("Accept-Encoding", "gzip"))
+    ticking.cancel()
+    assert answer.body == b" " * 500_000
+    assert len(turns) >= 15
+    assert len(set(turns)) >= len(turns) - 2

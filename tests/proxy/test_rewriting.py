@@ -164,3 +164,37 @@ def test_a_bomb_is_inflated_in_small_pieces_and_whole(size: int) -> None:
         assert len(piece) <= 64 * 1024
         total += len(piece)
     assert total + len(rewriter.finish()) == size
+
+
+EMPTY = gzip.compress(b"", mtime=0)
+ONE = gzip.compress(b" ", mtime=0)
+
+
+@pytest.mark.parametrize("member", [EMPTY, ONE], ids=["empty", "of one byte"])
+def test_many_small_members_are_read_in_steps(member: bytes) -> None:
+    """Each takes 10 µs; a piece that came at once may have 13,000."""
+    body = member * (256 * 1024 // len(member))
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=True)
+    steps = list(rewriter.feed(body))
+    assert len(steps) >= len(body) // (8 * 1024)
+    assert max(map(len, steps)) <= 8 * 1024 // len(member) + 2
+    expected = b" " * body.count(ONE) if member is ONE else b""
+    assert b"".join(steps) + rewriter.finish() == expected
+
+
+@given(st.lists(st.binary(max_size=300) | st.sampled_from([b"", b" " * 70_000]), max_size=30))
+def test_members_of_any_size_are_one_text(texts: list[bytes]) -> None:
+    members = b"".join(gzip.compress(text, mtime=0) for text in texts)
+    rewriter = BodyRewriter(Links(["http://no.test"], b"http://localhost").rewriter(), gzipped=True)
+    steps = list(rewriter.feed(members))
+    assert b"".join(steps) + rewriter.finish() == b"".join(texts)
+    assert max(map(len, steps), default=0) <= 64 * 1024 + 100
+
+
+def test_a_large_piece_is_rewritten_in_steps() -> None:
+    text = b'":"h' * (256 * 1024)
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=False)
+    steps = list(rewriter.feed(text, last=True))
+    assert len(steps) == 16
+    assert b"".join(steps) == text
+    assert rewriter.finish() == b""
