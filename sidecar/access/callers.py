@@ -19,9 +19,11 @@ from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sidecar.access.rules import METHODS, Rules, denied, shown
+from sidecar.access.rules import Rules, denied
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.cache import Cache
+from sidecar.http.methods import METHODS
+from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
 from sidecar.signing.signature import DEFAULT_PORTS
 
@@ -152,7 +154,7 @@ class Access:
     def check_key(self, fields: Fields) -> None:
         """Demand the access key, if there is one, in any of its three places; else 401."""
         key = self._key
-        if key is None or any(hmac.compare_digest(key, shown) for shown in _keysshown(fields)):
+        if key is None or any(hmac.compare_digest(key, text) for text in _keys_shown(fields)):
             return
         raise RequestRefused(
             401,
@@ -221,7 +223,7 @@ def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:
     return found, repeated
 
 
-def _keysshown(fields: Fields) -> Iterator[bytes]:
+def _keys_shown(fields: Fields) -> Iterator[bytes]:
     """Yield each text that might be the key: X-Sidecar-Key, Bearer, or Basic's password."""
     for name, value in fields:
         name = name.lower()
@@ -293,7 +295,7 @@ def _bracketed(name: str) -> str:
 def _misdirected(host: bytes) -> RequestRefused:
     return RequestRefused(
         421,
-        f'The Host "{shown(host.decode("ascii"))}" is not one that this sidecar answers to.',
+        f"The Host {quoted(host.decode('ascii'))} is not one that this sidecar answers to.",
         "use localhost or 127.0.0.1, or add the name to access.hosts",
         proxy_error="http_request_denied",
     )

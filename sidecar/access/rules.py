@@ -9,11 +9,10 @@ from urllib.parse import unquote
 
 from sidecar.access.logins import is_session_login
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, is_wrapped, readings, without_extensions
+from sidecar.http.shown import quoted
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Those that ask for nothing to be done (RFC 9110 §9.2.1): they may be sent again."""
 _SEARCH = re.compile(r"/rest/api/(?:2|latest)/search/?")
 
 
@@ -71,7 +70,7 @@ class Rules:
         spellings = without_extensions(paths)
         for rule in self._deny:
             if method in rule.methods and any(map(rule.pattern.fullmatch, spellings)):
-                raise denied(f'access.deny has "{shown(rule.text)}".', "access.deny")
+                raise denied(f"access.deny has {quoted(rule.text)}.", "access.deny")
         allowing = [rule.pattern for rule in self._allow if method in rule.methods]
         if self._allow and not all(
             any(pattern.fullmatch(path) for pattern in allowing)
@@ -145,11 +144,6 @@ def _path_pattern(path: str) -> str:
         return first + "/?"
     middle = "".join(f"(?>(?:/[^/]++)*?{chunk})" for chunk in rest[:-1] if chunk)
     return f"{first}{middle}(?:/[^/]++)*{rest[-1]}/?"
-
-
-def shown(text: str) -> str:
-    """Return the text fit for a message: printable ASCII without quotes, at most 80 characters."""
-    return re.sub(r"[^ !#-\[\]-~]", "?", text[:80])
 
 
 def denied(message: str, key: str = "") -> RequestRefused:

@@ -16,6 +16,7 @@ from sidecar.account.identity import Identity
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
 from sidecar.http.fields import USER_AGENT, Fields
+from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL, signing_uri
 from sidecar.jira.explanations import Remedy
 from sidecar.jira.problems import Problem, explain, oauth_problem, parse_problem
@@ -26,7 +27,6 @@ from sidecar.jira.refusals import (
     VerifierRefused,
     denied,
     not_jira,
-    printable,
     refused,
 )
 from sidecar.signing.signature import decode_form, decode_query, percent_encode

@@ -12,9 +12,9 @@ from urllib.parse import urljoin, urlsplit
 
 from sidecar.errors import ConfigError, NotJira, SidecarError, TLSError, UpstreamError
 from sidecar.http.fields import first, values
+from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import oauth_problem
-from sidecar.jira.refusals import printable
 
 if TYPE_CHECKING:
     from sidecar.upstream.pool import Answer

@@ -14,6 +14,7 @@ from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.files import keys
 from sidecar.http.fields import USER_AGENT, Fields, first
 from sidecar.http.http_date import http_date
+from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL, signing_uri
 from sidecar.jira.base_strings import Difference, compare_base_strings
 from sidecar.jira.explanations import Remedy
@@ -24,7 +25,7 @@ from sidecar.jira.problems import (
     oauth_problem,
     parse_problem,
 )
-from sidecar.jira.refusals import Consumer, printable, refused
+from sidecar.jira.refusals import Consumer, refused
 from sidecar.jira.refusals import Step as DanceStep
 from sidecar.signing.signature import encode_query
 from sidecar.signing.signer import Signer

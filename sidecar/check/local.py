@@ -17,7 +17,7 @@ from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.files import keys
 from sidecar.files.private import read_access_key, refuse_unless_private
 from sidecar.files.tokens import TokenFile
-from sidecar.jira.refusals import printable
+from sidecar.http.shown import printable
 from sidecar.net import tls
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")

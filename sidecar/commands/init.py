@@ -29,6 +29,7 @@ from sidecar.files.keys import (
 )
 from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
+from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
 
 KEY_NAME = "private_key.pem"
@@ -147,8 +148,8 @@ def provision_key(
     ):
         if given != has:
             raise StoreError(
-                f"{config_path} exists already, and its jira.{option} is {options.quoted(has)}, "
-                f"not {options.quoted(given)}",
+                f"{config_path} exists already, and its jira.{option} is {quoted(has)}, "
+                f"not {quoted(given)}",
                 f"leave --{option.replace('_', '-')} out to make just the key for it; "
                 "or choose another place with --config",
             )

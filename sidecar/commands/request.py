@@ -8,20 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sidecar.access.rules import METHODS
 from sidecar.account.identity import Identity, Signed
 from sidecar.config.load import Config
-from sidecar.config.options import quoted
 from sidecar.errors import RequestRefused, UsageError
 from sidecar.http.fields import Fields, first
 from sidecar.http.forwarding import request_fields
+from sidecar.http.methods import BODY_METHODS, METHODS
+from sidecar.http.shown import quoted
 from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.problems import Problem, explain, not_jira, parse_problem
 from sidecar.signing import signature
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
-
-_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,9 @@ def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[Upstre
     parameters = signature.encode_query(target.query) if target.query else []
     content_type = first(fields, b"content-type")
     if signature.is_form(method, content_type.decode("latin-1") if content_type else None):
-        form = signature.encode_form(body)
-        refuse_reserved(form, "form")
-        parameters += form
-    if body or method in _BODY_METHODS:
+        refuse_reserved(body.decode("latin-1"), "form")
+        parameters += signature.encode_form(body)
+    if body or method in BODY_METHODS:
         fields.append((b"Content-Length", b"%d" % len(body)))
     signed = identity.sign(method, target.path, parameters)
     fields.append((b"Authorization", signed.authorization))

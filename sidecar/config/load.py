@@ -17,6 +17,7 @@ from sidecar.config.options import Address, TCPAddress, UnixAddress
 from sidecar.config.settings import OPTIONS, TABLES, Config
 from sidecar.config.tomlfile import read_toml
 from sidecar.errors import ConfigError, UsageError
+from sidecar.http.shown import quoted
 
 __all__ = [
     "Address",
@@ -259,10 +260,10 @@ def _refuse_unknown(place: str, name: str, *, is_table: bool = False) -> NoRetur
     if is_table:
         nearest = _closest(name, TABLES, 0.5)
         hint = f"did you mean [{nearest}]?" if nearest else f"there are {', '.join(TABLES)}"
-        raise ConfigError(f"{place}: unknown table {options.quoted(name)}", hint)
+        raise ConfigError(f"{place}: unknown table {quoted(name)}", hint)
     nearest = _nearest_option(name)
     hint = f'did you mean "{nearest}"?' if nearest else "config.example.toml shows every key"
-    raise ConfigError(f"{place}: unknown key {options.quoted(name)}", hint)
+    raise ConfigError(f"{place}: unknown key {quoted(name)}", hint)
 
 
 def _nearest_option(name: str) -> str | None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.credentials import Secret
+from sidecar.http.methods import METHODS
+from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _YEAR = 365 * 24 * 3600
 _PATH_MAX = 4096  # Linux's PATH_MAX
@@ -312,9 +312,3 @@ def rules(texts: Sequence[str]) -> tuple[str, ...]:
         if not _RULE.fullmatch(text.strip()) or not text.isprintable():
             raise ValueError(f"{quoted(text)} is not a rule: a method or *, a space, a path")
     return tuple(texts)
-
-
-def quoted(text: str) -> str:
-    """Show a text from outside in a message: on one line, not too long, nothing unprintable."""
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return f'"{shown[:60]}…"' if len(shown) > 60 else f'"{shown}"'

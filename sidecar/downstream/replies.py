@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.http.fields import Fields, serialize
+from sidecar.http.shown import sf_string
 from sidecar.telemetry.record import Record
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: 
     text = f"sidecar: {error.message}"
     if error.hint:
         text += f" Hint: {as_sentence(error.hint)}"
-    details = quoted(f"{error.message} {error.hint}".strip())
+    details = sf_string(f"{error.message} {error.hint}".strip())
     fields: Fields = [
         (b"Proxy-Status", f"sidecar; error={error.proxy_error}; details={details}".encode())
     ]
@@ -127,9 +128,3 @@ def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: 
         close=error.proxy_error == "http_request_error",
         head_only=head_only,
     )
-
-
-def quoted(text: str) -> str:
-    """A text as an RFC 8941 string: printable ASCII in double quotes."""
-    plain = "".join(char if " " <= char <= "~" else "?" for char in text)
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sidecar.config.options import quoted
 from sidecar.credentials import LATEST, Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError
 from sidecar.files.private import FileWatch, read_private, write_private
+from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
 
 VERSION = 1

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from sidecar.errors import RequestRefused
+from sidecar.http.shown import printable_ascii
 from sidecar.signing.signature import (
     DEFAULT_PORTS,
-    EncodedPair,
     base_string_uri,
-    encode_query,
-    reserved,
+    reserved_name,
 )
+
+LONGEST_URL = 2000
+"""Characters of a base URL: no browser or proxy ever took many more for granted."""
+_LONGEST_AUTHORITY = 300
+"""A name of 253 characters, brackets and a port."""
 
 _BASE_URL = re.compile(r"(?i:(https?)://)([^/?#]*)([^?#]*)([?#].*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/?#\\%\s]+))(?::([0-9]{0,5}))?")
@@ -37,7 +40,7 @@ _PLAIN = re.compile(
     """,
     re.VERBOSE,
 )
-_UNSAFE = re.compile(r'["<>^`{|}\[\]]')
+_UNSAFE = {char: f"%{ord(char):02X}" for char in '"<>^`{|}[]'}
 _NEVER = re.compile(r"[^!\x22\x24-\x7e]")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOT_SEGMENT = re.compile(rb"(?:\A|[/\\])\.{1,2}(?:;[^/\\]*)?(?:[/\\]|\Z)")
@@ -70,6 +73,8 @@ class BaseURL:
     @classmethod
     def parse(cls, text: str) -> BaseURL:
         """Read an http or https URL; ValueError says in a sentence what is wrong."""
+        if len(text) > LONGEST_URL:
+            raise ValueError(f"the URL must have no more than {LONGEST_URL} characters")
         if any(char.isspace() for char in text):
             raise ValueError("the URL must hold no spaces")
         match = _BASE_URL.fullmatch(text)
@@ -85,7 +90,7 @@ class BaseURL:
             raise ValueError("the URL's host or port is malformed")
         host, port = parsed
         try:
-            path = _clean_path(_UNSAFE.sub(_encode, path.rstrip("/")))
+            path = _clean_path(_encode_unsafe(path.rstrip("/")))
         except RequestRefused as refused:
             raise ValueError(f"the URL's path cannot be used: {refused.message}") from None
         return cls(scheme, host, port or DEFAULT_PORTS[scheme], path)
@@ -123,7 +128,7 @@ def clean(raw: str, context_path: str) -> Target:
     """
     match = _PLAIN.fullmatch(raw)
     if match is None:
-        raw = _UNSAFE.sub(_encode, raw)
+        raw = _encode_unsafe(raw)
         match = _PLAIN.fullmatch(raw)
     path, query = match.groups() if match else _clean_with_care(raw)
     if not context_path or path == context_path or path.startswith(context_path + "/"):
@@ -161,22 +166,22 @@ def signing_uri(base: BaseURL, signing: BaseURL, path: str) -> str:
     return signing.origin + signing.path + path[len(base.path) :]
 
 
-def refuse_reserved(parameters: Iterable[EncodedPair], part: str) -> None:
-    """Raise RequestRefused if a parameter of this part ("query", "form") is OAuth's own or a login.
+def refuse_reserved(parameters: str, part: str) -> None:
+    """Raise RequestRefused if a query or form (`part`) has a parameter of OAuth or of a login.
 
     Jira would take it for one of ours: it could change who we are.
     """
-    if name := reserved(parameters):
+    if name := reserved_name(parameters):
         raise RequestRefused(
             400,
-            f"The {part} has a parameter {name[:40]}, which only the sidecar may set.",
+            f"The {part} has a parameter {printable_ascii(name)}, which only the sidecar may set.",
             "leave oauth_*, xoauth_*, os_username and os_password out: the sidecar signs requests",
         )
 
 
 def _parse_authority(authority: str) -> tuple[str, int | None] | None:
     """Split `host[:port]` into BaseURL's host and the port, if any; None if it is malformed."""
-    match = _AUTHORITY.fullmatch(authority)
+    match = _AUTHORITY.fullmatch(authority) if len(authority) <= _LONGEST_AUTHORITY else None
     if match is None:
         return None
     port = int(match[3]) if match[3] else None
@@ -206,7 +211,7 @@ def _clean_with_care(raw: str) -> tuple[str, str | None]:
         return path, None
     _refuse_characters(query)
     query = _STRAY_PERCENT.sub("%25", query).replace("\\", "%5C")
-    refuse_reserved(encode_query(query), "query")
+    refuse_reserved(query, "query")
     return path, query
 
 
@@ -226,8 +231,10 @@ def _clean_path(path: str) -> str:
     return path
 
 
-def _encode(match: re.Match[str]) -> str:
-    return f"%{ord(match[0]):02X}"
+def _encode_unsafe(text: str) -> str:
+    for char, encoded in _UNSAFE.items():
+        text = text.replace(char, encoded)
+    return text
 
 
 def _refuse_segments(path: bytes) -> None:

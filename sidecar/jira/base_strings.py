@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from sidecar.http.shown import printable_ascii
 from sidecar.jira.explanations import EXPLANATIONS, GIVE_KEY, LEAVE_ALONE
-from sidecar.jira.problems import printable_ascii, shown_names
+from sidecar.jira.problems import shown_names
 from sidecar.signing.signature import DEFAULT_PORTS
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
 from sidecar.http.fields import Fields, first
+from sidecar.http.shown import sf_string
 from sidecar.jira.explanations import EXPLANATIONS, Explanation
 
 _BODY_LIMIT = 64 * 1024  # a base string is at most Tomcat's 8 KiB of head, encoded thrice
@@ -152,13 +153,7 @@ def explain(problem: Problem) -> Explanation:
 def problem_field(problem: Problem, hint: str | None = None) -> bytes:
     """Return the value of `Sidecar-Problem`: a token and a quoted hint (RFC 8941 §3.3)."""
     text = explain(problem).hint if hint is None else hint
-    quoted = printable_ascii(text, 400).replace("\\", "\\\\").replace('"', '\\"')
-    return f'{problem.name}; hint="{quoted}"'.encode("ascii")
-
-
-def printable_ascii(text: str, limit: int) -> str:
-    """Return the text fit for a field or a log line: printable ASCII, at most `limit` long."""
-    return re.sub(r"[^ -~]", "?", text[:limit])
+    return f"{problem.name}; hint={sf_string(text, 400)}".encode("ascii")
 
 
 def shown_names(names: Iterable[str]) -> tuple[str, ...]:

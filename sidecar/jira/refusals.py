@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from sidecar.errors import ConfigError, NotAuthorized, NotJira, SidecarError, UpstreamError
 from sidecar.http.fields import Fields, first
+from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.problems import Problem, explain
@@ -106,11 +107,6 @@ def not_jira(step: Step, status: int, fields: Fields, body: bytes, base: BaseURL
             "Jira may be starting or overloaded: try again in a minute; its log says more",
         )
     return NotJira(f"{base.authority} answered {step.value} with {_kind(status, body)}.", _BYPASS)
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """Text of Jira's, fit for a terminal: no controls, no end of line, not endless."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text[:limit])
 
 
 def _kind(status: int, body: bytes) -> str:

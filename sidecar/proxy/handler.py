@@ -14,7 +14,6 @@ from time import perf_counter
 
 from sidecar.access.callers import Access, Caller
 from sidecar.access.logins import is_session_login, refuse_login
-from sidecar.access.rules import METHODS, SAFE_METHODS
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config
@@ -30,6 +29,7 @@ from sidecar.errors import (
 )
 from sidecar.http.fields import Field, Fields, first, values
 from sidecar.http.forwarding import request_fields
+from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean
 from sidecar.jira.problems import problem_field

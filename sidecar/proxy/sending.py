@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
-from sidecar.access.rules import SAFE_METHODS
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity, Prepared, Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
 from sidecar.http.fields import Fields, first
+from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
 from sidecar.http.target import BaseURL, Target, refuse_reserved
 from sidecar.jira.problems import Problem, not_jira, parse_problem
 from sidecar.signing import signature
@@ -38,7 +37,6 @@ _TOMCAT_HEAD_BYTES = 8 * 1024
 """Tomcat's maxHttpHeaderSize: the request line and all fields."""
 _PROBLEM_BYTES = 64 * 1024
 _PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
-_BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _RETRIED_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -250,14 +248,13 @@ def _parameters(query: str, form: bytes) -> list[EncodedPair] | LongParameters:
         return LongParameters(query, form, _refuse_reserved_in_form)
     parameters = signature.encode_query(query) if query else []
     if form:
-        form_parameters = signature.encode_form(form)
-        _refuse_reserved_in_form(form_parameters)
-        parameters += form_parameters
+        _refuse_reserved_in_form(form.decode("latin-1"))
+        parameters += signature.encode_form(form)
     return parameters
 
 
-def _refuse_reserved_in_form(parameters: Iterable[EncodedPair]) -> None:
-    refuse_reserved(parameters, "form")
+def _refuse_reserved_in_form(text: str) -> None:
+    refuse_reserved(text, "form")
 
 
 async def first_bytes(response: UpstreamResponse, limit: int) -> bytes:
@@ -290,7 +287,7 @@ def _framing(method: str, content: bytes | RequestBody, fields: Fields, *, chunk
         return [(b"Transfer-Encoding", b"chunked")] if chunked else []
     if first(fields, b"content-length") is not None:
         return []
-    if content or method in _BODY_METHODS:
+    if content or method in BODY_METHODS:
         return [(b"Content-Length", b"%d" % len(content))]
     return []
 

@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from sidecar.http.shown import printable
+
 log = logging.getLogger("sidecar.notify")
 
 STOP_RESERVE = 10.0
@@ -29,7 +31,7 @@ class Notifier:
     def ready(self, status: str) -> None:
         """The service is up, or done with reloading."""
         self._status = status
-        self._send(f"READY=1\nSTATUS={_line(status)}")
+        self._send(f"READY=1\nSTATUS={printable(status, 1000)}")
 
     def reloading(self) -> None:
         """The configuration is being read again; `ready` follows."""
@@ -39,13 +41,13 @@ class Notifier:
     def stopping(self, status: str, seconds: float) -> None:
         """The service is about to end, within so many seconds at most."""
         limit = int((seconds + STOP_RESERVE) * 1_000_000)
-        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={limit}\nSTATUS={_line(status)}")
+        self._send(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={limit}\nSTATUS={printable(status, 1000)}")
 
     def status(self, status: str) -> None:
         """What `systemctl status` shows, if it is something new."""
         if status != self._status:
             self._status = status
-            self._send(f"STATUS={_line(status)}")
+            self._send(f"STATUS={printable(status, 1000)}")
 
     def alive(self) -> None:
         """Feed the watchdog."""
@@ -91,11 +93,6 @@ def watchdog_interval(environ: Mapping[str, str]) -> float | None:
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(limit) / 2 / 1_000_000
-
-
-def _line(status: str) -> str:
-    """A status on one line: a line more would be another message, and a user name is in it."""
-    return "".join(char if char.isprintable() else "?" for char in status)
 
 
 def _address(path: str) -> str:

@@ -29,7 +29,7 @@ MOST_PARAMETERS = 10_000
 
 _NAMES_BEGIN = bytes(octet if octet in b"&=" else ord("x") for octet in range(256))
 
-Check = Callable[[Iterable[EncodedPair]], None]
+Check = Callable[[str], None]
 
 
 def count_parameters(text: bytes) -> int:
@@ -44,7 +44,10 @@ class LongParameters:
     __slots__ = ("_check", "_form", "_query", "_step")
 
     def __init__(self, query: str, form: bytes, check: Check, step: int = STEP) -> None:
-        """`check` is called with the form's parameters, some at a time; it may raise."""
+        """`check` is called with the form's text, some parameters at a time; it may raise.
+
+        Of a long parameter it gets the beginning.
+        """
         self._query = query
         self._form = form
         self._check = check
@@ -61,32 +64,31 @@ class LongParameters:
         Between two yields at most about `step` characters are worked on.
         """
         runs = [sorted(more)]
-        for pairs in self._encoded(self._query):
-            runs.append(sorted(pairs))
-            yield
-        for pairs in self._encoded(self._form.decode("latin-1")):
-            self._check(pairs)
-            runs.append(sorted(pairs))
-            yield
+        for text, check in ((self._query, None), (self._form.decode("latin-1"), self._check)):
+            for pairs in self._encoded(text, check):
+                runs.append(sorted(pairs))
+                yield
         digest = sha1(start_of_base_string(method, uri).encode("ascii"), usedforsecurity=False)
         for piece in self._pieces(heapq.merge(*filter(None, runs))):
             digest.update(within_base_string(piece).encode("ascii"))
             yield
         return digest.digest()
 
-    def _encoded(self, text: str) -> Iterator[list[EncodedPair]]:
+    def _encoded(self, text: str, check: Check | None) -> Iterator[list[EncodedPair]]:
         """Yield the parameters, percent-encoded, some at a time; a long one after several []."""
-        at = 0
+        at, step = 0, self._step
         while at < len(text):
-            end = (
-                len(text) if len(text) - at <= self._step else text.rfind("&", at, at + self._step)
-            )
-            if end >= 0:
-                yield encode_query(text[at:end])
-            else:
-                end = text.find("&", at + self._step)
+            end = len(text) if len(text) - at <= step else text.rfind("&", at, at + step)
+            is_long = end < 0
+            if is_long:
+                end = text.find("&", at + step)
                 end = len(text) if end < 0 else end
+            if check is not None:
+                check(text[at : min(end, at + step)])
+            if is_long:
                 yield from self._encoded_alone(text[at:end])
+            else:
+                yield encode_query(text[at:end])
             at = end + 1
 
     def _encoded_alone(self, pair: str) -> Iterator[list[EncodedPair]]:

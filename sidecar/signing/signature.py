@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import NewType
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 Encoded = NewType("Encoded", str)
 """Text that is percent-encoded by RFC 5849 §3.6."""
@@ -44,9 +44,17 @@ _RECODED = {
 } | {"+": "%20"}
 del _RECODED["%"]
 
+
+def _spelled(name: str) -> str:
+    """A pattern for a name, any of whose letters may be percent-encoded."""
+    return "".join(f"(?:{char}|%{ord(char):x}|%{ord(char.upper()):x})" for char in name)
+
+
 # A control or a space beside the name hides nothing; nor does the case of its letters.
+_SPACE = r"(?:%[01][0-9a-f]|%20|[\x00-\x20+])*+"
 _RESERVED_NAME = re.compile(
-    r"(?:%[01][0-9A-F]|%20)*+(?:x?oauth_|os_(?:username|password)(?:%[01][0-9A-F]|%20)*+\Z)",
+    rf"(?:\A|&){_SPACE}({_spelled('x')}?{_spelled('oauth_')}[\w.%-]{{0,32}}"
+    rf"|{_spelled('os_')}(?:{_spelled('username')}|{_spelled('password')})(?={_SPACE}(?:[=&]|\Z)))",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -104,16 +112,14 @@ def is_form(method: str, content_type: str | None) -> bool:
     return content_type.partition(";")[0].strip(" \t") == FORM_TYPE
 
 
-def reserved(parameters: Iterable[EncodedPair]) -> Encoded | None:
-    """Return the first name by which Jira would take somebody else for the caller, if any.
+def reserved_name(parameters: str) -> str | None:
+    """Return the first name by which Jira would take us for somebody else, if there is one.
 
     oauth_* and xoauth_* are OAuth's; os_username and os_password are those of Jira's login, which
     it reads on any page (Seraph's PasswordBasedLoginFilter).
     """
-    for name, _ in parameters:
-        if _RESERVED_NAME.match(name):
-            return name
-    return None
+    match = _RESERVED_NAME.search(parameters)
+    return unquote(match[1]) if match else None
 
 
 def base_string_uri(scheme: str, host: str, port: int, path: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from sidecar.errors import RequestRefused
+from sidecar.http.shown import escaped
 from sidecar.telemetry.record import Record
 
 requests = logging.getLogger("sidecar.request")
@@ -41,7 +42,7 @@ class TextFormatter(logging.Formatter):
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        text = _one_line(record.getMessage())
+        text = escaped(record.getMessage())
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if self._journal:
@@ -195,13 +196,6 @@ def log_request(record: Record) -> None:
 
 def _priority(record: logging.LogRecord) -> str:
     return _PRIORITIES.get(record.levelno, "<6>")
-
-
-def _one_line(text: str) -> str:
-    """Escape what could begin a line of its own, or speak to a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _iso(created: float) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sidecar import __version__
-from sidecar.access.rules import METHODS
+from sidecar.http.methods import METHODS
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 

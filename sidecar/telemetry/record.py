@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
+
+from sidecar.http.shown import escaped_ascii, printable_ascii
 
 RESERVED = "/_sidecar/"
 """What lies below is the sidecar's own; it is neither forwarded nor counted."""
 
 _SHOWN_PATH = 1000
 _SHOWN_ID = 128
-_INVISIBLE = re.compile(rb"[^!-~]")
 
 
 @dataclass(slots=True)
@@ -77,11 +77,9 @@ def shown_path(target: str) -> str:
         path = path.rpartition("@")[2]
     if len(path) > _SHOWN_PATH:
         path = path[:_SHOWN_PATH] + "..."
-    if path.isascii() and path.isprintable():
-        return path
-    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in path)
+    return escaped_ascii(path)
 
 
 def shown_id(value: bytes) -> str:
     """A client's X-Request-Id fit for a log and for our answer: visible ASCII, at most 128."""
-    return _INVISIBLE.sub(b"?", value[:_SHOWN_ID]).decode("ascii")
+    return printable_ascii(value[:_SHOWN_ID].decode("latin-1")).replace(" ", "?")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.rules import METHODS, Rules, compile_rule
+from sidecar.access.rules import Rules, compile_rule
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.http.methods import METHODS
 
 
 class Table(TypedDict, total=False):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.access.rules import METHODS
 from sidecar.commands.request import Trouble, Wanted, send
 from sidecar.config import load as configuration
 from sidecar.config.load import Config
@@ -16,6 +15,7 @@ from sidecar.credentials import Secret
 from sidecar.errors import UsageError
 from sidecar.files import keys
 from sidecar.files.private import write_private
+from sidecar.http.methods import METHODS
 from sidecar.sandbox import Sandbox
 from sidecar.sandbox.answers import Answer, answer_json
 from tests.conftest import CONSUMER_KEY, make_config, store_token

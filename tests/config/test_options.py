@@ -284,10 +284,3 @@ VALUES = st.one_of(
 @given(st.one_of(VALUES, st.lists(st.text(st.characters(exclude_categories=["Cs"])))))
 def test_any_value_survives_being_written_as_toml(value: object) -> None:
     assert tomli.loads(f"key = {options.to_toml(value)}\n") == {"key": value}
-
-
-@given(st.text())
-def test_a_quoted_text_is_short_and_printable(text: str) -> None:
-    quoted = options.quoted(text)
-    assert quoted.isprintable()
-    assert len(quoted) <= 63

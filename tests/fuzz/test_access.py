@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.access.callers import Access, Caller
-from sidecar.access.rules import METHODS
 from sidecar.errors import RequestRefused
+from sidecar.http.methods import METHODS
 from sidecar.http.target import BaseURL, clean
 from sidecar.sandbox import tomcat
 from tests.fuzz.pieces import attempt, words

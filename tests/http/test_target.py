@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sidecar.errors import RequestRefused
 from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_reserved, signing_uri
-from sidecar.signing.signature import encode_query, reserved
 
 
 @pytest.mark.parametrize(
@@ -287,9 +286,9 @@ def test_a_bare_question_mark_is_a_query() -> None:
 
 
 def test_a_reserved_parameter_of_a_form_is_refused_by_name_alone() -> None:
-    refuse_reserved(encode_query("a=1"), "form")
+    refuse_reserved("a=1", "form")
     with pytest.raises(RequestRefused, match="The form has a parameter oauth_token,") as raised:
-        refuse_reserved(encode_query("a=1&oauth_token=secret"), "form")
+        refuse_reserved("a=1&oauth_token=secret", "form")
     assert "secret" not in str(raised.value)
 
 
@@ -418,7 +417,6 @@ def test_a_query_keeps_its_parameters(raw: str) -> None:
     if target is not None and target.query is not None:
         before = parse_qsl(raw.partition("?")[2], keep_blank_values=True)
         assert parse_qsl(target.query, keep_blank_values=True) == before
-        assert reserved(encode_query(target.query)) is None
         assert not any(re.match("x?oauth_", name, re.IGNORECASE) for name, _ in before)
 
 

@@ -51,7 +51,7 @@ def test_a_status_is_told_once(manager: socket.socket, notifier: Notifier) -> No
 
 def test_a_user_name_says_nothing_to_systemd(manager: socket.socket, notifier: Notifier) -> None:
     notifier.ready("as alana\nMAINPID=1\u2028\x00")
-    assert manager.recv(999) == b"READY=1\nSTATUS=as alana?MAINPID=1??"
+    assert manager.recv(999) == "READY=1\nSTATUS=as alana\ufffdMAINPID=1\ufffd\ufffd".encode()
 
 
 def test_nobody_is_told_where_nobody_listens(tmp_path: Path) -> None:

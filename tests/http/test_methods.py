@@ -1,0 +1,11 @@
+"""Methods are told apart as RFC 9110 §9 has them."""
+
+from __future__ import annotations
+
+from sidecar.http.methods import BODY_METHODS, METHODS, SAFE_METHODS
+
+
+def test_each_method_either_is_safe_or_may_have_a_body() -> None:
+    assert set(METHODS) == SAFE_METHODS | BODY_METHODS
+    assert not SAFE_METHODS & BODY_METHODS
+    assert len(set(METHODS)) == len(METHODS)
