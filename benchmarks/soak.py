@@ -1,7 +1,7 @@
 """The service for a long time: mixed traffic and faults, restarts under load, and what grows.
 
-    python -m benchmarks.soak                   ten minutes of traffic and faults
-    python -m benchmarks.soak --minutes 1
+    python -m benchmarks.soak                   ten minutes of traffic, renewals and faults
+    python -m benchmarks.soak --minutes 1 --rest 20
     python -m benchmarks.soak --restarts 20     instead: SIGTERM, SIGHUP and restarts under load
 
 Everything runs on loopback and ends by itself.  The exit code is 1 if anything failed or grew.
@@ -15,33 +15,36 @@ import itertools
 import json
 import logging
 import os
-import random
 import signal
 import socket
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks.traffic import GOOD, Traffic
 from sidecar.credentials import Secret
 from sidecar.files.keys import generate_private_key
 from sidecar.sandbox import Sandbox
 from tests.support.processes import Process
 from tests.support.services import MYSELF, Manager, listening_socket, under_load
+from tests.support.waiting import until
 from tests.support.wire import Client
 
 WARM_UP_SECONDS = 20.0
-REST_SECONDS = 3.0
-MORE_MEMORY = 8 << 20
+REST_SECONDS = 80.0
+"""Until nothing is left of what went before: idle connections, and the process that signs."""
+MORE_MEMORY = 30 << 20
 """Bytes that memory may grow by: an allocator's slack, not a leak of 100,000 requests."""
 FAULT_SECONDS, CLEAN_SECONDS = 4.0, 4.0
-PACE = 0.005
+EXPIRES = "tokens that run out"
+"""One after the other, each renewed with its session; the other faults leave a new one behind."""
 
 FAULTS: dict[str, dict[str, object]] = {
+    EXPIRES: {},
     "clock an hour off": {"clock_offset": 3600.0},
     "nonces used": {"nonce_used": 20},
     "token expired": {"expired": True},
@@ -56,18 +59,27 @@ FAULTS: dict[str, dict[str, object]] = {
     "slow": {"slow": 0.5},
 }
 
+# The service as it is, but that it tells on a signal how many tasks it has.
+_TELLING = """
+import asyncio, os, signal
+signal.signal(signal.SIGUSR1, lambda *_: os.write(2, b"tasks: %d\\n" % len(asyncio.all_tasks())))
+from sidecar.cli import main
+main()
+"""
+
 
 class Size(NamedTuple):
     """What a process holds."""
 
     descriptors: int
+    tasks: int
     memory: int
     threads: int
 
     def __str__(self) -> str:
         return (
-            f"{self.descriptors} file descriptors, {self.memory / (1 << 20):.1f} MiB,"
-            f" {self.threads} threads"
+            f"{self.descriptors} file descriptors, {self.tasks} tasks,"
+            f" {self.memory / (1 << 20):.1f} MiB, {self.threads} threads"
         )
 
 
@@ -88,7 +100,11 @@ async def stand() -> AsyncIterator[Stand]:
     with TemporaryDirectory(prefix="soak-") as folder, listening_socket() as sock:
         async with Sandbox(public_key=key.public_key(), context_path="/jira") as sandbox:
             manager = Manager(Path(folder), sandbox.url, key)
-            manager.configure('[log]\nlevel = "error"\n[timeouts]\nresponse = 5\n')
+            manager.program = ["-c", _TELLING]
+            manager.configure(
+                '[log]\nlevel = "error"\n[timeouts]\nresponse = 5\n'
+                '[access]\ndeny = ["PUT /denied/**"]\n'
+            )
             store_grant(manager, sandbox)
             yield Stand(sandbox, manager, sock)
 
@@ -99,140 +115,51 @@ def store_grant(manager: Manager, sandbox: Sandbox) -> None:
     manager.store_token(grant.token, session_handle=Secret(grant.session_handle))
 
 
-def size(pid: int) -> Size:
-    """What a process holds now, by /proc."""
+def size(pid: int, tasks: int) -> Size:
+    """What a process holds now, by /proc; its tasks are told."""
     status = Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     return Size(
         len(os.listdir(f"/proc/{pid}/fd")),
+        tasks,
         int(fields["VmRSS"].split()[0]) << 10,
         int(fields["Threads"]),
     )
 
 
-class Traffic:
-    """What clients do, good and bad; every answer is counted by what was asked."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._dice = random.Random(1)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.counts: Counter[str] = Counter()
-        self._kinds: list[tuple[int, Callable[[], Awaitable[str]]]] = [
-            (8, self._get), (3, self._search), (2, self._form), (2, self._upload),
-            (2, self._download), (2, self._several), (1, self._leave), (1, self._leave_upload),
-            (1, self._refused), (1, self._garbage), (1, self._own_page),
-        ]  # fmt: skip
-
-    async def run(self, seconds: float) -> None:
-        """Send requests at a steady pace for so long, and wait for the last answer."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        weights = [weight for weight, _ in self._kinds]
-        while loop.time() < end:
-            ((_, kind),) = self._dice.choices(self._kinds, weights)
-            task = asyncio.create_task(self._one(kind))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            await asyncio.sleep(PACE)
-        await asyncio.gather(*self._tasks)
-
-    async def _one(self, kind: Callable[[], Awaitable[str]]) -> None:
-        try:
-            outcome = await kind()
-        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-            outcome = type(error).__name__
-        self.counts[f"{kind.__name__.strip('_')} {outcome}"] += 1
-
-    async def _get(self) -> str:
-        return str((await self._client.get("/rest/api/2/issue/JJ-2?fields=summary")).status)
-
-    async def _search(self) -> str:
-        answer = await self._client.post_json("/rest/api/2/search", {"jql": "project = JJ"})
-        return str(answer.status)
-
-    async def _form(self) -> str:
-        form = ("Content-Type", "application/x-www-form-urlencoded")
-        body = b"a=1&b=%C3%BC&c=" + b"x" * 5000
-        return str((await self._client.request("POST", "/_sandbox/echo", form, body=body)).status)
-
-    async def _upload(self) -> str:
-        body = b"x" * 300_000
-        return str((await self._client.request("PUT", "/_sandbox/echo", body=body)).status)
-
-    async def _download(self) -> str:
-        answer = await self._client.get("/_sandbox/drip?pieces=20&size=5000&interval=0.02")
-        return f"{answer.status} {len(answer.body) if answer.status == 200 else ''}".strip()
-
-    async def _several(self) -> str:
-        statuses = set()
-        async with await self._client.wire() as wire:
-            for _ in range(5):
-                await wire.send(self._client.message("GET", MYSELF))
-                statuses.add((await wire.receive()).status)
-        return "/".join(map(str, sorted(statuses)))
-
-    async def _leave(self) -> str:
-        async with await self._client.wire() as wire:
-            await wire.send(self._client.message("GET", "/_sandbox/drip?pieces=9&interval=0.1"))
-            await asyncio.sleep(self._dice.random() / 4)
-            wire.leave()
-        return "left"
-
-    async def _leave_upload(self) -> str:
-        async with await self._client.wire() as wire:
-            head = self._client.message("PUT", "/_sandbox/echo", ("Content-Length", "1000000"))
-            await wire.send(head + b"x" * 1000)
-            wire.leave()
-        return "left"
-
-    async def _refused(self) -> str:
-        return str((await self._client.get("/x", ("Host", "evil.example"))).status)
-
-    async def _garbage(self) -> str:
-        return str((await self._client.raw(b"GET / HTTP/1.1\r\nHost: x\r\nb ad: 1\r\n\r\n")).status)
-
-    async def _own_page(self) -> str:
-        page = self._dice.choice(["health", "ready", "status", "metrics"])
-        return str((await self._client.get(f"/_sidecar/{page}")).status)
-
-
-GOOD = {
-    "get 200", "search 200", "form 200", "upload 200", "download 200 100000", "several 200",
-    "leave left", "leave_upload left", "refused 421", "garbage 400", "own_page 200",
-}  # fmt: skip
-
-
-async def soak(minutes: float) -> bool:
+async def soak(minutes: float, rest: float) -> bool:
     """Traffic with a fault every few seconds; whether all that should went well, and was flat."""
     async with stand() as place, place.manager.running(place.socket) as process:
         traffic = Traffic(place.client)
         await traffic.run(WARM_UP_SECONDS)
         bad = _say_bad("warming up", traffic)
-        before = await _at_rest(process)
+        before = await _at_rest(process, rest)
         print(f"at the start: {before}", flush=True)
         end = time.monotonic() + minutes * 60
         for name, switches in itertools.cycle(FAULTS.items()):
             if time.monotonic() > end:
                 break
-            await _with_fault(place, traffic, switches)
+            if name == EXPIRES:
+                await _with_renewals(place, traffic)
+            else:
+                await _with_fault(place, traffic, switches)
             traffic.counts.clear()
             process.signal(signal.SIGHUP)
             await traffic.run(CLEAN_SECONDS)
             bad += _say_bad(f"after {name!r}", traffic)
-        after = await _at_rest(process)
+        after = await _at_rest(process, rest)
         print(f"at the end:   {after}", flush=True)
-        await _say_counters(place.client)
+        renewed = (await _counters(place.client))["heals"].get("token_expired", 0)
         process.signal(signal.SIGTERM)
         code = await process.ends()
         trouble = [line for line in process.said if "Traceback" in line or "bug" in line]
         print(f"exit code {code}; {len(trouble)} tracebacks and bugs logged", flush=True)
     flat = (
-        after.descriptors <= before.descriptors
+        (after.descriptors, after.tasks) == (before.descriptors, before.tasks)
         and after.memory <= before.memory + MORE_MEMORY
         and after.threads <= before.threads + 4  # name resolution starts some
     )
-    return flat and not bad and not trouble and code == 0
+    return flat and renewed > 0 and not bad and not trouble and code == 0
 
 
 async def _with_fault(place: Stand, traffic: Traffic, switches: dict[str, object]) -> None:
@@ -248,11 +175,29 @@ async def _with_fault(place: Stand, traffic: Traffic, switches: dict[str, object
     await place.client.get(MYSELF)
 
 
-async def _at_rest(process: Process) -> Size:
-    """What the sidecar holds when nothing is going on; a reload closes idle connections."""
-    process.signal(signal.SIGHUP)
-    await asyncio.sleep(REST_SECONDS)
-    return size(process.pid)
+async def _with_renewals(place: Stand, traffic: Traffic) -> None:
+    """Let each token run out as soon as it is used, and then go on with the last."""
+
+    async def run_out() -> None:
+        while True:
+            place.sandbox.expire()
+            await asyncio.sleep(1.0)
+
+    running_out = asyncio.create_task(run_out())
+    await traffic.run(FAULT_SECONDS)
+    running_out.cancel()
+    await place.client.get(MYSELF)
+
+
+async def _at_rest(process: Process, seconds: float) -> Size:
+    """What the sidecar holds when nothing has been going on for so long."""
+    process.signal(signal.SIGHUP)  # closes connections to Jira
+    await asyncio.sleep(seconds)
+    told = [line for line in process.said if line.startswith("tasks: ")]
+    process.signal(signal.SIGUSR1)
+    await until(lambda: sum(line.startswith("tasks: ") for line in process.said) > len(told))
+    [*_, last] = [line for line in process.said if line.startswith("tasks: ")]
+    return size(process.pid, int(last.rpartition(" ")[2]))
 
 
 def _say_bad(when: str, traffic: Traffic) -> int:
@@ -263,9 +208,11 @@ def _say_bad(when: str, traffic: Traffic) -> int:
     return sum(bad.values())
 
 
-async def _say_counters(client: Client) -> None:
-    counters = (await client.get("/_sidecar/status")).json()["counters"]
+async def _counters(client: Client) -> dict[str, Any]:
+    """What the sidecar counted, which is printed too."""
+    counters: dict[str, Any] = (await client.get("/_sidecar/status")).json()["counters"]
     print(json.dumps(counters), flush=True)
+    return counters
 
 
 async def restarts(times: int) -> bool:
@@ -337,10 +284,12 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds")
     parser.add_argument("--restarts", type=int, default=0, metavar="TIMES")
     options = parser.parse_args()
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the sandbox's, cut off
-    work = restarts(options.restarts) if options.restarts else soak(min(options.minutes, 60.0))
+    minutes = min(options.minutes, 60.0)
+    work = restarts(options.restarts) if options.restarts else soak(minutes, options.rest)
     with suppress(KeyboardInterrupt):
         sys.exit(0 if asyncio.run(work) else 1)
 
