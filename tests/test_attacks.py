@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.downstream import receiving
+from sidecar.downstream import timers
 from tests.attacks.arena import Arena, open_arena
 from tests.attacks.cases import CASES
 from tests.support.raw_upstream import Exchange
@@ -185,7 +185,7 @@ async def test_attack(
     # Of a case's time, debug mode would take the most.
     asyncio.get_running_loop().set_debug(delivery == "split")
     if "slow" in expect:
-        monkeypatch.setattr(receiving, "HEAD_SECONDS", HEAD_SECONDS)
+        monkeypatch.setattr(timers, "HEAD_SECONDS", HEAD_SECONDS)
     answers = await run_case(arena, case, delivery)
     await check_upstream(arena, expect)
     check_answers(case, answers)
@@ -200,4 +200,4 @@ async def test_nothing_is_left_over(arena: Arena) -> None:
     assert arena.trouble == []
     await until(lambda: not arena.sidecar.server.listener.connections, SOON)
     names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
-    assert not [name for name in names if name.startswith(("RequestHandler", "UpstreamResponse"))]
+    assert not [name for name in names if name.startswith(("ClientConnection", "UpstreamResponse"))]

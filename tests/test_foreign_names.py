@@ -18,9 +18,6 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "sidecar").rglob("*.py"))
 
 EXCUSED = {
-    "sidecar.downstream.connection",
-    "sidecar.downstream.listener",
-    "sidecar.downstream.receiving",
     "sidecar.proxy.rewriting",
     "sidecar.upstream.connection",
     "sidecar.upstream.exchange",

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp.web_protocol import RequestPayloadError
-
-from sidecar.downstream.malformed import body_refusal
-from sidecar.downstream.request import Request
+from sidecar.downstream.request import Request, body_refusal
 from sidecar.errors import RequestRefused
 from sidecar.http.fields import first
 
@@ -101,7 +98,7 @@ class RequestBody:
                 f"The request's body paused for more than {self._idle:g} s.",
                 "timeouts.idle sets the limit",
             ) from None
-        except (RequestPayloadError, ConnectionError) as error:
+        except (RequestRefused, ConnectionError) as error:
             # The client's ConnectionError, not to be mistaken for Jira's: what was sent of the
             # body there must not pass for the whole.
             raise body_refusal(error) from None

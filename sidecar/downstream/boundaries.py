@@ -1,43 +1,159 @@
-"""Where in a client's bytes one message may end and the next begin (RFC 9112 §6)."""
+"""Where a request's body ends, and what of the bytes that arrive is its content (RFC 9112 §6, §7).
+
+A body is read by one reader alone: what it takes for the end is where the next request begins.
+"""
 
 from __future__ import annotations
 
-_EMPTY_LINE = b"\r\n\r\n"
+import re
+from typing import Protocol
+
+from sidecar.errors import RequestRefused
+from sidecar.http.framing import END_OF_HEAD, FIELD_LINES, ODD_BYTE, bad_body
+
+CHUNK_OVERHEAD = 16
+"""Bytes of framing that each byte of a chunked body makes good: one-byte chunks need 5."""
+CHUNKS_AT_ONCE = 4096
+"""Chunks read before others have their turn: one-byte chunks take about 3 ms for that many."""
+
+_SIZE = rb"([0-9A-Fa-f]{1,16})(?:;[\t -~\x80-\xff]*+)?\r\n"
+_FIRST_LINE = re.compile(_SIZE)
+_NEXT_LINE = re.compile(rb"\r\n" + _SIZE)
+_TRAILERS = re.compile(rb"\r\n" + FIELD_LINES.pattern)
+_ENDS = {_FIRST_LINE: (b"\r\n", 0), _NEXT_LINE: (b"\r\n", 2), _TRAILERS: (END_OF_HEAD, 0)}
+"""What each ends with, and how far behind its beginning at the least."""
+_BEGINNINGS = {
+    _FIRST_LINE: re.compile(rb"[0-9A-Fa-f]{1,16}(?:[;\r].*)?", re.DOTALL),
+    _NEXT_LINE: re.compile(rb"\r(?:\n(?:[0-9A-Fa-f]{1,16}(?:[;\r].*)?)?)?", re.DOTALL),
+    _TRAILERS: re.compile(rb"\r\n.*", re.DOTALL),
+}
+"""What each may begin with, as long as its end has not come."""
+_BEGINNING = 20
+"""Bytes that show whether it does: CRLF, 16 digits, a `;` and one more."""
 
 
-class Boundaries:
-    """Cuts what arrives so that no piece holds the end of a message and more behind it.
+class Boundaries(Protocol):
+    """Cuts one body out of what arrives."""
 
-    A head and a chunked body end with an empty line, though not every empty line is an end; any
-    other body ends where its length says.
+    is_complete: bool
+    """Whether the whole body was taken."""
+    needs_more: bool
+    """Whether what was not taken is of no use before more has arrived."""
+
+    def take(self, data: bytes, start: int) -> tuple[bytes, int]:
+        """Take what belongs to the body from `start` on: its content, and where the rest begins.
+
+        The rest must come again, with more behind it.  RequestRefused (400) where the framing
+        is malformed.
+        """
+
+
+class Sized:
+    """A body whose length is known."""
+
+    __slots__ = ("_left", "is_complete", "needs_more")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.is_complete = False
+        self.needs_more = True
+
+    def take(self, data: bytes, start: int) -> tuple[bytes, int]:
+        """Take as much of the body as there is."""
+        end = min(len(data), start + self._left)
+        self._left -= end - start
+        self.is_complete = not self._left
+        return data[start:end], end
+
+
+class Chunked:
+    """A chunked body; extensions and trailers are dropped.
+
+    The CRLF behind a chunk is read as the beginning of the next chunk's line, and the one behind
+    the last chunk's line as the beginning of the trailers.
     """
 
-    __slots__ = ("_before", "_left")
+    __slots__ = (
+        "_allowance",
+        "_expected",
+        "_left",
+        "_limit",
+        "_most_trailers",
+        "_seen",
+        "is_complete",
+        "needs_more",
+    )
 
-    def __init__(self) -> None:
-        self._before = b""  # the last three bytes, where they may begin an empty line
-        self._left: int | None = None  # of a body whose length is known
+    def __init__(self, framing_bytes: int, trailers: int) -> None:
+        """As many trailers may come, and bytes around the content, which allows for some more."""
+        self._limit = self._allowance = framing_bytes
+        self._most_trailers = trailers
+        self._left = 0  # of the content of the present chunk
+        self._expected = _FIRST_LINE  # behind that
+        self._seen = 0  # bytes of it that have come, while its end has not
+        self.is_complete = False
+        self.needs_more = True
 
-    def body_follows(self, length: int | None) -> None:
-        """Take note that a body of so many bytes follows, or a chunked one (None)."""
-        self._left = length
+    def take(self, data: bytes, start: int) -> tuple[bytes, int]:
+        """Take as much of the body as there is, but at most CHUNKS_AT_ONCE chunks."""
+        content: list[bytes] = []
+        self.needs_more = False
+        for _ in range(CHUNKS_AT_ONCE):
+            if self._left:
+                end = min(len(data), start + self._left)
+                content.append(data[start:end])
+                self._left -= end - start
+                allowance = self._allowance + CHUNK_OVERHEAD * (end - start)
+                self._allowance = min(self._limit, allowance)
+                start = end
+            if start == len(data) or not (line := self._find(data, start)):
+                self.needs_more = True
+                break
+            start = self._take_line(line)
+            if self.is_complete:
+                break
+        return b"".join(content), start
 
-    def next(self, data: bytes, start: int) -> int:
-        """The end of the first piece of `data` from `start` on; all of that must be taken."""
-        if self._left is not None:
-            end = min(len(data), start + self._left)
-            self._left -= end - start
-            if not self._left:
-                self._left = None
-            return end
-        at = data.find(_EMPTY_LINE, start)
-        end = at + 4 if at >= 0 else 0
-        if self._before:
-            across = (self._before + data[start : start + 3]).find(_EMPTY_LINE)
-            if across >= 0:
-                end = start + across + 4 - len(self._before)
-        if not end:
-            self._before = (self._before + data[max(start, len(data) - 3) :])[-3:]
-            return len(data)
-        self._before = b""
-        return end
+    def _take_line(self, line: re.Match[bytes]) -> int:
+        """Read the size of the next chunk, or the trailers; where that ends."""
+        self._charge(line.end() - line.start())
+        self._seen = 0
+        if self._expected is _TRAILERS:
+            if line[0].count(b"\n") > self._most_trailers + 2:
+                raise _too_long()
+            self.is_complete = True
+        elif size := int(line[1], 16):
+            self._left, self._expected = size, _NEXT_LINE
+        else:
+            self._expected = _TRAILERS
+            return line.end() - 2
+        return line.end()
+
+    def _find(self, data: bytes, start: int) -> re.Match[bytes] | None:
+        """What is expected at `start`; None while its end has not come."""
+        expected, seen = self._expected, self._seen
+        mark, least = _ENDS[expected]
+        # What was looked at before is not looked at again.
+        look_from = start + max(least, seen + 1 - len(mark))
+        if (not seen or data.find(mark, look_from) >= 0) and (line := expected.match(data, start)):
+            return line
+        begun = data[start : start + _BEGINNING]
+        if (
+            data.find(mark, look_from) >= 0
+            or not _BEGINNINGS[expected].fullmatch(begun)
+            or ODD_BYTE.search(data, start + max(0, seen - 1))
+        ):
+            raise bad_body("its chunks are malformed")
+        self._seen = len(data) - start
+        if self._seen > self._allowance:
+            raise _too_long()
+        return None
+
+    def _charge(self, size: int) -> None:
+        self._allowance -= size
+        if self._allowance < 0:
+            raise _too_long()
+
+
+def _too_long() -> RequestRefused:
+    return bad_body("chunk framing or trailers are too long")

@@ -1,189 +1,136 @@
-"""One client's connection: what is sent, and how it ends.
+"""One client's connection: its requests in, their answers out, and its end.
 
-Answers are written as bytes.  A connection closes so that the last answer is still read, and an
-answer that is cut short ends so that nobody takes it for whole.
+aiohttp's web.Server listens, and makes one of these of each connection.  All that is known of it is
+here, by the table in states.py: a Receiver cuts what the client sends into requests, a Writer sends
+the answers.  When the connection is lost, whatever refers back to it is let go, so that nothing of
+it waits for the garbage collector.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, _ErrInfo
+from aiohttp.base_protocol import BaseProtocol
 
-from sidecar.downstream.malformed import refusal
+from sidecar.downstream import timers
 from sidecar.downstream.receiving import Receiver
+from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.net.backpressure import taken, untaken
-
-if TYPE_CHECKING:
-    from sidecar.downstream.listener import Listener
+from sidecar.downstream.states import State
+from sidecar.downstream.timers import IdleConnections, Timer
+from sidecar.downstream.writing import Writer, finish
+from sidecar.errors import RequestRefused, SidecarError
+from sidecar.http import framing
 
 log = logging.getLogger("sidecar.connection")
 
-IDLE_SECONDS = 75.0
-LINGER_SECONDS = 5.0
-"""How long we wait after a last answer for the client to read, send or end."""
-LINGER_TOTAL_SECONDS = 30.0
-FIRST_REQUEST_SECONDS = 3.0
-"""How long a new connection has for its request where no other connection is taken."""
-HALF_CLOSED_SECONDS = 1.0
-"""How long a request may go on whose client ended its side: most such clients are gone."""
+HELD_BYTES = 64 * 1024
+"""Stop reading once this much is held behind a request that waits."""
 
 
-class ClientConnection(Receiver):
+class Owner(Protocol):
+    """What a connection needs of the listener that it came in by."""
+
+    handler: Callable[[Request], Awaitable[Reply]]
+    """Answers a request."""
+    refuse: Callable[[SidecarError], Reply]
+    """Answers what never became one."""
+    head_bytes: int
+    scheme: str
+    idle: IdleConnections
+
+    def opened(self, connection: ClientConnection) -> None:
+        """Note that a connection is open, its TLS handshake done."""
+
+    def over(self, connection: ClientConnection) -> None:
+        """Forget a connection that is lost, and that nothing works for any more."""
+
+
+class ClientConnection(BaseProtocol):
     """One client's connection."""
 
-    __slots__ = (
-        "__weakref__",
-        "_ended",
-        "_give_up_timer",
-        "_half_closed",
-        "_listener",
-        "_retiring",
-    )
-
-    def __init__(
-        self, listener: Listener, loop: asyncio.AbstractEventLoop, options: dict[str, Any]
-    ) -> None:
-        super().__init__(listener, listener.head_bytes, loop, options)
-        self._listener = listener
-        self._retiring = False  # no request is taken after the present one
+    def __init__(self, owner: Owner) -> None:
+        self._clock = asyncio.get_running_loop()
+        super().__init__(self._clock)
+        self._owner = owner
+        self._out = Writer()
+        self.received = Receiver(self, owner.head_bytes)
+        """What the client sent, and nobody has taken yet."""
+        self.state = State.IDLE
+        self.task: asyncio.Task[None] | None = None
+        """The task that answers, until the connection is over."""
+        self.current: Request | None = None
+        """The request that is being answered."""
+        self._next: Request | SidecarError | None = None  # what is to be answered behind that
+        self._arrival: asyncio.Future[None] | None = None  # done when there is something to answer
+        self._has_enough = False  # the reader of a body does not want more of it for now
+        self._will_read_on = False  # what is held is read on in the loop's next turn
         self._half_closed = False  # the client ended its side
-        self._give_up_timer: asyncio.TimerHandle | None = None
-        self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
+        self._retiring = False  # no request is taken after the present one
+        self._has_served = False
+        self._head_timer = Timer()
+        self._give_up_timer = Timer()
 
-    # One request after the other
-
-    async def start(self) -> None:
-        """Answer requests until the connection is to end; called by aiohttp, in a task.
-
-        It stands in for aiohttp's own loop, which makes a task and a writer for each request.
-        """
-        try:
-            while not self._force_close:
-                if not await self._answer(*await self._next_request()):
-                    break
-                self._await_next_until(self._loop.time() + IDLE_SECONDS)
-        except ConnectionError:
-            pass  # the client is gone
-        except asyncio.CancelledError:
-            self.force_close()
-            raise
-        except Exception:
-            log.exception("a bug in a client's connection")
-            self.force_close()
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
-
-    async def _next_request(self) -> tuple[RawRequestMessage | _ErrInfo, StreamReader]:
-        if not self._messages:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        arrived = self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused:
-            self._resume_reading_if_drained()
-        return arrived
-
-    async def _answer(self, message: RawRequestMessage | _ErrInfo, body: StreamReader) -> bool:
-        """Answer one request; whether another can follow."""
-        if isinstance(message, _ErrInfo):
-            self._stop()
-            request = Request(ERROR, body, self)
-            reply = self._listener.refuse(refusal(message.exc, message.status))
-        else:
-            request = Request(message, body, self)
-            self._current_request = cast(Any, request)
-            request.work = self._task_handler
-            try:
-                reply = await self._listener.handler(request)
-            finally:
-                self._current_request = request.work = None
-        await reply.finish(request)
-        return reply.keep_alive and body.is_eof() and not self._close
-
-    def _process_keepalive(self) -> None:
-        """Called by aiohttp when the connection was idle for long."""
-        self._keepalive_handle = None
-        if not self._head_size:  # a head that has begun has a deadline of its own
-            super()._process_keepalive()
-
-    def _await_next_until(self, deadline: float) -> None:
-        self._next_keepalive_close_time = deadline
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(deadline, self._process_keepalive)
-
-    # How it ends
-
-    def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client ended its side, or left: that looks the same."""
-        self._half_closed = True
-        self._client_ended()
-        body, encrypted = self._receiving, self.ssl_context is not None
-        if self.is_idle or encrypted:
-            return None
-        if body is not None:
-            self._body_failed(body, "it ended early")
-        else:  # the requests that came whole are answered
-            self._give_up_timer = self._loop.call_later(HALF_CLOSED_SECONDS, self._give_up)
-        return True
-
-    def _body_failed(self, body: StreamReader, why: str) -> None:
-        super()._body_failed(body, why)
-        request = cast("Request | None", self._current_request)
-        if request is not None and request.body is body:
-            request.break_off()
-
-    def _give_up(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _cancel_give_up_timer(self) -> None:
-        if self._give_up_timer is not None:
-            self._give_up_timer.cancel()
-            self._give_up_timer = None
-
-    def _client_ended(self) -> None:
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to answer; called by asyncio."""
+        super().connection_made(transport)
+        assert self.transport is not None
+        self._out.opened(self.transport)
+        self.task = self._clock.create_task(self._serve())
+        self._owner.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._cancel_give_up_timer()
-        self._client_ended()
+        """End the work on what was asked, and let go of it; called by asyncio."""
         super().connection_lost(exc)
+        self._enter_closed()
+        self._out.lost()
+        self._next = None
+        self._head_timer.cancel()
+        self._give_up_timer.cancel()
+        if self.current is not None:
+            self.current.body.set_exception(ConnectionResetError("the client is gone"))
+            if self.task is not None:
+                self.task.cancel()
+        if self.task is None:
+            self._owner.over(self)
 
-    def force_close(self) -> None:
+    def eof_received(self) -> bool:
+        """The client ended its side, or left: that looks the same.  Called by asyncio."""
+        self._half_closed = True
+        self._out.client_ended()
+        if self.state.awaits_request or self.state is State.CLOSED or not self._out.has_own_end:
+            return False
+        if self.received.body is not None:
+            self._pace()
+        elif self.state is State.ANSWERING:  # the requests that came whole are answered
+            self._give_up_timer.set(timers.HALF_CLOSED_SECONDS, self._out.abort)
+        return True
+
+    def close(self) -> None:
         """Close; what the client does not read in time is given up."""
-        transport = self.transport
-        super().force_close()
-        if transport is not None and untaken(transport):
-            self._loop.call_later(LINGER_SECONDS, transport.abort)
+        self._enter_closed()
+        if self._out.close():
+            self._give_up_timer.set(timers.LINGER_SECONDS, self._out.abort)
 
     def reset(self) -> None:
-        """End the connection so that the client cannot take its answer for complete.
+        """End the connection so that the client cannot take its answer for complete."""
+        self._enter_closed()
+        self._out.reset()
 
-        By RST: without a length an HTTP/1.0 client takes FIN for the end of the body.
-        """
-        transport = self.transport
-        if transport is None:
-            return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-        self._force_close = True
+    def _enter_closed(self) -> None:
+        self._enter(State.CLOSED)
+        self.received.stop()
+        finish(self._arrival)
+
+    def _enter(self, state: State) -> None:
+        if state is State.IDLE:
+            self._owner.idle.add(self)
+        elif self.state is State.IDLE:
+            self._owner.idle.discard(self)
+        self.state = state
 
     def retire(self) -> None:
         """Take no further request; close now if none is being answered or on its way.
@@ -191,58 +138,191 @@ class ClientConnection(Receiver):
         A new connection, and one whose request has begun to arrive, have a moment for it.
         """
         self._retiring = True
-        if self.is_idle:
-            if self._request_count and not self._head_size:
-                self.force_close()
-            else:
-                self._loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
-        elif not self._messages and self._receiving is None:
-            self._close = True  # seen by aiohttp, which would go on waiting after the answer
-            self._stop()
+        if self.state is State.IDLE and self._has_served:
+            self.close()
+        elif self.state.awaits_request:
+            self._give_up_timer.set(timers.FIRST_REQUEST_SECONDS, self._close_unused)
+        elif self._next is None and self.received.body is None:
+            self.received.stop()
 
     def _close_unused(self) -> None:
         # After a moment of load the request may be here, and just not yet read.
-        self._loop.call_later(0.01, self._close_if_idle)
+        self._give_up_timer.set(0.01, self._close_if_unused)
 
-    def _close_if_idle(self) -> None:
-        if self.is_idle:
-            self.force_close()
+    def _close_if_unused(self) -> None:
+        if self.state.awaits_request:
+            self.close()
 
-    # What is sent
+    def data_received(self, data: bytes) -> None:
+        """Read what has arrived, as far as it may be read now; called by asyncio."""
+        self.received.add(data)
+        self._read_on()
+
+    def pause_reading(self) -> None:
+        """The reader of a body has enough for now; called by its StreamReader."""
+        self._has_enough = True
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """The reader of a body wants more; called by its StreamReader, paused or not."""
+        if self._has_enough:
+            self._has_enough = False
+            self._read_on_soon()
+
+    def _read_on_soon(self) -> None:
+        if not self._will_read_on:
+            self._will_read_on = True
+            self._clock.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._will_read_on = False
+        received = self.received
+        if received.body is not None and not self._has_enough:
+            self._read_body()
+        if received.body is None and self._next is None and received.held:
+            self._read_head()
+        self._pace()
+
+    def _read_head(self) -> None:
+        received = self.received
+        try:
+            arrived = received.next_request()
+        except RequestRefused as refused:
+            self._refuse(refused)
+            return
+        if arrived is not None:
+            self._set_next(Request(*arrived, self))
+            if received.body is not None and received.held:
+                self._read_body()
+        elif received.has_begun and not self._head_timer.is_set:
+            self._head_timer.set(timers.HEAD_SECONDS, lambda: self._refuse(framing.too_late()))
+            if self.state is State.IDLE:
+                self._enter(State.HEAD)
+
+    def _read_body(self) -> None:
+        try:
+            self.received.read_body()
+        except RequestRefused as refused:
+            self._fail_body(refused)
+
+    def _pace(self) -> None:
+        """Read on soon where that is possible, and pause reading where enough is held."""
+        received, waits = self.received, False
+        if received.body is None:
+            waits = self._next is not None and received.held > HELD_BYTES
+        elif self._has_enough:
+            waits = True
+        elif received.has_unread_body:
+            self._read_on_soon()
+            waits = received.held > HELD_BYTES
+        elif self._half_closed:
+            self._fail_body(framing.bad_body("it ended early"))
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if waits:
+            transport.pause_reading()
+        elif not transport.is_reading():
+            transport.resume_reading()
+
+    def _refuse(self, error: SidecarError) -> None:
+        """Have an error answered in place of a request, and look at nothing behind it."""
+        self.received.stop()
+        self._set_next(error)
+
+    def _set_next(self, arrived: Request | SidecarError) -> None:
+        self._head_timer.cancel()
+        self._next = arrived
+        if self.state is not State.ANSWERING:
+            self._enter(State.ANSWERING)
+        finish(self._arrival)
+
+    def _fail_body(self, refused: RequestRefused) -> None:
+        body = self.received.body
+        assert body is not None
+        self.received.stop()
+        body.set_exception(refused)
+        if self.current is not None and self.current.body is body:
+            self.current.break_off()
+
+    async def _serve(self) -> None:
+        """Answer requests until the connection is to end."""
+        try:
+            while (arrived := await self._next_request()) is not None:
+                if not await self._answer(arrived):
+                    break
+        except ConnectionError:
+            pass  # the client is gone
+        except Exception:
+            log.exception("a bug in a client's connection")
+        finally:
+            self.task = None
+            self.close()
+            if self.transport is None:
+                self._owner.over(self)
+
+    async def _next_request(self) -> Request | SidecarError | None:
+        """Wait for what is to be answered next; None where nothing will be."""
+        if self._next is None and self.state is not State.CLOSED:
+            self._enter(State.HEAD if self.received.has_begun else State.IDLE)
+            self._arrival = self._clock.create_future()
+            await self._arrival
+            self._arrival = None
+        arrived, self._next = self._next, None
+        if self.received.held:
+            self._read_on()
+        return arrived
+
+    async def _answer(self, arrived: Request | SidecarError) -> bool:
+        """Answer one request; whether another can follow."""
+        self._has_served = True
+        if not isinstance(arrived, Request):
+            await self._owner.refuse(arrived).finish(Request.unread(self))
+            return False
+        arrived.work = self.task
+        self.current = arrived
+        try:
+            reply = await self._owner.handler(arrived)
+        finally:
+            self.current = arrived.work = None
+            arrived.let_go()
+        await reply.finish(arrived)
+        return reply.keep_alive and arrived.body.is_eof() and self.state is not State.CLOSED
 
     @property
     def scheme(self) -> str:
         """What the client speaks: http or https."""
-        return self._listener.scheme
+        return self._owner.scheme
 
     @property
     def may_continue(self) -> bool:
         """Whether another request can follow the one being answered."""
-        if self._force_close or self._close or self._retiring:
+        if self.state is State.CLOSED or self._retiring:
             return False
-        return bool(self._messages) or not (self._stopped or self._half_closed)
+        return self._next is not None or not (self.received.is_deaf or self._half_closed)
 
     def send(self, data: bytes) -> None:
         """Write bytes of an answer; raises ConnectionResetError where the client is gone."""
-        if self._current_request is not None:
-            cast(Request, self._current_request).is_answered = True
-        self._write(data)
+        if self.current is not None:
+            self.current.is_answered = True
+        # If it is gone without a word, writing brings that to light.
+        self._give_up_timer.cancel()
+        self._out.write(data)
 
     def ask_for_body(self) -> None:
         """Send the interim answer that a client waits for before it sends a body."""
-        self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _write(self, data: bytes) -> None:
-        if self.transport is None or self.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        # If it is gone without a word, writing brings that to light.
-        self._cancel_give_up_timer()
-        self.transport.write(data)
+    def pause_writing(self) -> None:
+        """The client has much to read before more should be written; called by asyncio."""
+        self._out.is_paused = True
+
+    def resume_writing(self) -> None:
+        """The client has read enough of it; called by asyncio."""
+        self._out.resume()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the client has read enough; TimeoutError where it reads nothing so long."""
-        if self._paused and self.transport is not None:
-            await taken(self._drain_helper, self.transport, seconds)
+        await self._out.drain(seconds)
 
     async def answered(self, *, keep_alive: bool) -> None:
         """Follow up an answer: with the next request, once this was read, or with the end."""
@@ -250,47 +330,17 @@ class ClientConnection(Receiver):
             await self._linger()
             return
         try:
-            await self.drain(IDLE_SECONDS)
+            await self._out.drain(timers.IDLE_SECONDS)
         except TimeoutError:
             self.reset()
             raise ConnectionResetError("the client does not read its answers") from None
 
     async def _linger(self) -> None:
-        """Let the client read its last answer: end our side, then discard what it still sends.
-
-        Closing with something unread resets the connection, and that can destroy the answer
-        (RFC 9112 §9.6).  TLS has no way to end one side alone.
-        """
-        transport, is_complete = self.transport, self._receiving is None
-        self._stop()
-        if transport is None or transport.is_closing():
-            return
-        if not self._half_closed and _ended_our_side(transport, is_complete):
-            self._resume_transport_reading()
-            self._ended = self._loop.create_future()
-            await self._until_ended(transport, self._ended)
-        self.force_close()
-
-    async def _until_ended(
-        self, transport: asyncio.WriteTransport, ended: asyncio.Future[None]
-    ) -> None:
-        """Wait for the client's end as long as bytes still move, but not forever."""
-        latest = self._loop.time() + LINGER_TOTAL_SECONDS
-        before = None
-        while not ended.done() and self._loop.time() < latest:
-            moved = self.discarded, untaken(transport)
-            if moved == before:
-                return
-            before = moved
-            await asyncio.wait([ended], timeout=LINGER_SECONDS)
-
-
-def _ended_our_side(transport: asyncio.WriteTransport, is_complete: bool) -> bool:
-    """End our side where that can be done alone; whether it is worth waiting for the client's."""
-    if not transport.can_write_eof():
-        return not is_complete
-    try:
-        transport.write_eof()
-    except OSError:  # it was reset, and nobody has told us yet
-        return False
-    return True
+        """Let the client read its last answer: end our side, discard what it sends, then close."""
+        is_complete = self.received.body is None
+        self.received.stop()
+        self._enter(State.LINGERING)
+        if not self._half_closed and self._out.end(is_complete=is_complete):
+            self._pace()
+            await self._out.linger(lambda: self.received.discarded)
+        self.close()

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from weakref import WeakSet
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from sidecar.downstream import connection
+from sidecar.downstream import timers
 from sidecar.downstream.connection import ClientConnection
+from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.errors import RequestRefused
-
-if TYPE_CHECKING:
-    from sidecar.downstream.replies import Reply
-
-MAX_FIELDS = 128
-"""Fields of a request's head; more are 431 (see malformed.py)."""
+from sidecar.downstream.timers import IdleConnections
+from sidecar.errors import SidecarError
 
 
 class Listener(web.Server):
@@ -28,50 +23,56 @@ class Listener(web.Server):
     def __init__(
         self,
         handler: Callable[[Request], Awaitable[Reply]],
-        refuse: Callable[[RequestRefused], Reply],
+        refuse: Callable[[SidecarError], Reply],
         *,
         head_bytes: int,
         scheme: str = "http",
     ) -> None:
-        super().__init__(
-            cast(Any, handler),
-            handler_cancellation=True,
-            keepalive_timeout=connection.IDLE_SECONDS,
-            max_line_size=head_bytes,
-            max_field_size=head_bytes,
-            max_headers=MAX_FIELDS,
-            auto_decompress=False,
-            access_log=None,
-        )
+        super().__init__(cast(Any, handler))  # which aiohttp's own connections would call
         self.handler = handler
         self.refuse = refuse
         self.head_bytes = head_bytes
         self.scheme = scheme
         self.is_cutting = False
         """Whether connections are ended from here, whatever is under way."""
+        self.idle = IdleConnections()
+        """Those on which no request is."""
         self._is_draining = False
-        self._arriving: WeakSet[RequestHandler] = WeakSet()  # accepted, perhaps in a TLS handshake
+        self._arriving: WeakSet[ClientConnection] = WeakSet()  # accepted, perhaps in a handshake
+        self._open: dict[ClientConnection, None] = {}  # in the order in which they came
 
-    def __call__(self) -> ClientConnection:
-        accepted = ClientConnection(self, self._loop, self._kwargs)
+    def __call__(self) -> ClientConnection:  # type: ignore[override]
+        """Make a connection; called by asyncio for each that is accepted."""
+        accepted = ClientConnection(self)
         self._arriving.add(accepted)
         return accepted
 
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self._arriving.discard(handler)
+    @property
+    def connections(self) -> list[ClientConnection]:  # type: ignore[override]
+        """Those that are open, or still worked for."""
+        return list(self._open)
+
+    def opened(self, connection: ClientConnection) -> None:
+        """Note that a connection is open, its TLS handshake done."""
+        self._arriving.discard(connection)
+        self._open[connection] = None
         if self._is_draining:
-            cast(ClientConnection, handler).retire()
+            connection.retire()
+
+    def over(self, connection: ClientConnection) -> None:
+        """Forget a connection that is lost, and that nothing works for any more."""
+        self._open.pop(connection, None)
 
     async def drain(self, seconds: float) -> None:
         """End every connection once its request is answered; after `seconds` cut off the rest."""
         self._is_draining = True
-        deadline = self._loop.time() + seconds
-        give_up_arriving = self._loop.time() + connection.FIRST_REQUEST_SECONDS
-        for handler in self.connections:
-            cast(ClientConnection, handler).retire()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        give_up_arriving = loop.time() + timers.FIRST_REQUEST_SECONDS
+        for client in self.connections:
+            client.retire()
         try:
-            while (now := self._loop.time()) < deadline:
+            while (now := loop.time()) < deadline:
                 if busy := self._busy():
                     await asyncio.wait(busy, timeout=deadline - now)
                 elif self._arriving and now < give_up_arriving:
@@ -82,14 +83,13 @@ class Listener(web.Server):
             self.is_cutting = True
         self.cut()
         if busy := self._busy():
-            await asyncio.wait(busy, timeout=connection.LINGER_SECONDS)
+            await asyncio.wait(busy, timeout=timers.LINGER_SECONDS)
 
     def cut(self) -> None:
         """End every connection at once, so that no answer under way is taken for whole."""
         self.is_cutting = True
-        for handler in self.connections:
-            cast(ClientConnection, handler).reset()
+        for client in self.connections:
+            client.reset()
 
     def _busy(self) -> list[asyncio.Task[None]]:
-        tasks = [handler._task_handler for handler in self.connections]
-        return [task for task in tasks if task is not None and not task.done()]
+        return [client.task for client in self._open if client.task is not None]

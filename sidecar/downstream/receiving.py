@@ -1,270 +1,194 @@
-"""What arrives on one client's connection: aiohttp's parser, made strict.
+"""What one client sends, cut into requests: each head is judged, then read by aiohttp's parser.
 
-aiohttp's RequestHandler parses, queues and paces requests.  Added here: one request at a time, so
-that each is judged by its own bytes; limits on the whole head and on what stands around chunks;
-a deadline for the head; bodies that fail at once when they turn out malformed or end early.
+No socket and no clock are used here.  One request is read after the other, so that each is judged
+by its own bytes, whatever stands before or behind it in the same segment.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import re
 
-from aiohttp import web
-from aiohttp.http_exceptions import BadStatusLine, LineTooLong
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from sidecar.downstream.boundaries import Boundaries
+from sidecar.downstream.boundaries import Boundaries, Chunked, Sized
+from sidecar.http import framing
+from sidecar.http.framing import END_OF_HEAD
 
-HEAD_SECONDS = 30.0
-KEPT_HEAD_BYTES = 8 * 1024
-"""As much of a head that arrives in pieces is kept, to see how its request line was spelt."""
-HELD_BYTES = 64 * 1024
-"""Where more has arrived behind a request that waits, no more is read.  Who left isn't noticed."""
-CHUNK_OVERHEAD = 16
-"""Bytes of framing that each byte of a chunked body makes good: one-byte chunks need 5."""
+BUFFER_BYTES = 256 * 1024
+"""Twice as much of a body waits for its reader before the client's socket is left alone."""
+
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
-class Receiver(RequestHandler):
-    """The receiving side of a connection."""
+class Receiver:
+    """Reads requests out of what arrives on one connection.
+
+    It expects a head (`body` is None), or is in the middle of a body, or is deaf.
+    """
 
     __slots__ = (
         "_boundaries",
-        "_framing_left",
-        "_framing_limit",
-        "_head",
-        "_head_bytes",
-        "_head_size",
-        "_head_timer",
         "_held",
         "_is_last",
-        "_receiving",
-        "_stopped",
+        "_limit",
+        "_parser",
+        "_protocol",
+        "_seen",
+        "_start",
+        "body",
         "discarded",
+        "is_deaf",
     )
 
-    def __init__(
-        self,
-        server: web.Server,
-        head_bytes: int,
-        loop: asyncio.AbstractEventLoop,
-        options: dict[str, Any],
-    ) -> None:
-        """`head_bytes` limits a request's line, fields and trailers together."""
-        super().__init__(server, loop=loop, **options)
-        # aiohttp parses 32 requests ahead and loses all that stand before a malformed one.  Here
-        # the parser gets one after the other, and one waits while another is answered.
-        self._max_msg_queue_size, self._msg_queue_resume_size = 1, 0
-        self._parser = HttpRequestParser(
-            self,
-            loop,
-            self._read_bufsize,
-            max_line_size=self.max_line_size,
-            max_headers=self.max_headers,
-            max_field_size=self.max_field_size,
-            payload_exception=RequestPayloadError,
-            auto_decompress=False,
-            max_msg_queue_size=1,
-        )
-        self._boundaries = Boundaries()
-        self._head_bytes = head_bytes
-        self._head_size = 0  # bytes received of a head that is not yet complete
-        self._head = bytearray()  # the first of these bytes
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._held = b""  # what arrived and can't be parsed yet
-        self._receiving: StreamReader | None = None  # the body that is not yet complete
-        self._framing_left = self._framing_limit = 0  # bytes that may yet come around that body
-        self._is_last = False  # nothing is looked at behind the request last parsed
-        self._stopped = False  # what arrives is no longer looked at
+    def __init__(self, protocol: BaseProtocol, head_bytes: int) -> None:
+        """`protocol` is told when a body's reader has enough, and when it has not any more.
+
+        `head_bytes` limits a request's line, fields and trailers together.
+        """
+        self._protocol: BaseProtocol | None = protocol
+        self._limit = head_bytes
+        self._parser: HttpRequestParser | None = None
+        self._boundaries: Boundaries | None = None  # of the body
+        self._held = b""
+        self._start = 0  # of what is still to be read in that
+        self._seen = 0  # bytes from there on that are part of a head, and were looked at
+        self._is_last = False
+        self.body: StreamReader | None = None
+        """The body that is still arriving."""
         self.discarded = 0
         """Bytes that arrived and were not looked at."""
+        self.is_deaf = False
+        """Whether what arrives from now on is discarded."""
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no request is being answered and none waits."""
-        return not self._messages and (self._waiter is not None or not self._request_count)
+    def held(self) -> int:
+        """Bytes that have arrived and are still to be read."""
+        return len(self._held) - self._start
 
-    def data_received(self, data: bytes) -> None:
-        if self._stopped or self._force_close:
+    @property
+    def has_unread_body(self) -> bool:
+        """Whether more of the body can be read before more arrives."""
+        return self.held > 0 and self._boundaries is not None and not self._boundaries.needs_more
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether part of a head is here."""
+        return self._seen > 0
+
+    def add(self, data: bytes) -> None:
+        """Hold what has arrived, to be read when its turn comes."""
+        if self.is_deaf:
             self.discarded += len(data)
-        elif self._must_hold:
-            self._hold(data)
         else:
-            if self._held:
-                data, self._held = self._held + data, b""
-            if data or self._receiving is not None:  # of a body the parser may have a rest
-                self._parse(data)
+            self._held = self._held[self._start :] + data if self.held else data
+            self._start = 0
 
-    @property
-    def _must_hold(self) -> bool:
-        """Whether a whole request waits, or the reader of a body has enough of it."""
-        return (bool(self._messages) and self._receiving is None) or self._reading_paused
-
-    def _hold(self, data: bytes) -> None:
-        self._held += data
-        if len(self._held) > HELD_BYTES:
-            self._pause_transport_reading()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop()
-        super().connection_lost(exc)
-
-    def _pause_reading_for_buffer(self) -> None:
-        """Called when a request waits.  The transport is only paused once more arrives."""
-        self._buffer_paused = True
-
-    def _parse(self, data: bytes) -> None:
-        """Give the parser one message after the other: what it may not have yet is held."""
-        start = 0
-        while True:
-            end = self._boundaries.next(data, start)
-            self._parse_piece(data[start:end])
-            start = end
-            if start == len(data):
-                return
-            if self._stopped or self._must_hold:
-                break
-        if self._stopped:
-            self.discarded += len(data) - start
-        else:
-            self._hold(data[start:])
-
-    def _parse_piece(self, piece: bytes) -> None:
-        """Have aiohttp parse what holds at most the rest of one message, and see what it found."""
-        waiting, body = len(self._messages), self._receiving
-        size = body.total_bytes if body is not None else 0
-        super().data_received(piece)
-        if len(self._messages) > waiting:
-            self._message_arrived(piece, body)
-        elif body is None:
-            self._part_of_head(piece)
-        elif body.is_eof():
-            self._body_complete()
-        else:
-            self._count_framing(body, len(piece), body.total_bytes - size)
-
-    def _message_arrived(self, piece: bytes, unfinished: StreamReader | None) -> None:
-        self._cancel_head_timer()
-        if self._head_size:
-            self._keep_of_head(piece)
-            piece = bytes(self._head)
-            self._forget_head()
-        message, body = self._messages[-1]
-        if isinstance(message, _ErrInfo):
-            self._stop()
-            if unfinished is not None:
-                # aiohttp would queue the error behind a request that waits for its body forever.
-                self._messages.pop()
-                self._body_failed(unfinished, "its chunks are malformed")
-        elif _is_loosely_read(message, piece):
-            self._stop()
-            self._messages[-1] = _ErrInfo(400, BadStatusLine(), ""), EMPTY_PAYLOAD
-        else:
-            self._request_arrived(message, body)
-
-    def _request_arrived(self, message: RawRequestMessage, body: StreamReader) -> None:
-        self._is_last = message.should_close
-        if message.upgrade and not self._parsed_past_upgrade(message, body):
-            self._is_last = True
-        if not body.is_eof():
-            self._receiving = body
-            self._boundaries.body_follows(_length(message))
-            self._framing_left = self._framing_limit = self._head_bytes - head_size(message)
-        elif self._is_last:
-            self._stop()
-
-    def _parsed_past_upgrade(self, message: RawRequestMessage, body: StreamReader) -> bool:
-        """Bring the parser back to HTTP behind an offer to upgrade, which is ignored.
-
-        It would take what follows a body, or a CONNECT, for another protocol: there no other
-        request can follow.
-        """
-        if not body.is_eof() or message.method == "CONNECT":
-            return False
-        if "websocket" in message.headers.get("Upgrade", "").lower():
-            return False
-        assert self._parser is not None
-        self._parser.feed_data(b"")
-        return True
-
-    def _body_complete(self) -> None:
-        self._receiving = None
-        if self._is_last:
-            self._stop()
-
-    def _count_framing(self, body: StreamReader, size: int, grown: int) -> None:
-        """Limit chunk framing, extensions and trailers by the body that comes with them."""
-        left = self._framing_left + (CHUNK_OVERHEAD + 1) * grown - size
-        self._framing_left = min(left, self._framing_limit)
-        if self._framing_left < 0 and not self._reading_paused:
-            self._body_failed(body, "chunk framing or trailers are too long")
-
-    def _part_of_head(self, data: bytes) -> None:
-        if not self._head_size and not data.strip(b"\r\n"):
-            return  # RFC 9112 §2.2: an empty line before a request is ignored
-        self._head_size += len(data)
-        self._keep_of_head(data)
-        if self._head_size > self._head_bytes:
-            self._refuse_head(LineTooLong(b"", self._head_bytes), 431)
-        elif self._head_timer is None:
-            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._head_is_late)
-
-    def _keep_of_head(self, data: bytes) -> None:
-        self._head += data[: KEPT_HEAD_BYTES - len(self._head)]
-
-    def _head_is_late(self) -> None:
-        self._refuse_head(TimeoutError(), 408)
-
-    def _refuse_head(self, error: Exception, status: int) -> None:
-        self._stop()
-        self._request_count += 1
-        self._messages.append((_ErrInfo(status, error, ""), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _body_failed(self, body: StreamReader, why: str) -> None:
-        self._stop()
-        self._receiving = None
-        body.set_exception(RequestPayloadError(why))
-
-    def _stop(self) -> None:
-        """Look at nothing that arrives from now on."""
-        self._stopped = True
+    def stop(self) -> None:
+        """Look at nothing that is here or arrives from now on."""
+        self.is_deaf = True
         self._held = b""
-        self._forget_head()
-        self._cancel_head_timer()
+        self._start = self._seen = 0
+        self.body = self._boundaries = self._protocol = self._parser = None
 
-    def _forget_head(self) -> None:
-        self._head_size = 0
-        self._head.clear()
+    def next_request(self) -> tuple[RawRequestMessage, StreamReader] | None:
+        """The next request, once its head is here; its body may still be arriving.
 
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        RequestRefused for a head that is malformed, or too large.
+        """
+        assert self.body is None
+        if not self._seen:  # RFC 9112 §2.2: empty lines before a request are ignored
+            empty = _EMPTY_LINES.match(self._held, self._start)
+            self._start = empty.end() if empty else self._start
+        end = self._held.find(END_OF_HEAD, max(self._start, self._start + self._seen - 3))
+        if end < 0:
+            self._look_at_beginning()
+            return None
+        end += len(END_OF_HEAD)
+        head = self._held[self._start : end]
+        self._move_to(end)
+        self._seen = 0
+        length = framing.body_length(head, self._limit)
+        message = self._parsed(head)
+        self._is_last = message.should_close or _ends_http(message, length)
+        return message, self._begin_body(length, len(head), len(message.raw_headers))
+
+    def read_body(self) -> None:
+        """Give the body's reader what has arrived of it; RequestRefused where it is malformed."""
+        body, boundaries = self.body, self._boundaries
+        assert body is not None
+        assert boundaries is not None
+        content, end = boundaries.take(self._held, self._start)
+        self._move_to(end)
+        if content:
+            body.feed_data(content)
+        if boundaries.is_complete:
+            self._end_body()
+            body.feed_eof()
+
+    def _look_at_beginning(self) -> None:
+        """Refuse early what cannot become a head."""
+        if self._start:
+            self._held, self._start = self._held[self._start :], 0
+        if self._held not in (b"", b"\r"):  # which may yet be another empty line
+            framing.check_beginning(self._held, self._seen, self._limit)
+            self._seen = len(self._held)
+
+    def _parsed(self, head: bytes) -> RawRequestMessage:
+        """Have aiohttp's parser read a head.  It never sees a body, and takes none for granted."""
+        assert self._protocol is not None
+        if self._parser is None:
+            self._parser = HttpRequestParser(
+                self._protocol,
+                asyncio.get_running_loop(),
+                BUFFER_BYTES,
+                max_line_size=self._limit,
+                max_field_size=self._limit,
+                max_headers=framing.MAX_FIELDS,
+                response_with_body=False,
+                auto_decompress=False,
+            )
+        try:
+            messages, _, _ = self._parser.feed_data(framing.without_trailing_space(head))
+        except (HttpProcessingError, ValueError):
+            messages = []
+        if len(messages) != 1:
+            raise framing.malformed()
+        message: RawRequestMessage = messages[0][0]
+        if message.upgrade:
+            self._parser = None  # it would take what follows for another protocol
+        return message
+
+    def _begin_body(self, length: int | None, head_size: int, fields: int) -> StreamReader:
+        if length == 0:
+            self._end_body()
+            return EMPTY_PAYLOAD
+        assert self._protocol is not None
+        if length is None:
+            self._boundaries = Chunked(self._limit - head_size, framing.MAX_FIELDS - fields)
+        else:
+            self._boundaries = Sized(length)
+        self.body = StreamReader(self._protocol, BUFFER_BYTES, loop=asyncio.get_running_loop())
+        return self.body
+
+    def _end_body(self) -> None:
+        self.body = self._boundaries = None
+        if self._is_last:
+            self.stop()
+
+    def _move_to(self, end: int) -> None:
+        if end == len(self._held):
+            self._held, self._start = b"", 0
+        else:
+            self._start = end
 
 
-def head_size(message: RawRequestMessage) -> int:
-    """The bytes that a request's target and fields took, spaces around values aside."""
-    fields = message.raw_headers
-    return len(message.path) + sum(len(name) + len(value) + 4 for name, value in fields)
-
-
-def _length(message: RawRequestMessage) -> int | None:
-    """A body's length; None for a chunked one, and for what follows CONNECT."""
-    length = message.headers.get("Content-Length")
-    return None if message.chunked or length is None else int(length)
-
-
-def _is_loosely_read(message: RawRequestMessage, head: bytes) -> bool:
-    """Whether the request line that `head` begins with is not just what the parser read.
-
-    It takes several spaces for one, and RTSP for HTTP.  `head` may be the first part of it.
-    """
-    method = message.method.encode()
-    path = message.path.encode("utf-8", "surrogateescape")
-    line = b"%b %b HTTP/%d.%d\r\n" % (method, path, *message.version)
-    head = head.lstrip(b"\r\n")[: len(line)]
-    return not line.startswith(head)
+def _ends_http(message: RawRequestMessage, length: int | None) -> bool:
+    """Whether nobody can tell what would follow: an offer to upgrade, ignored here, taken there."""
+    if message.method == "CONNECT":
+        return True
+    is_websocket = "websocket" in message.headers.get("Upgrade", "").lower()
+    return message.upgrade and (length != 0 or is_websocket)

@@ -6,15 +6,13 @@ import json
 import logging
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sidecar.downstream.request import Request
 from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.http.fields import Fields, serialize
 from sidecar.http.shown import sf_string
 from sidecar.telemetry.record import Record
-
-if TYPE_CHECKING:
-    from sidecar.downstream.request import Request
 
 log = logging.getLogger("sidecar.proxy")
 

@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.http import HttpVersion10, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from sidecar.downstream.malformed import body_refusal
 from sidecar.errors import RequestRefused
 
-if TYPE_CHECKING:
-    from sidecar.downstream.connection import ClientConnection
+_NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+UNREAD = RawRequestMessage(
+    "UNREAD", "/", HttpVersion10, _NO_FIELDS, (), True, None, False, False, URL()
+)
+"""In place of a request that could not be read, or was not waited for."""
+
+
+class Connection(Protocol):
+    """What a request needs of the connection that it came on."""
+
+    @property
+    def scheme(self) -> str:
+        """What the client speaks: http or https."""
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether another request can follow the one being answered."""
+
+    def send(self, data: bytes) -> None:
+        """Write bytes of an answer; raises ConnectionResetError where the client is gone."""
+
+    def ask_for_body(self) -> None:
+        """Send the interim answer that a client waits for before it sends a body."""
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until the client has read enough; TimeoutError where it reads nothing so long."""
+
+    async def answered(self, *, keep_alive: bool) -> None:
+        """Follow up an answer: with the next request, once this was read, or with the end."""
+
+    def reset(self) -> None:
+        """End the connection so that the client cannot take its answer for complete."""
 
 
 class Request:
@@ -21,10 +52,7 @@ class Request:
     __slots__ = ("_is_broken_off", "body", "connection", "is_answered", "message", "work")
 
     def __init__(
-        self,
-        message: RawRequestMessage,
-        body: StreamReader,
-        connection: ClientConnection,
+        self, message: RawRequestMessage, body: StreamReader, connection: Connection
     ) -> None:
         self.message = message
         self.body = body
@@ -34,6 +62,11 @@ class Request:
         self.work: asyncio.Task[Any] | None = None
         """The task that makes the answer, while it does."""
         self._is_broken_off = False
+
+    @classmethod
+    def unread(cls, connection: Connection) -> Request:
+        """What stands for a request of which nothing is known, so that it can be answered."""
+        return cls(UNREAD, EMPTY_PAYLOAD, connection)
 
     def break_off(self) -> None:
         """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
@@ -53,6 +86,14 @@ class Request:
             return None
         return None if self.work.uncancel() else body_refusal(error)
 
-    def _cancel(self, error: BaseException) -> None:
-        """Called by aiohttp when the connection is gone."""
-        self.body.set_exception(error)
+    def let_go(self) -> None:
+        """Forget how its body failed: that error knows every function that met it, and they it."""
+        if self.body.exception() is not None:
+            self.body.set_exception(ConnectionResetError())
+
+
+def body_refusal(error: BaseException) -> RequestRefused:
+    """The refusal of a request whose body failed: malformed, ended early, or its client left."""
+    if isinstance(error, RequestRefused):
+        return error
+    return RequestRefused(400, "The client left before its request's body was complete.")

@@ -29,6 +29,7 @@ from sidecar.errors import (
 )
 from sidecar.http.fields import Field, Fields, first, values
 from sidecar.http.forwarding import request_fields
+from sidecar.http.framing import check_expectation
 from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean
@@ -71,7 +72,6 @@ class Proxy:
         self._base = config.jira.base_url
         self._timeouts = config.timeouts
         self._form_bytes = config.limits.form_bytes
-        self._head_bytes = config.limits.head_bytes
         self._identity = identity
         self._access = access
         self._healer = healer
@@ -125,7 +125,7 @@ class Proxy:
         """End what runs beside the event loop."""
         await self._signatures.close()
 
-    def refuse(self, error: RequestRefused) -> Reply:
+    def refuse(self, error: SidecarError) -> Reply:
         """Answer what never became a request."""
         own_id = new_id()
         log.info(RefusedLine(error, own_id))
@@ -147,7 +147,7 @@ class Proxy:
             scheme, authority, _ = absolute_form(target)
             absolute = scheme, authority
         caller = self._access.check_caller(fields, request.connection.scheme, absolute)
-        _check_framing(request, self._head_bytes)
+        check_expectation(fields)
         return caller
 
     async def _answer(self, request: Request, caller: Caller, record: Record) -> Reply:
@@ -272,30 +272,3 @@ class Proxy:
 def _is_server_info(method: str, paths: frozenset[str]) -> bool:
     """Whether Jira speaks of itself; an attachment may be called serverInfo, too."""
     return method == "GET" and any(map(_SERVER_INFO.fullmatch, paths)) and not is_stored(paths)
-
-
-def _check_framing(request: Request, head_bytes: int) -> None:
-    """Refuse what two readers of HTTP could read differently (RFC 9112 §6.3)."""
-    message = request.message
-    if message.version not in ((1, 0), (1, 1)):
-        raise RequestRefused(400, "The request's HTTP version is neither 1.0 nor 1.1.")
-    size = len(message.path)
-    for name, value in message.raw_headers:
-        size += len(name) + len(value) + 4
-        if len(name) == 17 and name.lower() == b"transfer-encoding":
-            _check_transfer_encoding(message.version.minor, value)
-        elif len(name) == 6 and name.lower() == b"expect" and value.lower() != b"100-continue":
-            raise RequestRefused(417, "The only expectation that is met here is 100-continue.")
-    if size > head_bytes:
-        raise RequestRefused(
-            431, "The request's head is too large.", "limits.head_bytes sets the limit"
-        )
-
-
-def _check_transfer_encoding(minor: int, value: bytes) -> None:
-    if minor == 0 or value.lower() != b"chunked":
-        raise RequestRefused(
-            400,
-            "The request's Transfer-Encoding is ambiguous.",
-            "only the one coding chunked, in HTTP/1.1, is taken",
-        )

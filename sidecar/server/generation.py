@@ -13,7 +13,7 @@ from sidecar.account.identity import Identity
 from sidecar.config.load import Config
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.errors import RequestRefused
+from sidecar.errors import SidecarError
 from sidecar.files.private import read_access_key
 from sidecar.proxy.handler import Local, Proxy
 from sidecar.telemetry.record import Record
@@ -71,7 +71,7 @@ class Generation:
             if not self.in_flight:
                 self._free.set()
 
-    def refuse(self, error: RequestRefused) -> Reply:
+    def refuse(self, error: SidecarError) -> Reply:
         """Answer what never became a request."""
         return self._proxy.refuse(error)
 

@@ -14,11 +14,11 @@ from aiohttp import http_parser
 
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config
-from sidecar.downstream import receiving
+from sidecar.downstream import timers
 from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.errors import ConfigError, RequestRefused, SidecarError
+from sidecar.errors import ConfigError, SidecarError
 from sidecar.net import sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.server.generation import Generation, access_rules, merged
@@ -153,7 +153,7 @@ class Server:
     def _handle(self, request: Request) -> Awaitable[Reply]:
         return self.generations[-1].handle(request)
 
-    def _refuse(self, error: RequestRefused) -> Reply:
+    def _refuse(self, error: SidecarError) -> Reply:
         self.metrics.refused(error.status, error.proxy_error)
         return self.generations[-1].refuse(error)
 
@@ -204,7 +204,7 @@ class Server:
         options: dict[str, Any] = {"sock": listening.socket, "backlog": BACKLOG}
         if self._certificate and not listening.is_admin:
             options["ssl"] = self._certificate.context
-            options["ssl_handshake_timeout"] = receiving.HEAD_SECONDS
+            options["ssl_handshake_timeout"] = timers.HEAD_SECONDS
         if listening.socket.family != socket.AF_UNIX:
             return await loop.create_server(listener, **options)
         if sys.version_info >= (3, 13):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from sidecar.errors import RequestRefused
+from sidecar.errors import SidecarError
 from sidecar.http.shown import escaped
 from sidecar.telemetry.record import Record
 
@@ -125,7 +125,7 @@ class RequestLine:
 class RefusedLine:
     """What is said of what never became a request: the parser, or a deadline, refused it."""
 
-    def __init__(self, error: RequestRefused, request_id: str) -> None:
+    def __init__(self, error: SidecarError, request_id: str) -> None:
         self._error = error
         self._request_id = request_id
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.downstream.bodies import REPLAY_BYTES, RequestBody
 from sidecar.errors import RequestRefused
+from sidecar.http.framing import bad_body
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import Exchange, RawUpstream
 
@@ -105,7 +105,7 @@ async def test_a_small_body_with_a_length_is_at_hand_once_it_is_here() -> None:
     assert Arriving(chunked=True).feed(b"hello").read().at_hand() is None
 
 
-@pytest.mark.parametrize("error", [RequestPayloadError("odd chunks"), ConnectionResetError()])
+@pytest.mark.parametrize("error", [bad_body("odd chunks"), ConnectionResetError()])
 async def test_a_body_that_failed_is_refused_wherever_it_is_read(error: Exception) -> None:
     arriving = Arriving().feed(b"he", end=False)
     arriving.body.set_exception(error)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sidecar.downstream import connection, receiving
+from sidecar.downstream import timers
+from sidecar.downstream.connection import ClientConnection
 from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
@@ -318,7 +319,7 @@ async def test_whole_requests_before_the_clients_end_are_all_answered(
 async def test_a_client_that_ended_its_side_is_given_up_where_jira_is_slow(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HALF_CLOSED_SECONDS", 0.05)
+    monkeypatch.setattr(timers, "HALF_CLOSED_SECONDS", 0.05)
     upstream.handler = hang
     async with await edge.wire() as wire:
         wire.writer.write(edge.message("GET", "/x"))
@@ -345,15 +346,15 @@ async def test_a_client_that_ended_its_side_gets_a_slow_answer_to_its_end(
         await wire.send(edge.message("GET", "/x"))
         await upstream.request()
         (served,) = edge.server.listener.connections
-        assert isinstance(served, connection.ClientConnection)
+        assert isinstance(served, ClientConnection)
         wire.half_close()
         async with asyncio.timeout(5):
-            while served._give_up_timer is None:  # noqa: ASYNC110 — there is no event for it
+            while not served._give_up_timer.is_set:  # noqa: ASYNC110 — there is no event for it
                 await asyncio.sleep(0)
         begin.set()
         await wire.head()
         assert await wire.reader.readexactly(2) == b"sl"
-        assert served._give_up_timer is None
+        assert not served._give_up_timer.is_set
         go_on.set()
         assert await wire.end() == (b"ow", False)
 
@@ -368,7 +369,7 @@ async def test_a_client_that_leaves_cancels_its_request_quietly(
     how: str,
     when: str,
 ) -> None:
-    monkeypatch.setattr(connection, "HALF_CLOSED_SECONDS", 0.05)
+    monkeypatch.setattr(timers, "HALF_CLOSED_SECONDS", 0.05)
     message = edge.message("GET", "/x")
     upstream.handler = hang
     if when == "within the answer":
@@ -437,7 +438,7 @@ async def test_an_early_answer_of_jira_is_read_though_the_client_sends_on(
 async def test_nobody_is_waited_for_forever_after_the_last_answer(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "LINGER_SECONDS", 0.1)
     async with await edge.wire() as wire:
         await wire.send(edge.message("GET", "/x", ("Connection", "close")))
         await wire.receive()
@@ -448,7 +449,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is too small to pause anybody, and too large for the system's buffers."""
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "LINGER_SECONDS", 0.1)
     go_on = asyncio.Event()
 
     async def answer(exchange: Exchange) -> None:
@@ -472,8 +473,8 @@ async def test_an_answer_that_nobody_reads_is_given_up(
 async def test_a_client_that_never_stops_sending_is_ended_all_the_same(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.05)
-    monkeypatch.setattr(connection, "LINGER_TOTAL_SECONDS", 0.2)
+    monkeypatch.setattr(timers, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(timers, "LINGER_TOTAL_SECONDS", 0.2)
     head = edge.message("PUT", "/rest/..", ("Content-Length", "99999999999"))
     async with await edge.wire() as wire:
         await wire.send(head)
@@ -540,7 +541,7 @@ def beginning(head: bytes, go_on: asyncio.Event, rest: Handler) -> Handler:
 async def test_an_idle_connection_is_closed(
     make_sidecar: MakeSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "IDLE_SECONDS", 0.1)
     edge = await make_sidecar(upstream.url, token="t")
     async with await edge.wire() as fresh, await edge.wire() as used:
         await used.send(edge.message("GET", "/x"))
@@ -553,7 +554,7 @@ async def test_a_head_that_has_begun_is_not_cut_for_idleness(
     make_sidecar: MakeSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has a deadline of its own, and then an answer."""
-    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "IDLE_SECONDS", 0.1)
     edge = await make_sidecar(upstream.url, token="t")
     message = edge.message("GET", "/x")
     async with await edge.wire() as fresh, await edge.wire() as used, await edge.wire() as idle:
@@ -562,7 +563,7 @@ async def test_a_head_that_has_begun_is_not_cut_for_idleness(
         for wire in (fresh, used):
             await wire.send(message[:10])
         assert await idle.end() == (b"", False)
-        monkeypatch.setattr(connection, "IDLE_SECONDS", 60)
+        monkeypatch.setattr(timers, "IDLE_SECONDS", 60)
         for wire in (fresh, used):
             await wire.send(message[10:])
             assert (await wire.receive()).status == 200
@@ -576,7 +577,7 @@ async def test_a_head_that_has_begun_is_not_cut_for_idleness(
 async def test_stopping_lets_an_upload_come_to_its_end(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "FIRST_REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "FIRST_REQUEST_SECONDS", 0.1)
     async with await edge.wire() as wire, await edge.wire() as idle:
         await wire.send(edge.message("PUT", "/x", ("Content-Length", "100000")), bytes(50_000))
         exchange = await upstream.request()
@@ -630,7 +631,7 @@ async def test_what_is_not_done_when_stopping_must_end_is_cut_short_visibly(
 async def test_stopping_does_not_wait_for_long_for_a_first_request(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "FIRST_REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "FIRST_REQUEST_SECONDS", 0.1)
     async with await edge.wire() as wire, asyncio.timeout(5):
         await edge.server.stop(30)
         assert await wire.end() == (b"", False)
@@ -720,15 +721,15 @@ async def test_a_client_that_never_reads_its_answers_is_not_served_on(edge: Runn
     async with await narrow_wire(edge) as wire:
         await wire.send(message)
         (served,) = edge.server.listener.connections
-        assert isinstance(served, connection.ClientConnection)
+        assert isinstance(served, ClientConnection)
         assert served.transport is not None
         sock = served.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         flooding = asyncio.create_task(flood(wire))
         await asyncio.wait([flooding], timeout=1)
-        assert served.writing_paused
+        assert served._out.is_paused
         assert served.transport.get_write_buffer_size() < MIB // 8
-        assert len(served._messages) <= 1
+        assert served.received.held < MIB // 2
         flooding.cancel()
         await asyncio.wait([flooding])
         wire.leave()
@@ -860,7 +861,7 @@ async def test_a_tls_handshake_has_the_time_that_a_head_has(
     make_tls_edge: MakeEdge, trust: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asyncio.get_running_loop().set_debug(False)  # in debug mode asyncio logs a traceback
-    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.2)
     edge = await make_tls_edge()
     async with await edge.wire() as silent:
         assert (await silent.end())[0] == b""

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.downstream import receiving
+from sidecar.downstream import connection, timers
+from sidecar.downstream.connection import ClientConnection
 from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import Exchange, RawUpstream
@@ -39,7 +40,7 @@ async def is_open(edge: Running, wire: Wire) -> bool:
 async def test_a_head_that_is_late_is_refused_and_only_that(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.1)
     async with await edge.wire() as slow, await edge.wire() as idle, await edge.wire() as used:
         assert await is_open(edge, used)
         await slow.send(b"GET /x HTTP/1.1\r\nHost: lo")
@@ -55,7 +56,7 @@ async def test_a_deadline_ends_with_the_head(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a body, nor its end, nor an empty line is taken for the next head."""
-    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.1)
     later = asyncio.Event()
     async with await edge.wire() as wire, await edge.wire() as slow:
         await wire.send(edge.message("PUT", "/a", ("Content-Length", "200000")), bytes(100_000))
@@ -81,7 +82,7 @@ async def test_a_deadline_ends_with_the_head(
 async def test_a_late_head_behind_a_request_is_refused_behind_its_answer(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiving, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.05)
     go_on = asyncio.Event()
 
     async def slow(exchange: Exchange) -> None:
@@ -146,14 +147,13 @@ async def test_thousands_of_pipelined_requests_are_answered_and_do_not_pile_up(
         (served,) = await connections(edge)
         for _ in range(count):
             assert (await wire.receive()).status == 200
-            assert len(served._messages) <= 1
-            assert len(served._held) <= 1 << 18
+            assert served.received.held <= connection.HELD_BYTES + (1 << 18)
         assert await is_open(edge, wire)
 
 
-async def connections(edge: Running) -> list[receiving.Receiver]:
+async def connections(edge: Running) -> list[ClientConnection]:
     assert (await edge.get("/_sidecar/health")).status == 200
-    return [c for c in edge.server.listener.connections if isinstance(c, receiving.Receiver)][:1]
+    return edge.server.listener.connections[:1]
 
 
 async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
@@ -173,7 +173,7 @@ async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
             while served.transport is None or served.transport.is_reading():  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
-        assert receiving.HELD_BYTES < len(served._held) < receiving.HELD_BYTES + (1 << 18)
+        assert connection.HELD_BYTES < served.received.held < connection.HELD_BYTES + (1 << 18)
         assert not flood.done()
         flood.cancel()
         await asyncio.wait([flood])

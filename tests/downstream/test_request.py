@@ -68,12 +68,12 @@ async def test_a_body_that_fails_while_jira_takes_nothing_is_given_up_at_once(
 
 async def upload_is_stalled(edge: Running, served: Any) -> bool:
     """Whether what was read from the client is no longer taken by the connection to Jira."""
-    body = served._current_request.body
+    body = served.current.body
     waiting = body._size
     if not waiting:
         return False
     assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
-    return bool(body._size == waiting and not served._reading_paused)
+    return bool(body._size == waiting and not served._has_enough)
 
 
 async def test_a_form_that_turns_out_malformed_as_it_is_read_is_answered(edge: Running) -> None:

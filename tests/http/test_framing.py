@@ -1,0 +1,233 @@
+"""Which heads are well-formed: what is not is refused in our own words, never in the sender's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.downstream.receiving import Receiver
+from sidecar.errors import RequestRefused
+from sidecar.http.framing import (
+    METHODS,
+    body_length,
+    check_beginning,
+    check_expectation,
+    without_trailing_space,
+)
+from tests.conftest import Running
+
+HOST = b"Host: localhost\r\n"
+MARK = b"SeNdErSoWnWoRdS"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "words"),
+    [
+        (MARK + b" / HTTP/1.1\r\n" + HOST, 400, "method"),
+        (b"GET / HTTP/1.1" + MARK + b"\r\n" + HOST, 400, "malformed"),
+        (b"GET / RTSP/1.0\r\n" + HOST, 400, "request line"),
+        (b"GET http://[" + MARK + b"/ HTTP/1.1\r\n" + HOST, 400, "target"),
+        (b"GET /\x01" + MARK + b" HTTP/1.1\r\n" + HOST, 400, "target"),
+        (b"GET / HTTP/1.1\r\n" + HOST + HOST, 400, "exactly one Host"),
+        (b"GET / HTTP/1.1\r\nX: " + MARK + b"\r\n", 400, "exactly one Host"),
+        (b"GET / HTTP/1.1\r\n" + HOST + MARK + b"\r\n", 400, "malformed"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: \x00" + MARK + b"\r\n", 400, "malformed"),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: " + MARK + b"\r\n", 400, "malformed"),
+        (b"GET /" + MARK * 5000 + b" HTTP/1.1\r\n" + HOST, 431, "too large"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + MARK * 5000 + b"\r\n", 431, "too large"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + MARK + b"\r\n" * 130, 431, "header fields"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + MARK * 10, 400, "plain http"),
+    ],
+)
+async def test_each_kind_has_its_own_words(
+    edge: Running, raw: bytes, status: int, words: str, quiet: pytest.LogCaptureFixture
+) -> None:
+    if words == "header fields":
+        raw = b"GET / HTTP/1.1\r\n" + HOST + (b"X: " + MARK + b"\r\n") * 130
+    async with await edge.wire() as wire:
+        await wire.send(raw + b"\r\n")
+        answer = await wire.receive()
+        assert await wire.end() == (b"", False)
+    assert answer.status == status
+    assert words in answer.message
+    assert answer.json()["errors"] == {}
+    assert answer["Proxy-Status"].startswith("sidecar; error=http_request_error; details=")
+    assert answer["Connection"] == "close"
+    shown = answer.body + b"".join(name + value for name, value in answer.fields)
+    assert MARK not in shown
+    lines = [record.getMessage() for record in quiet.records if record.levelname == "INFO"]
+    assert [line.startswith(f"refused with {status}: ") for line in lines if "refused" in line] == [
+        True
+    ]
+    assert not [line for line in lines if MARK.decode() in line]
+
+
+# ---------------------------------------------------------------- without a socket
+
+LIMIT = 4096
+HEAD = b"GET /x HTTP/1.1\r\nHost: localhost\r\nX: y\r\n\r\n"
+
+
+def verdict(head: bytes, limit: int = LIMIT) -> object:
+    """The length of the body behind a head, or the status and words of its refusal."""
+    try:
+        return body_length(head, limit)
+    except RequestRefused as refused:
+        return refused.status, refused.message
+
+
+def head_with(
+    *fields: bytes, version: bytes = b"1.1", host: bytes = b"Host: localhost\r\n"
+) -> bytes:
+    lines = b"".join(field + b"\r\n" for field in fields)
+    return b"POST /x HTTP/" + version + b"\r\n" + host + lines + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ((), 0),
+        ((b"Content-Length: 5",), 5),
+        ((b"content-LENGTH:\t 005 \t",), 5),
+        ((b"Content-Length: 999999999999999999",), 999999999999999999),
+        ((b"Transfer-Encoding: chunked",), None),
+        ((b"TRANSFER-ENCODING:CHUNKED ",), None),
+        ((b"X-Content-Length: 5", b"Content-Length-X: 6"), 0),
+    ],
+)
+def test_the_length_of_a_body_is_what_its_head_says(
+    fields: tuple[bytes, ...], expected: int | None
+) -> None:
+    assert verdict(head_with(*fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "words"),
+    [
+        (head_with(b"Content-Length: 5", b"content-length: 5"), 400, "malformed"),
+        (head_with(b"Content-Length: 9999999999999999999"), 400, "malformed"),
+        (head_with(b"Content-Length: \xb2"), 400, "malformed"),
+        (head_with(b"Content-Length: 5", b"Transfer-Encoding: chunked"), 400, "malformed"),
+        (head_with(b"Transfer-Encoding: chunked", version=b"1.0"), 400, "ambiguous"),
+        (head_with(b"Transfer-Encoding: gzip, chunked"), 400, "ambiguous"),
+        (head_with(b"Transfer-Encoding: chunked", b"Transfer-Encoding: x"), 400, "ambiguous"),
+        (head_with(host=b""), 400, "exactly one Host"),
+        (head_with(b"hOST: localhost"), 400, "exactly one Host"),
+        (head_with(b"User-Agent: a", b"User-Agent: b"), 400, "malformed"),
+        (head_with(b"X: a\r\n b"), 400, "malformed"),
+        (head_with(b"X : a"), 400, "malformed"),
+        (head_with(b": a"), 400, "malformed"),
+        (head_with(b"X: a\rb"), 400, "malformed"),
+        (head_with(b"X: a\nb"), 400, "malformed"),
+        (head_with(b"X: a\x7f"), 400, "malformed"),
+        (head_with(version=b"1.2"), 400, "version"),
+        (head_with(version=b"1.10"), 400, "request line"),
+        (head_with().replace(b"POST ", b"POST  "), 400, "request line"),
+        (head_with().replace(b"POST ", b"post "), 400, "method"),
+        (head_with().replace(b"/x", b"/x y"), 400, "request line"),
+        (head_with().replace(b"/x", b"/x\x00"), 400, "target"),
+        (head_with().replace(b"/x", b"*"), 400, "target"),
+        (head_with().replace(b"/x", b"http://a@b/"), 400, "target"),
+        (head_with(*[b"X: y"] * 128), 431, "too many"),
+        (head_with(b"X: " + b"y" * LIMIT), 431, "too large"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(head: bytes, status: int, words: str) -> None:
+    found = verdict(head)
+    assert isinstance(found, tuple)
+    assert found[0] == status
+    assert words in found[1]
+
+
+def test_as_many_fields_as_are_allowed_may_come() -> None:
+    assert verdict(head_with(*[b"X: y"] * 127)) == 0
+
+
+TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
+VALUES = st.binary(max_size=20).map(lambda value: bytes(b for b in value if b >= 32 and b != 127))
+SPACES = st.text(" \t", max_size=3).map(str.encode)
+
+
+@st.composite
+def good_heads(draw: st.DrawFn) -> bytes:
+    lines = [
+        draw(TOKENS) + b":" + draw(SPACES) + draw(VALUES) + draw(SPACES)
+        for _ in range(draw(st.integers(0, 8)))
+    ]
+    lines.insert(draw(st.integers(0, len(lines))), b"Host: localhost")
+    method = draw(st.sampled_from(sorted(METHODS - {b"CONNECT"})))
+    return b"\r\n".join([method + b" /x?y HTTP/1.1", *lines, b"", b""])
+
+
+@given(good_heads())
+async def test_aiohttps_parser_reads_the_same_in_a_head_that_is_let_through(head: bytes) -> None:
+    """Fields by their exact bytes, spaces around values aside."""
+    if isinstance(verdict(head), tuple):
+        return
+    receiver = Receiver(BaseProtocol(asyncio.get_running_loop()), 65536)
+    receiver.add(head)
+    arrived = receiver.next_request()
+    assert arrived is not None
+    message, _ = arrived
+    start, *lines = head[:-4].split(b"\r\n")
+    method, target, _ = start.decode().split(" ")
+    assert (message.method, message.path) == (method, target)
+    expected = [line.partition(b":") for line in lines]
+    assert list(message.raw_headers) == [(name, value.strip(b" \t")) for name, _, value in expected]
+
+
+@given(good_heads(), st.data())
+def test_what_is_well_formed_is_never_refused_before_its_end(
+    head: bytes, drawn: st.DataObject
+) -> None:
+    seen = 0
+    for cut in sorted(drawn.draw(st.sets(st.integers(1, len(head) - 1), max_size=9))):
+        check_beginning(head[:cut], seen, LIMIT)
+        seen = cut
+
+
+@given(good_heads(), st.data())
+def test_an_odd_byte_is_refused_as_soon_as_it_comes(head: bytes, drawn: st.DataObject) -> None:
+    at = drawn.draw(st.integers(1, len(head) - 3))
+    odd = drawn.draw(st.sampled_from([b"\x00", b"\x07", b"\x0b", b"\x7f", b"\x1b"]))
+    seen = drawn.draw(st.integers(0, at))
+    with pytest.raises(RequestRefused) as refused:
+        check_beginning(head[:at] + odd, seen, LIMIT)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "begun", [b"GET / HTTP/3\r\n", b"\n", b"GET /\n", b"\x16\x03", b"G T /\r\n"]
+)
+def test_what_cannot_become_a_head_is_refused_at_once(begun: bytes) -> None:
+    with pytest.raises(RequestRefused):
+        check_beginning(begun, 0, LIMIT)
+
+
+def test_a_head_without_an_end_is_refused_at_its_limit() -> None:
+    check_beginning(HEAD[:-2] + b"X" * (LIMIT - len(HEAD) + 2), len(HEAD), LIMIT)
+    with pytest.raises(RequestRefused) as refused:
+        check_beginning(HEAD[:-2] + b"X" * (LIMIT - len(HEAD) + 3), len(HEAD), LIMIT)
+    assert refused.value.status == 431
+
+
+@given(good_heads())
+def test_space_behind_values_is_all_that_is_taken_away(head: bytes) -> None:
+    trimmed = without_trailing_space(head)
+    assert not re.search(rb"[ \t]\r\n", trimmed)
+    assert [line.rstrip(b" \t") for line in head.split(b"\r\n")] == trimmed.split(b"\r\n")
+
+
+@pytest.mark.parametrize(("value", "is_met"), [(b"100-Continue", True), (b"200-ok", False)])
+def test_one_expectation_is_met(value: bytes, is_met: bool) -> None:
+    if is_met:
+        check_expectation([(b"eXpect", value)])
+        return
+    with pytest.raises(RequestRefused) as refused:
+        check_expectation([(b"Expect", value)])
+    assert refused.value.status == 417
