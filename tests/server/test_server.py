@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sidecar.account import renewal
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.downstream.connection import FIRST_REQUEST_SECONDS
+from sidecar.downstream.timers import FIRST_REQUEST_SECONDS
 from sidecar.errors import ConfigError, SidecarError, StoreError
 from sidecar.files.keys import private_key_pem
 from sidecar.files.private import write_private
