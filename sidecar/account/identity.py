@@ -21,7 +21,6 @@ from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.files import keys
 from sidecar.files.private import FileWatch
-from sidecar.files.renewal_mark import RenewalMark
 from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL, signing_uri
 from sidecar.signing.long_parameters import LongParameters
@@ -91,7 +90,7 @@ class Identity:
         self.token_file = TokenFile(
             config.token.path, config.jira.base_url, config.jira.consumer_key
         )
-        self.renewal_mark = RenewalMark(config.token.path)
+        self.renewal_mark = self.token_file.renewal_mark
         self._token: TokenCredentials | None = None
         self._token_error: SidecarError | None = None
         self._taken_at = 0.0
@@ -230,7 +229,16 @@ class Identity:
                 " have dropped the one that is stored: if it answers token_rejected, run"
                 " `sidecar auth`."
             )
+        if token.session_handle is not None:
+            found += self._store_warnings(token)
         return found
+
+    def _store_warnings(self, token: TokenCredentials) -> list[str]:
+        error = self.token_file.store_error()
+        if error is None:
+            return []
+        reason = f"{error.message.rstrip('.')}. What to do: {error.hint}."
+        return [f"The access token cannot be renewed, for no new one could be stored: {reason}"]
 
     def expiry_warning(self) -> str | None:
         """What to say of a token that ends within 30 days."""
@@ -238,19 +246,23 @@ class Identity:
         if token is None or lifetime is None or lifetime[0] > WARNING_SECONDS:
             return None
         assert token.expires_at is not None
-        end = datetime.fromtimestamp(token.expires_at)
+        end = _when(token.expires_at)
         if token.is_renewable(token.expires_at):
-            return f"The access token ends on {end:%Y-%m-%d at %H:%M}; it is renewed before that."
+            if (error := self.token_file.store_error()) is None:
+                return f"The access token ends on {end}; it is renewed before that."
+            reason = f"{error.message.rstrip('.')}. What to do: {error.hint}."
+            return f"The access token ends on {end}, and no new one could be stored: {reason}"
         verb, when = ("ends", "before that") if lifetime[0] > 0 else ("ended", "now")
         return (
-            f"The access token {verb} on {end:%Y-%m-%d at %H:%M}, and Jira gave nothing to renew"
-            f" it with: run `sidecar auth` {when}."
+            f"The access token {verb} on {end}, and Jira gave nothing to renew it with: run"
+            f" `sidecar auth` {when}."
         )
 
     def _take(self, token: TokenCredentials | None) -> None:
+        if token != self._token:
+            self._taken_at = self._clock()
         self._token = token
         self._token_error = None
-        self._taken_at = self._clock()
 
     def _load_token(self) -> None:
         try:
@@ -293,3 +305,8 @@ class Identity:
             return
         self.signer = self._new_signer()
         log.info("the private key has changed: its fingerprint is %s now", self.fingerprint)
+
+
+def _when(time: float) -> str:
+    """A moment by the calendar of this machine."""
+    return f"{datetime.fromtimestamp(time):%Y-%m-%d at %H:%M}"

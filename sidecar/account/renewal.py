@@ -22,8 +22,9 @@ from sidecar.errors import (
     NameNotResolved,
     NotAuthorized,
     SidecarError,
-    TLSError,
 )
+from sidecar.files.tokens import KeptBeside
+from sidecar.jira.refusals import RenewedUnseen
 from sidecar.telemetry.troubles import Quiet, Troubles
 
 log = logging.getLogger("sidecar.oauth")
@@ -34,6 +35,10 @@ NEAR_PART = 0.1
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 """Seconds until what failed, a renewal or a save, is tried again; each doubles the last."""
+LOCK_SECONDS = 60.0
+"""Seconds that a renewal waits for another process's."""
+LAST_PATIENCE = 1.0
+"""Seconds that the last try to store a token, at the end of the process, waits for the lock."""
 LOCK_PATIENCE = 10.0
 """Seconds that a request waits for another process that is renewing the token just now."""
 _DAY = 24 * 3600.0
@@ -44,10 +49,10 @@ _JIRA_DID_NOTHING = (
     NameNotResolved,
     ConnectionRefused,
     CertificateError,
-    TLSError,
     ConnectTimeout,
 )
-"""After these Jira still knows the old token; after any other error nobody knows."""
+"""After these, but RenewedUnseen, Jira still knows the old token: it said so, or was never asked.
+After any other error nobody knows: TLS, too, can break while the answer comes."""
 
 IN_VAIN = NotAuthorized(
     "Jira calls a token expired that it has only just given.",
@@ -147,7 +152,7 @@ class Renewal:
             return
         self._saving.cancel()
         await asyncio.wait([self._saving])
-        if not await self._save_again():
+        if not await self._save_again(LAST_PATIENCE) and self._identity.unsaved_token() is not None:
             log.critical(
                 "the new access token could not be stored, and Jira has dropped the old one:"
                 " run `sidecar auth`"
@@ -177,23 +182,39 @@ class Renewal:
         if unsaved := self._identity.unsaved_token():
             self._file.save(unsaved)
             self._identity.use(unsaved)
-        self._file.ensure_replaceable()
+        self._file.prove_replaceable()
         was_cut_short = self._mark.is_about(used)
         self._mark.set(used)
         try:
-            renewed = await self._authorizer.renew(used)
+            with self._file.reserved():
+                renewed = await self._authorizer.renew(used)
+        except RenewedUnseen:
+            raise
         except _JIRA_DID_NOTHING:
             if not was_cut_short:
                 self._mark.clear()
             raise
         try:
             self._file.save(renewed)
+        except KeptBeside as error:
+            self._keep_beside(renewed, error)
+            return
         except SidecarError as error:
             self._keep_in_memory(renewed, used, error)
             return
         self._mark.clear()
         self._identity.use(renewed)
         log.info("the access token was renewed")
+
+    def _keep_beside(self, renewed: TokenCredentials, error: KeptBeside) -> None:
+        self._mark.clear()
+        self._identity.use(renewed)
+        log.error(
+            "the access token was renewed: %s.  Putting it in place is tried again and again (%s)",
+            error.message,
+            error.hint,
+        )
+        self._saving = asyncio.create_task(self._keep_saving())
 
     def _keep_in_memory(
         self, renewed: TokenCredentials, used: TokenCredentials, error: SidecarError
@@ -216,12 +237,13 @@ class Renewal:
                 return
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _save_again(self) -> bool:
-        """Store a token that is in memory only; whether that is done, or no longer needed."""
+    async def _save_again(self, patience: float = LOCK_SECONDS) -> bool:
+        """Store a token that is in memory, or beside its place; whether nothing is left to do."""
         try:
-            async with self._file.locked():
+            async with self._file.locked(patience):
                 unsaved = self._identity.unsaved_token()
                 if unsaved is None:
+                    self._file.put_in_place()
                     return True
                 self._file.save(unsaved)
         except SidecarError as error:
@@ -247,8 +269,9 @@ class Renewal:
             log.error("the access token cannot be renewed: %s%s%s", error.message, hint, again)
 
     def _warn(self) -> None:
-        warning = self._identity.expiry_warning()
-        if warning is not None and self._daily.due("expiry") is not None:
+        if self._daily.due("expiry") is None:
+            return
+        if (warning := self._identity.expiry_warning()) is not None:
             log.warning("%s", warning)
 
     def _is_running(self) -> bool:

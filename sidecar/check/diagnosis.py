@@ -99,10 +99,9 @@ class Check:
         return local.file_modes(self._needed_config())
 
     async def _access_token(self) -> Passed:
-        token = self._token = local.load_token(self._needed_config())
-        if local.has_ended(token, self._now()):
-            raise local.ended(token, self._now())
-        return local.token_passed(token, self._now())
+        config = self._needed_config()
+        self._token = local.load_token(config)
+        return local.access_token(config, self._token, self._now())
 
     async def _name_resolution(self) -> Passed:
         # aiohttp, behind this, fails where OpenSSL can do nothing: what is above is said by then.

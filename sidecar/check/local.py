@@ -142,6 +142,19 @@ def load_token(config: Config) -> TokenCredentials:
     return found
 
 
+def access_token(config: Config, token: TokenCredentials, now: float) -> Passed:
+    """Say whose token it is and how long it lives, and see whether its renewal could be stored."""
+    if token.session_handle is not None:
+        file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+        if (error := file.store_error()) is not None:
+            about = ended(token, now) if has_ended(token, now) else token_passed(token, now)
+            message = f"{about.message} A renewed one could not be stored: {error.message}"
+            raise type(error)(f"{message.rstrip('.')}.", error.hint)
+    if has_ended(token, now):
+        raise ended(token, now)
+    return token_passed(token, now)
+
+
 def has_ended(token: TokenCredentials, now: float) -> bool:
     """Whether the token's life is over."""
     return token.expires_at is not None and token.expires_at <= now

@@ -81,20 +81,13 @@ def _whole(*, browser: bool) -> Step:
 async def _with_authorizer(config: Config, step: Step) -> str:
     from sidecar.account.authorize import Authorizer
     from sidecar.account.identity import Identity
-    from sidecar.files.tokens import RequestTokenFile
     from sidecar.signin.dance import Files
     from sidecar.upstream.pool import Upstream
 
-    identity = Identity(config)
-    jira = config.jira
     upstream = Upstream(config)
-    authorizer = Authorizer(identity, upstream)
-    files = Files(
-        identity.token_file,
-        RequestTokenFile(config.token.path, jira.base_url, jira.consumer_key),
-    )
+    authorizer = Authorizer(Identity(config), upstream)
     try:
-        return await step(authorizer, files)
+        return await step(authorizer, Files.of(config))
     finally:
         await upstream.close()
 

@@ -17,7 +17,6 @@ from sidecar.credentials import TokenCredentials
 from sidecar.errors import AddressInUse, ConfigError, SidecarError
 from sidecar.files import keys
 from sidecar.files.private import write_private
-from sidecar.files.tokens import RequestTokenFile
 from sidecar.sandbox import Sandbox
 from sidecar.server.server import Server
 from sidecar.signin import dance
@@ -98,13 +97,9 @@ def _settings(jira_url: str, folder: Path, port: int) -> Config:
 
 async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredentials:
     """Do what `sidecar auth` does while the sidecar runs, which then takes the token up."""
-    identity = Identity(settings)
     upstream = Upstream(settings)
-    authorizer = Authorizer(identity, upstream)
-    files = dance.Files(
-        identity.token_file,
-        RequestTokenFile(settings.token.path, settings.jira.base_url, settings.jira.consumer_key),
-    )
+    authorizer = Authorizer(Identity(settings), upstream)
+    files = dance.Files.of(settings)
     try:
         if user is not None:
             return await dance.dance(authorizer, files, user)

@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from sidecar.errors import ConfigError, StoreError
@@ -18,7 +19,8 @@ Signature = tuple[int, ...]
 """What tells one state of a file from another, without reading it."""
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # O_EXCL follows no link either
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+"""For os.open: a new file; O_EXCL follows no link either."""
 _ABANDONED = 60.0  # seconds; writing a file of a few kB takes milliseconds
 
 
@@ -128,8 +130,8 @@ class FileWatch:
         """Whether a file is another than when seen() was called; before that, whether one is."""
         return self._now() != self._seen
 
-    def seen(self, *signatures: Signature) -> None:
-        """Take the files as they are now, or as `signatures` has them, for known.
+    def seen(self, *signatures: Signature | None) -> None:
+        """Take the files as they are now, or as `signatures` has them (None: gone), for known.
 
         To be called before they are read: a file that is replaced in between then looks changed
         once too often, not never.
@@ -147,59 +149,109 @@ def _signature_at(path: str) -> Signature | None:
         return None
 
 
+def signature_of(path: Path) -> Signature | None:
+    """What tells this state of a file from another; None where there is no file."""
+    return _signature_at(os.fspath(path))
+
+
 def _signature(info: os.stat_result) -> Signature:
     # Mode and owner too: a chmod that makes a file acceptable is a change.
     return info.st_ino, info.st_mtime_ns, info.st_size, info.st_mode, info.st_uid
 
 
-def write_private(path: Path, data: bytes) -> Signature:
+def write_private(
+    path: Path, data: bytes, *, room: int = 0, only_over: Signature | None = None
+) -> Signature:
     """Write a file of mode 0600: at any moment either the old one or the new one is there, whole.
 
     Missing folders are made, 0700.  A symbolic link stays and its target is replaced.  Returns
     the new file's signature.  Raises StoreError; only when the folder itself cannot be
     synchronised is the new file in place then.
+
+    With `room`, the disk must have so many bytes for it.  With `only_over`, a file that is another
+    than that by the time of the rename stays, and its signature is returned.
     """
     path = Path(os.path.realpath(path))
-    try:
-        _make_folders(path.parent)
+    with storing(path):
+        make_folders(path.parent)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            written = _replace(folder, path.name, data)
-            _sync_folder(folder)
+            written = _replace(folder, path, data, room, only_over)
+            sync_folder(folder)
             _sweep(folder, path.name, written.st_mtime)
         finally:
             os.close(folder)
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror}"
-        raise StoreError(message, _write_hint(path, error)) from None
     return _signature(written)
 
 
-def _make_folders(folder: Path) -> None:
+def prove_writable(path: Path, room: int) -> None:
+    """Prove that write_private() can make a file of `room` bytes; StoreError says why it can't.
+
+    A file of another name beside it is put in place and removed again.
+    """
+    real = Path(os.path.realpath(path))
+    probe = real.with_name(f".{real.name}.{secrets.token_hex(8)}.tmp")  # swept up if we are killed
+    try:
+        write_private(probe, b"", room=room)
+    except StoreError as error:
+        message = error.message.replace(str(probe), str(path))
+        raise StoreError(message, error.hint.replace(str(probe), str(path))) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Make a StoreError of every OSError: `path` is the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise StoreError(message, _write_hint(path, error)) from None
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder, and those above it, where they are missing: 0700."""
     if folder.is_dir():
         return
-    _make_folders(folder.parent)
+    make_folders(folder.parent)
     with contextlib.suppress(FileExistsError):  # made by another process; a file fails below
         os.mkdir(folder, 0o700)
 
 
-def _replace(folder: int, name: str, data: bytes) -> os.stat_result:
-    """Write a temporary file beside `name` and rename it over; return the file's status."""
-    temporary = f".{name}.{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=folder)
+def _replace(
+    folder: int, path: Path, data: bytes, room: int, only_over: Signature | None
+) -> os.stat_result:
+    """Write a temporary file beside `path` and rename it over; return the file's status."""
+    temporary = f".{path.name}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, CREATE, 0o600, dir_fd=folder)
     try:
         try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
+            fill(descriptor, data, room)
             written = os.fstat(descriptor)
         finally:
             os.close(descriptor)  # may fail too: NFS reports a full disk here
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        if only_over is not None and _signature(found := os.stat(path)) != only_over:
+            os.unlink(temporary, dir_fd=folder)
+            return found
+        os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
         raise
     return written
+
+
+def fill(descriptor: int, data: bytes, room: int = 0) -> None:
+    """Make `data` the content of an open file, on disk; `room` bytes are allocated before."""
+    if room > len(data):
+        _write_all(descriptor, bytes(room))
+        os.fsync(descriptor)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    _write_all(descriptor, data)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -211,7 +263,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[written:]
 
 
-def _sync_folder(folder: int) -> None:
+def sync_folder(folder: int) -> None:
+    """Bring a folder's names to the disk."""
     try:
         os.fsync(folder)
     except OSError as error:
@@ -231,10 +284,22 @@ def _sweep(folder: int, name: str, now: float) -> None:
 
 
 def _write_hint(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full, or your quota used up: free some space for {path.parent}"
+    if error.errno in (errno.EBUSY, errno.EXDEV):
+        return (
+            f"{path.name} is mounted by itself, so that no other file can take its place: mount"
+            f" the folder {path.parent} instead"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{path.parent} must be a folder that you can write to, or choose another"
+        hint = f"{path.parent} must be a folder that you can write to, or choose another"
+        if error.errno == errno.EPERM:
+            file = shlex.quote(str(path))
+            hint += (
+                f"; `lsattr {file}` shows an immutable file, and in a folder with the sticky bit"
+                " only a file's owner can replace it"
+            )
+        return hint
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG):
         return f"{path} must be a file's path, and all before its last / folders"
     return f"see whether the disk of {path.parent} is in order"

@@ -1,27 +1,47 @@
-"""The access token and the request token on disk: JSON, private, bound to one Jira and consumer.
+"""The access token on disk: JSON, private, bound to one Jira and consumer.
 
 Nothing here deletes an access token, and nothing replaces what is not ours to replace.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from sidecar.credentials import LATEST, Secret, TemporaryCredentials, TokenCredentials
-from sidecar.errors import ConfigError, NotAuthorized, StoreError
-from sidecar.files.private import FileWatch, read_private, write_private
-from sidecar.http.shown import quoted
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import NotAuthorized, SidecarError, StoreError
+from sidecar.files.document import (
+    FIRST_BYTES,
+    VERSION,
+    DamagedFile,
+    NewerFile,
+    Owner,
+    Reader,
+    encode,
+    parse,
+    read,
+)
+from sidecar.files.lock import locked, locked_if_free
+from sidecar.files.private import (
+    FileWatch,
+    make_folders,
+    prove_writable,
+    read_private,
+    signature_of,
+    storing,
+    write_private,
+)
+from sidecar.files.renewal_mark import RenewalMark
+from sidecar.files.successor import Successor, digest
 from sidecar.http.target import BaseURL
 
-VERSION = 1
-_LOCK_RETRY = 0.05  # seconds; a renewal takes one round trip to Jira
+MARGIN_BYTES = 128
+"""Bytes by which a new token, its handle and its times may be longer than the old ones: Jira's all
+have 32 characters."""
+_NO_TOKEN = "0" * 64  # as long as any digest
 
 
 class TokenFile:
@@ -29,28 +49,30 @@ class TokenFile:
 
     def __init__(self, path: Path, base_url: BaseURL, consumer_key: str) -> None:
         self.path = path
-        self._owner = _Owner(base_url, consumer_key)
-        self._watch = FileWatch(path)
+        self._owner = Owner(base_url, consumer_key)
+        self.renewal_mark = RenewalMark(path)
+        self._successor = Successor(path)
+        self._watch = FileWatch(path, self._successor.path)
 
     def load(self) -> TokenCredentials | None:
-        """Return the token, None where there is no file.
+        """Return the token, None where there is none.
 
         Raises ConfigError for a file that is damaged, of a newer version or open to others, and
         NotAuthorized for a token of another Jira or consumer.
         """
         self._watch.seen()
-        return self._credentials()
-
-    def _credentials(self) -> TokenCredentials | None:
-        document = _read(self.path, "token")
-        if document is None:
-            return None
-        credentials = _token_from(document, self.path)
-        self._owner.refuse_others(document, self.path, "token")
-        return credentials
+        try:
+            in_place = self._in_place()
+        except NewerFile:
+            raise
+        except DamagedFile:
+            if (kept := self._kept_beside(lambda _: True)) is not None:
+                return kept
+            raise
+        return self._kept_beside(_replacing(in_place)) or in_place
 
     def changed(self) -> bool:
-        """Whether the file is another than at the last load() or save(); costs one stat."""
+        """Whether the token may be another than at the last load() or save(); costs two stats."""
         return self._watch.changed()
 
     def ensure_replaceable(self) -> None:
@@ -58,174 +80,170 @@ class TokenFile:
 
         A file that others can read stays a ConfigError: its token may be somebody else's by now.
         """
+        self._refuse_foreign()
         try:
-            self._credentials()
-        except NotAuthorized as error:
-            hint = "set token.path to a file of its own, or move this one away"
-            raise StoreError(f"{error.message}; it is not replaced", hint) from None
+            self._in_place()
         except DamagedFile as error:
             raise StoreError(f"{error.message}; it is not replaced", error.hint) from None
 
+    def prove_replaceable(self) -> None:
+        """Prove that save() will work by doing what it does; StoreError says why it would not.
+
+        To be called under the lock.  The file takes its own place: nothing short of that shows
+        one that is mounted by itself, immutable, or another user's in a sticky folder.  A token
+        that was kept beside it is put in place first.
+        """
+        self.put_in_place()
+        self._refuse_foreign()
+        before = signature_of(self.path)
+        try:
+            content = read_private(self.path, "token")
+        except FileNotFoundError:
+            prove_writable(self.path, FIRST_BYTES)
+        else:
+            write_private(self.path, content, only_over=before)
+            self.ensure_replaceable()
+
+    def prove_storable(self) -> None:
+        """Do all that a renewal does with files; StoreError.  To be called under the lock."""
+        self.prove_replaceable()
+        with self.reserved():
+            self.renewal_mark.prove_settable()
+        self._successor.discard()
+
+    def store_error(self) -> SidecarError | None:
+        """Why a renewal could not store its token; None if it can, or is under way elsewhere."""
+        try:
+            with locked_if_free(self.path) as is_ours:
+                if is_ours:
+                    self.prove_storable()
+        except SidecarError as error:
+            return error
+        return None
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Hold room for a token that Jira is asked for: see Successor."""
+        self._successor.reserve(self._room())
+        try:
+            yield
+        except BaseException:
+            self._successor.discard()
+            raise
+
     def save(self, credentials: TokenCredentials) -> None:
-        """Store a token whole and private; StoreError where it can't be, see ensure_replaceable."""
+        """Store a token whole and private; StoreError where it can't be, see ensure_replaceable.
+
+        Where it only could not be put in place, that is KeptBeside: it is on disk and counts.
+        """
         self.ensure_replaceable()
-        self._watch.seen(write_private(self.path, self.encode(credentials)))
+        data = self.encode(credentials)
+        try:
+            written = write_private(self.path, data)
+        except StoreError as error:
+            self._keep_beside(credentials, error)
+        self._successor.discard()
+        self._watch.seen(written, None)
+
+    def put_in_place(self) -> None:
+        """Store a token that could only be kept beside its place until now; StoreError.
+
+        To be called under the lock.  Nothing is done where there is none that counts.
+        """
+        try:
+            kept = self._kept_beside(_replacing(self._in_place()))
+        except (NewerFile, NotAuthorized):
+            return  # ensure_replaceable() says why
+        except DamagedFile:
+            kept = self._kept_beside(lambda _: True)
+        if kept is not None:
+            write_private(self.path, self.encode(kept))
+            self._successor.discard()
 
     def encode(self, credentials: TokenCredentials) -> bytes:
         """Return what the file of a token of this Jira's holds."""
-        return _encode(
-            {"version": VERSION, **self._owner.as_json(), **_token_to(credentials)},
-        )
+        return encode(self._document(credentials), self.path)
 
-    @asynccontextmanager
-    async def locked(self, patience: float = 60) -> AsyncIterator[None]:
+    def locked(self, patience: float = 60) -> AbstractAsyncContextManager[None]:
         """Hold the lock that keeps a second process, or task, from renewing at the same time.
 
-        It is a file beside the token's that stays; StoreError after `patience` seconds.
+        StoreError where another has held it for `patience` seconds; see lock.py.
         """
-        path = self.path.with_name(f".{self.path.name}.lock")
-        descriptor = _open_lock(path)
+        return locked(self.path, patience)
+
+    def make_folder(self) -> None:
+        """Make the folder that the token is in, where it is missing; StoreError."""
+        with storing(self.path):
+            make_folders(Path(os.path.realpath(self.path)).parent)
+
+    def _document(self, credentials: TokenCredentials) -> dict[str, Any]:
+        return {"version": VERSION, **self._owner.as_json(), **_token_to(credentials)}
+
+    def _refuse_foreign(self) -> None:
+        """Raise StoreError where the token in place is another Jira's or consumer's."""
         try:
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + patience
-            while not _try_lock(descriptor, path):
-                if loop.time() > deadline:
-                    message = f"{path}: another process has held the lock for {patience:g} s"
-                    raise StoreError(message, "stop the other sidecar that uses this token")
-                await asyncio.sleep(_LOCK_RETRY)
-            yield
-        finally:
-            os.close(descriptor)  # which gives up the lock
+            self._in_place()
+        except NotAuthorized as error:
+            hint = "set token.path to a file of its own, or move this one away"
+            raise StoreError(f"{error.message}; it is not replaced", hint) from None
+        except DamagedFile:
+            return
 
+    def _room(self) -> int:
+        """Bytes that a renewed token may need: it is as long as the old one, or nearly."""
+        try:
+            in_place = self._in_place()
+        except DamagedFile:
+            in_place = None
+        return FIRST_BYTES if in_place is None else len(self._to_keep(in_place)) + MARGIN_BYTES
 
-class RequestTokenFile:
-    """The request token that `auth --begin` leaves for `auth --verifier`, beside `token.path`."""
+    def _in_place(self) -> TokenCredentials | None:
+        document = read(self.path, "token")
+        return None if document is None else self._token_from(document)
 
-    def __init__(self, token_path: Path, base_url: BaseURL, consumer_key: str) -> None:
-        self.path = token_path.with_name(f"request_{token_path.name}")
-        self._owner = _Owner(base_url, consumer_key)
-
-    def save(self, credentials: TemporaryCredentials) -> None:
-        """Store a request token, in place of an earlier one; StoreError where it cannot be."""
-        document = {
-            "version": VERSION,
-            **self._owner.as_json(),
-            "request_token": credentials.token.reveal(),
-            "request_token_secret": credentials.token_secret.reveal(),
-            "issued_at": credentials.issued_at,
-        }
-        write_private(self.path, _encode(document))
-
-    def load(self) -> TemporaryCredentials:
-        """Return the request token; NotAuthorized where no dance of this Jira's has begun."""
-        hint = "run `sidecar auth --begin` first"
-        document = _read(self.path, "request token")
-        if document is None:
-            raise NotAuthorized("no sign-in has begun", hint)
-        read = _Reader(document, self.path, "request token")
-        credentials = TemporaryCredentials(
-            token=Secret(read.text("request_token")),
-            token_secret=Secret(read.text("request_token_secret", may_be_empty=True)),
-            issued_at=read.time("issued_at") or 0.0,
-        )
-        self._owner.refuse_others(document, self.path, "request token", hint)
+    def _token_from(self, document: dict[str, Any]) -> TokenCredentials:
+        credentials = _token_from(document, self.path)
+        self._owner.refuse_others(document, self.path, "token")
         return credentials
 
-    def remove(self) -> None:
-        """Remove it once it is used up; StoreError where it cannot be."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            message = f"{self.path}: cannot be removed: {error.strerror}"
-            raise StoreError(message, "remove it yourself") from None
+    def _keep_beside(self, credentials: TokenCredentials, error: StoreError) -> NoReturn:
+        """Keep a token that could not be put in place; KeptBeside, or StoreError if that fails."""
+        in_place = self._in_place()
+        replaced = None if in_place is None else digest(in_place.token)
+        self._successor.keep(self._to_keep(credentials, replaced))
+        raise KeptBeside(
+            f"{error.message}; the new token is kept in {self._successor.path}, where it counts",
+            error.hint,
+        ) from None
 
+    def _to_keep(self, credentials: TokenCredentials, replaced: str | None = _NO_TOKEN) -> bytes:
+        document = {**self._document(credentials), "replaces": replaced}
+        return encode(document, self._successor.path)
 
-class DamagedFile(ConfigError):
-    """A file that is no token file, or a newer sidecar's."""
-
-
-class _Owner:
-    """The Jira and consumer that a token belongs to."""
-
-    def __init__(self, base_url: BaseURL, consumer_key: str) -> None:
-        self._base_url = base_url
-        self._consumer_key = consumer_key
-
-    def as_json(self) -> dict[str, str]:
-        return {"base_url": str(self._base_url), "consumer_key": self._consumer_key}
-
-    def refuse_others(
-        self, document: dict[str, Any], path: Path, what: str, hint: str = ""
-    ) -> None:
-        """Raise NotAuthorized where the document belongs to another Jira or consumer."""
-        read = _Reader(document, path, what)
-        base_url, consumer_key = read.text("base_url"), read.text("consumer_key")
-        if (base_url, consumer_key) == (str(self._base_url), self._consumer_key):
-            return
-        hint = hint or "set token.path to a file of its own, then run `sidecar auth`"
-        theirs = f"{quoted(base_url)} (consumer key {quoted(consumer_key)})"
-        ours = f"{self._base_url} (consumer key {quoted(self._consumer_key)})"
-        raise NotAuthorized(f"{path}: the {what} is for {theirs}, not for {ours}", hint)
-
-
-class _Reader:
-    """Takes a document's values out by name and type; DamagedFile where they do not fit."""
-
-    def __init__(self, document: dict[str, Any], path: Path, what: str) -> None:
-        self._document = document
-        self._path = path
-        self._what = what
-
-    def text(self, name: str, *, may_be_empty: bool = False) -> str:
-        value = self._document.get(name)
-        if not isinstance(value, str) or not (value or may_be_empty):
-            raise damaged(self._path, self._what, f'"{name}" is missing or no text')
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        return None if self._document.get(name) is None else self.text(name)
-
-    def time(self, name: str) -> float | None:
-        value = self._document.get(name)
-        if value is None:
+    def _kept_beside(self, is_next: Callable[[str | None], bool]) -> TokenCredentials | None:
+        """The token that is to take the place of the one that it names, if `is_next` says so."""
+        data = self._successor.read()
+        if data is None:
             return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 <= value < 2**53:  # false for NaN too
-            raise damaged(self._path, self._what, f'"{name}" is no time')
-        return float(value) if value < LATEST else None
+        try:
+            document = parse(data, self._successor.path, "new token")
+            kept = self._token_from(document)
+        except SidecarError:
+            return None  # room that was reserved, or half a token
+        return kept if is_next(document.get("replaces")) else None
 
 
-def damaged(path: Path, what: str, reason: str) -> DamagedFile:
-    """Make the error for a file that cannot be understood; it stays where it is."""
-    hint = f"move {path} away, then run `sidecar auth`"
-    if what == "request token":
-        hint = "run `sidecar auth --begin` again"
-    return DamagedFile(f"{path}: the {what} file is damaged: {reason}", hint)
+def _replacing(in_place: TokenCredentials | None) -> Callable[[str | None], bool]:
+    """Whether a token that was kept beside is to replace the one that is in place now.
+
+    Where another has been put there since, by a sign-in, that one counts.
+    """
+    name = None if in_place is None else digest(in_place.token)
+    return lambda replaced: replaced == name
 
 
-def _read(path: Path, what: str) -> dict[str, Any] | None:
-    """Return the document of a token file, None where there is no file."""
-    try:
-        data = read_private(path, what)
-    except FileNotFoundError:
-        return None
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
-        raise damaged(path, what, "it is not JSON, or ends early") from None
-    version = document.get("version") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(version, int) or version < 1:
-        raise damaged(path, what, "it is no token file of the sidecar")
-    if version > VERSION:
-        raise DamagedFile(
-            f"{path}: the {what} file has version {version}, and this sidecar knows {VERSION}",
-            "a newer sidecar wrote it: use that one, or set token.path to another file",
-        )
-    return document
-
-
-def _encode(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=2).encode() + b"\n"
+class KeptBeside(StoreError):
+    """A new token is on disk and counts, and could not be put in place of the old one yet."""
 
 
 def _token_to(credentials: TokenCredentials) -> dict[str, Any]:
@@ -243,35 +261,15 @@ def _token_to(credentials: TokenCredentials) -> dict[str, Any]:
 
 
 def _token_from(document: dict[str, Any], path: Path) -> TokenCredentials:
-    read = _Reader(document, path, "token")
-    handle = read.optional_text("session_handle")
+    reader = Reader(document, path, "token")
+    handle = reader.optional_text("session_handle")
     return TokenCredentials(
-        token=Secret(read.text("token")),
-        token_secret=Secret(read.text("token_secret", may_be_empty=True)),
+        token=Secret(reader.text("token")),
+        token_secret=Secret(reader.text("token_secret", may_be_empty=True)),
         session_handle=Secret(handle) if handle else None,
-        expires_at=read.time("expires_at"),
-        session_expires_at=read.time("session_expires_at"),
-        user=read.optional_text("user"),
-        display_name=read.optional_text("display_name"),
-        server_url=read.optional_text("server_url"),
+        expires_at=reader.time("expires_at"),
+        session_expires_at=reader.time("session_expires_at"),
+        user=reader.optional_text("user"),
+        display_name=reader.optional_text("display_name"),
+        server_url=reader.optional_text("server_url"),
     )
-
-
-def _open_lock(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except OSError as error:
-        hint = f"{path.parent} must be a folder that the sidecar's user can write to"
-        raise StoreError(f"{path}: cannot be written: {error.strerror}", hint) from None
-
-
-def _try_lock(descriptor: int, path: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        hint = "keep the token on a file system that knows flock, see token.path"
-        raise StoreError(f"{path}: cannot be locked: {error.strerror}", hint) from None
-    return True

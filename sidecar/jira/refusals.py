@@ -42,6 +42,14 @@ class VerifierRefused(NotAuthorized):
     """This code won't do, but the request token still stands: another may be given."""
 
 
+class RenewedUnseen(NotAuthorized):
+    """The access token may have been renewed without our seeing the new one.
+
+    Jira looks at the token first: one that it does not know may have been dropped for a copy of
+    our request that came before.  Any other refusal of a renewal says that it knows the token.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Consumer:
     """What messages say about us: none of it is secret."""
@@ -196,10 +204,19 @@ def _session_over(_: Consumer) -> NotAuthorized:
     )
 
 
-def _not_renewed(_: Consumer) -> NotAuthorized:
-    return NotAuthorized(
+def _not_renewed(_: Consumer) -> RenewedUnseen:
+    return RenewedUnseen(
         "Jira does not renew the access token: it was revoked, or renewed elsewhere.",
         "run `sidecar auth`",
+    )
+
+
+def _renewed_twice(_: Consumer) -> RenewedUnseen:
+    return RenewedUnseen(
+        "Jira has seen this very renewal before: something on the way sent it twice, and the new"
+        " access token may have gone there.",
+        "let whatever stands between here and Jira not repeat requests; if Jira answers"
+        " token_rejected from now on, run `sidecar auth`",
     )
 
 
@@ -226,6 +243,7 @@ _SPECIAL: dict[tuple[Step, str], Callable[[Consumer], SidecarError]] = {
     (Step.EXCHANGE, "permission_denied"): lambda _: denied(),
     (Step.EXCHANGE, "user_refused"): lambda _: denied(),
     (Step.RENEWAL, "token_rejected"): _not_renewed,
+    (Step.RENEWAL, "nonce_used"): _renewed_twice,
     (Step.RENEWAL, "permission_denied"): _session_over,
     (Step.RENEWAL, "token_expired"): _session_over,
 }

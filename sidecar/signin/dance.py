@@ -7,22 +7,20 @@ typed lines, clock and output are given; nothing here prints.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from sidecar.account.authorize import OUT_OF_BAND, REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
+from sidecar.config.load import Config
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError
-from sidecar.files.private import write_private
-from sidecar.files.tokens import RequestTokenFile, TokenFile
+from sidecar.files.request_token import RequestTokenFile
+from sidecar.files.tokens import KeptBeside, TokenFile
 from sidecar.jira.refusals import VerifierRefused, interrupted, request_token_expired
 from sidecar.signin.callback import Callback
 
@@ -39,7 +37,6 @@ __all__ = [
 
 ATTEMPTS = 10
 """Codes that may be tried in one dance: a program that types endlessly is not a user."""
-_PROBE_BYTES = 4096  # a token's file has less than one of them
 _REMINDERS = (300.0, 120.0, 60.0, 30.0, 0.0)
 """Seconds before the request token's end at which the user hears of it."""
 
@@ -71,11 +68,22 @@ class Files:
     token: TokenFile
     request_token: RequestTokenFile
 
-    def ensure_writable(self) -> None:
-        """Prove that a token can be stored, before anybody is asked for one."""
-        self.token.ensure_replaceable()
-        for path in (self.token.path, self.request_token.path):
-            _prove_writable(path)
+    @classmethod
+    def of(cls, config: Config) -> Files:
+        """Those that a configuration names."""
+        path, owner = config.token.path, (config.jira.base_url, config.jira.consumer_key)
+        return cls(TokenFile(path, *owner), RequestTokenFile(path, *owner))
+
+    async def prove_storable(self, *, begins: bool = True) -> None:
+        """Prove that tokens can be stored, before Jira is asked for one; StoreError.
+
+        A sign-in that only ends here stores no request token.
+        """
+        self.token.make_folder()
+        async with self.token.locked():
+            self.token.prove_storable()
+        if begins:
+            self.request_token.prove_storable()
 
 
 async def dance(
@@ -85,7 +93,7 @@ async def dance(
 
     Raises NotAuthorized if it was denied or took too long, else what a step or the store raises.
     """
-    files.ensure_writable()
+    await files.prove_storable()
     async with _callback(user) as callback:
         temporary = await authorizer.request_token(callback.url if callback else OUT_OF_BAND)
         url = authorizer.authorize_url(temporary)
@@ -105,7 +113,7 @@ async def dance(
 
 async def begin(authorizer: Authorizer, files: Files) -> str:
     """Begin a dance that finish_with() ends: keep a request token, return the URL to approve at."""
-    files.ensure_writable()
+    await files.prove_storable()
     temporary = await authorizer.request_token(OUT_OF_BAND)
     files.request_token.save(temporary)
     return authorizer.authorize_url(temporary)
@@ -119,7 +127,7 @@ async def finish_with(
     NotAuthorized where none has begun, or too long ago, or Jira doesn't take the code: then
     another may be given while the request token lives.
     """
-    files.ensure_writable()
+    await files.prove_storable(begins=False)
     temporary = files.request_token.load()
     if clock() >= temporary.issued_at + REQUEST_TOKEN_LIFE:
         raise request_token_expired()
@@ -159,27 +167,16 @@ async def _finish(
     token = await authorizer.introduce(token)
     # A renewal of the old token may be under way: it must not put that one's heir over the new.
     try:
-        async with files.token.locked() if files.token.path.exists() else nullcontext():
+        async with files.token.locked():
             files.token.save(token)
+    except KeptBeside:
+        files.request_token.remove()
+        raise
     except (StoreError, ConfigError) as error:
         hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
         raise type(error)(error.message, hint) from None
     files.request_token.remove()
     return token
-
-
-def _prove_writable(path: Path) -> None:
-    """Write a file beside the one at `path` and remove it; StoreError names `path`."""
-    real = Path(os.path.realpath(path))
-    probe = real.with_name(f".{real.name}.{secrets.token_hex(8)}.tmp")  # swept up if we are killed
-    try:
-        write_private(probe, b"?" * _PROBE_BYTES)
-    except StoreError as error:
-        message = error.message.replace(str(probe), str(path))
-        raise StoreError(message, error.hint.replace(str(probe), str(path))) from None
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 async def _exchange(authorizer: Authorizer, approval: _Approval, user: User) -> TokenCredentials:

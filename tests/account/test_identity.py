@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -28,6 +30,7 @@ from sidecar.files.private import write_private
 from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
 from tests.conftest import Running, make_config, store_token
+from tests.support.disks import unplaceable
 
 JIRA = "https://jira.example.com/jira"
 DAY = 86400.0
@@ -359,6 +362,49 @@ def test_a_renewal_that_was_cut_short_is_said_plainly(identity: Identity, config
     assert "sidecar auth" in warning
     store_token(config, "SECOND")
     assert Identity(config).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_told"),
+    [({"session_handle": Secret("HANDLE")}, True), ({"session_handle": None}, False)],
+)
+def test_a_token_whose_heir_could_not_be_stored_is_told_at_the_start(
+    config: Config, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], is_told: bool
+) -> None:
+    """With years left it serves all the same; one that nobody renews needs no room."""
+    store_token(config, "FIRST", expires_at=time.time() + 1000 * DAY, **facts)
+    unplaceable(monkeypatch, errno.EROFS)
+    identity = Identity(config)
+    warnings = identity.warnings()
+    assert identity.token().token == Secret("FIRST")
+    if is_told:
+        assert "no new one could be stored" in warnings[0]
+        assert "Read-only file system" in warnings[0]
+        assert str(config.token.path.parent) in warnings[0]
+    assert len(warnings) == is_told
+
+
+def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_token(config, "FIRST", expires_at=time.time() + 10 * DAY, session_handle=Secret("HANDLE"))
+    identity = Identity(config)
+    identity.token()
+    assert "it is renewed before that" in (identity.expiry_warning() or "")
+    unplaceable(monkeypatch)
+    assert "no new one could be stored" in (identity.expiry_warning() or "")
+
+
+def test_the_same_token_read_again_has_lived_as_long_as_before(config: Config) -> None:
+    """The proof that it can be stored makes another file of it."""
+    now = 1_000_000.0
+    store_token(config, "FIRST", expires_at=now + 100, session_handle=Secret("HANDLE"))
+    identity = Identity(config, clock=lambda: now)
+    identity.token()
+    now += 30
+    assert identity.token_file.store_error() is None
+    identity.token()
+    assert identity.lifetime() == (70, 100)
 
 
 def test_lifetime_is_what_is_left_and_what_was_left_when_the_token_came(config: Config) -> None:

@@ -22,13 +22,28 @@ from sidecar.account.identity import Identity
 from sidecar.account.renewal import Renewal
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.errors import StoreError
+from sidecar.errors import (
+    CertificateError,
+    ConfigError,
+    ConnectionLost,
+    ConnectionRefused,
+    ConnectTimeout,
+    NameNotResolved,
+    NotAuthorized,
+    NotJira,
+    ResponseTimeout,
+    SidecarError,
+    StoreError,
+    TLSError,
+)
 from sidecar.files import keys
 from sidecar.files.tokens import TokenFile
+from sidecar.jira.refusals import RenewedUnseen
 from sidecar.sandbox import Sandbox
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.support.disks import unplaceable
 from tests.support.loading import MYSELF, Load, renewals, store_grant
 
 
@@ -368,6 +383,49 @@ async def test_a_token_that_a_renewal_cut_short_has_cost_is_explained(
     assert "its renewal was cut short" in line
 
 
+@pytest.mark.parametrize(
+    ("error", "is_marked"),
+    [
+        (RenewedUnseen("a copy came before", ""), True),
+        (TLSError("it broke while the answer came", ""), True),
+        (ResponseTimeout("silent", ""), True),
+        (ConnectionLost("reset", ""), True),
+        (NotJira("a page", ""), True),
+        (NotAuthorized("the session is over", ""), False),
+        (ConfigError("another key", ""), False),
+        (ConnectTimeout("no connection", ""), False),
+        (ConnectionRefused("nobody listens", ""), False),
+        (NameNotResolved("no such name", ""), False),
+        (CertificateError("not trusted", ""), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_the_mark_stays_unless_it_is_sure_that_jira_has_kept_the_old_token(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: SidecarError, is_marked: bool
+) -> None:
+    async def fail(*_: object) -> TokenCredentials:
+        raise error
+
+    monkeypatch.setattr(Authorizer, "renew", fail)
+    old = desk.grant()
+    assert not await desk.renewal.replace(old)
+    assert desk.identity.renewal_mark.is_about(old) == is_marked
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_marked"), [({"nonce_used": 1}, True), ({"revoked": True}, True), ({}, False)]
+)
+async def test_what_jira_answers_to_a_repeated_renewal_leaves_the_mark(
+    desk: Desk, fault: dict[str, object], is_marked: bool
+) -> None:
+    """The first copy may have been answered, and something on the way has the new token."""
+    old = desk.grant()
+    desk.sandbox.faults.throw(fault)
+    assert await desk.renewal.replace(old) != is_marked
+    assert desk.identity.renewal_mark.is_about(old) == is_marked
+    assert renewals(desk.sandbox) == 1
+
+
 async def test_two_faults_at_once_do_not_stop_a_renewal(
     renewable: Running, sandbox: Sandbox
 ) -> None:
@@ -426,6 +484,72 @@ async def test_where_the_new_token_could_not_be_stored_none_is_asked_for(
     assert not await desk.renewal.replace(old)
     assert renewals(desk.sandbox) == 0
     assert path.read_bytes() == before
+
+
+async def test_a_token_that_cannot_be_renamed_over_is_not_renewed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as one that is mounted by itself: Jira would drop it, and no other could be stored."""
+    old = desk.grant()
+    with monkeypatch.context() as patch:
+        unplaceable(patch)
+        assert not await desk.renewal.replace(old)
+    assert renewals(desk.sandbox) == 0
+    assert desk.is_alive(old)
+    assert desk.identity.token() == old
+    assert "Device or resource busy" in logged(caplog)[0]
+    assert "mounted by itself" in logged(caplog)[0]
+    assert not desk.identity.renewal_mark.is_about(old)
+    desk.now += 1
+    assert await desk.renewal.replace(old)
+
+
+async def test_a_new_token_that_cannot_be_put_in_place_is_kept_beside_it_and_counts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something is mounted, or made read-only, while Jira is asked."""
+    monkeypatch.setattr(renewing, "FIRST_PAUSE", 0.01)
+    renew = Authorizer.renew
+    old = desk.grant()
+    with monkeypatch.context() as patch:
+
+        async def renewing_late(authorizer: Authorizer, used: TokenCredentials) -> TokenCredentials:
+            new = await renew(authorizer, used)
+            unplaceable(patch)
+            return new
+
+        patch.setattr(Authorizer, "renew", renewing_late)
+        assert await desk.renewal.replace(old)
+        new = desk.identity.token()
+        assert desk.is_alive(new)
+        assert desk.stored == old.token.reveal()
+        assert desk.identity.unsaved_token() is None
+        restarted = Identity(desk.config)
+        assert restarted.token() == new
+        assert not any("cut short" in warning for warning in restarted.warnings())
+        assert "is kept in" in logged(caplog, logging.ERROR)[0]
+    await asyncio.wait_for(desk.renewal.stored(), 10)
+    assert desk.stored == new.token.reveal()
+    assert desk.identity.token() == new
+    assert not logged(caplog, logging.CRITICAL)
+
+
+async def test_a_token_kept_beside_its_place_is_not_said_to_be_lost_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renew = Authorizer.renew
+    old = desk.grant()
+
+    async def renewing_late(authorizer: Authorizer, used: TokenCredentials) -> TokenCredentials:
+        new = await renew(authorizer, used)
+        unplaceable(monkeypatch)
+        return new
+
+    monkeypatch.setattr(Authorizer, "renew", renewing_late)
+    assert await desk.renewal.replace(old)
+    await desk.renewal.close()
+    assert not logged(caplog, logging.CRITICAL)
+    assert desk.is_alive(Identity(desk.config).token())
 
 
 class Obstacle:
@@ -579,7 +703,7 @@ async def test_a_lock_that_is_never_given_up_holds_nobody_for_ever(
 
 # ── killed ──────────────────────────────────────────────────────────────────────────────────
 
-MOST_STEPS = 40
+MOST_STEPS = 100
 
 
 async def test_killed_at_any_step_it_leaves_the_old_or_the_new_token_whole(

@@ -40,6 +40,7 @@ from sidecar.sandbox.answers import answer_json
 from sidecar.upstream.pool import Answer
 from tests.conftest import MakeSidecar, make_config, store_token
 from tests.support.dancing import answer
+from tests.support.disks import unplaceable
 from tests.support.processes import Shell, shell
 from tests.support.raw_server import Peer, RawServer, Script
 
@@ -400,6 +401,44 @@ async def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_written(
     config.token.path.unlink()
     monkeypatch.setattr("os.access", lambda *_: False)
     assert "no renewed token could be stored" in (await check(config))["file_modes"].message
+
+
+@pytest.mark.parametrize(
+    ("facts", "about"),
+    [
+        ({}, "There is an access token; Jira named no end of it. A renewed one could not"),
+        ({"expires_at": 1.0}, "The access token came to its end on 1970-01-01. A renewed one"),
+    ],
+)
+async def test_a_token_that_no_other_can_replace_is_found_years_before(
+    sandbox: Sandbox,
+    private_key: RSAPrivateKey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    facts: dict[str, Any],
+    about: str,
+) -> None:
+    config = make_config(sandbox.url, tmp_path, private_key)
+    store_token(config, sandbox.grant().token, session_handle=Secret("HANDLE"), **facts)
+    result = Result(await Check(lambda: config).run(lambda _: None))
+    assert (result["token"].status == "pass") != bool(facts)
+    unplaceable(monkeypatch)
+    result = Result(await Check(lambda: config).run(lambda _: None))
+    assert result.failed[0] == "token"
+    assert result.code == 73
+    assert result["token"].message.startswith(about)
+    assert str(config.token.path) in result["token"].message
+    assert "mount the folder" in result["token"].hint
+    assert facts or result.failed == ["token"]
+
+
+async def test_a_token_that_nobody_renews_needs_no_room(
+    sandbox: Sandbox, private_key: RSAPrivateKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(sandbox.url, tmp_path, private_key)
+    store_token(config, sandbox.grant().token)
+    unplaceable(monkeypatch)
+    assert (await check(config)).code == 0
 
 
 async def test_a_token_of_another_jira_is_not_ours(

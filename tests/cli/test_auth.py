@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -15,7 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.files.private import write_private
+from sidecar.files.tokens import TokenFile
+from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
+from tests.conftest import CONSUMER_KEY
 from tests.support.dancing import decide, visit
 from tests.support.processes import Done, Shell, shell
 from tests.support.waiting import PATIENCE
@@ -117,3 +124,65 @@ async def test_hints_name_the_configuration_that_was_given(
     assert "    run `sidecar --config 'my t9/config.toml' auth`\n" in checked.out
     as_json = await shell.run("check", "--json", *named)
     assert "run `sidecar --config 'my t9/config.toml' auth`" in as_json.out
+
+
+# ── real mounts ─────────────────────────────────────────────────────────────────────────────
+
+ALONE = "mount --bind {state}/copy.json {state}/token.json"
+READ_ONLY = "mount --bind {state} {state} && mount -o remount,bind,ro {state}"
+NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+
+
+def may_mount() -> bool:
+    """Whether this machine lets us have mounts of our own."""
+    try:
+        return (
+            subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode == 0
+        )
+    except OSError:
+        return False
+
+
+async def mounted(shell: Shell, mount: str, *words: str) -> Done:
+    """Run a command where something is mounted that nobody else sees."""
+    state = shell.folder / ".local" / "state" / "sidecar"
+    program = f'{mount.format(state=state)} && exec "$0" -m sidecar "$@"'
+    process = await asyncio.create_subprocess_exec(
+        *NAMESPACE, "sh", "-c", program, sys.executable, *words,
+        cwd=shell.folder, env=shell.environ, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+@pytest.mark.skipif(not may_mount(), reason="this machine lets nobody have mounts of their own")
+@pytest.mark.parametrize(
+    ("mount", "said"),
+    [(ALONE, "Device or resource busy"), (READ_ONLY, "Read-only file system")],
+    ids=["mounted by itself", "read-only"],
+)
+async def test_a_mount_that_takes_no_new_token_is_found_before_jira_is_asked(
+    shell: Shell,
+    sandbox: Sandbox,
+    write_config: Callable[..., Path],
+    mount: str,
+    said: str,
+) -> None:
+    write_config(sandbox.url)
+    state = shell.folder / ".local" / "state" / "sidecar"
+    file = TokenFile(state / "token.json", BaseURL.parse(sandbox.url), CONSUMER_KEY)
+    file.save(TokenCredentials(Secret(sandbox.grant().token), Secret(""), Secret("HANDLE")))
+    write_private(state / "copy.json", file.path.read_bytes())
+    done = await mounted(shell, mount, "auth", "--begin")
+    assert (done.code, done.out) == (73, "")
+    assert said in done.error
+    assert str(state) in done.hint
+    assert not sandbox.log
+    done = await mounted(shell, mount, "check")
+    assert done.code == 73
+    assert f"A renewed one could not be stored: {state}" in done.out
+    assert "Jira takes us for Alana Example (alana)." in done.out, "and yet it serves"
+    assert file.load() is not None

@@ -1,16 +1,13 @@
-"""The token's file, the request token's file, and the lock."""
+"""The token's file: read, stored whole, and proved to be replaceable before Jira is asked."""
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
+import errno
 import json
 import os
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.credentials import LATEST, Secret, TemporaryCredentials, TokenCredentials
+from sidecar.credentials import LATEST, Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, StoreError
 from sidecar.files import private as private_files
+from sidecar.files.lock import locked_if_free
 from sidecar.files.private import write_private
-from sidecar.files.tokens import RequestTokenFile, TokenFile
+from sidecar.files.tokens import KeptBeside, TokenFile
 from sidecar.http.target import BaseURL
+from tests.support.disks import unplaceable
 
 JIRA = BaseURL.parse("https://jira.example.com/jira")
 TOKEN = TokenCredentials(
@@ -218,6 +217,8 @@ def test_a_truncated_file_is_refused_wherever_it_ends(file: TokenFile) -> None:
         ("session_expires_at", float("nan")),
         ("session_expires_at", float("inf")),
         ("user", {}),
+        ("token", "\ud800abc"),
+        ("display_name", "\udfff"),
         ("base_url", None),
         ("consumer_key", 1),
     ],
@@ -302,169 +303,276 @@ def test_asking_whether_it_is_replaceable_does_not_count_as_reading(file: TokenF
     assert file.changed()
 
 
-# --- the request token ---
-
-ISSUED = TemporaryCredentials(Secret("REQUEST"), Secret("s3cret"), issued_at=1_700_000_000.25)
+# --- proved before Jira is asked ---
 
 
-@pytest.fixture
-def request_file(file: TokenFile) -> RequestTokenFile:
-    return RequestTokenFile(file.path, JIRA, "OauthKey")
+def names(file: TokenFile) -> set[str]:
+    return set(os.listdir(file.path.parent)) - {f".{file.path.name}.lock"}
 
 
-def test_a_request_token_is_kept_private_until_it_is_removed(
-    file: TokenFile, request_file: RequestTokenFile
-) -> None:
-    request_file.save(ISSUED)
-    assert request_file.path == file.path.with_name("request_token.json")
-    assert stat.S_IMODE(request_file.path.stat().st_mode) == 0o600
-    assert RequestTokenFile(file.path, JIRA, "OauthKey").load() == ISSUED
-    request_file.remove()
-    assert os.listdir(file.path.parent) == []
-    request_file.remove()
-
-
-def test_without_one_no_sign_in_has_begun(request_file: RequestTokenFile) -> None:
-    with pytest.raises(NotAuthorized, match="no sign-in has begun") as caught:
-        request_file.load()
-    assert "sidecar auth --begin" in caught.value.hint
-    assert caught.value.exit_code == 77
-
-
-def test_a_second_beginning_replaces_the_first(request_file: RequestTokenFile) -> None:
-    request_file.save(ISSUED)
-    later = TemporaryCredentials(Secret("LATER"), Secret(""), issued_at=1_800_000_000.0)
-    request_file.save(later)
-    assert request_file.load() == later
-
-
-def test_another_jiras_request_token_is_not_used(
-    file: TokenFile, request_file: RequestTokenFile
-) -> None:
-    request_file.save(ISSUED)
-    other = RequestTokenFile(file.path, BaseURL.parse("https://other.example.com"), "OauthKey")
-    with pytest.raises(NotAuthorized, match="the request token is for") as caught:
-        other.load()
-    assert "sidecar auth --begin" in caught.value.hint
-
-
-def test_a_damaged_request_token_file_says_to_begin_again(request_file: RequestTokenFile) -> None:
-    write_private(request_file.path, b"{}")
-    with pytest.raises(ConfigError, match="damaged") as caught:
-        request_file.load()
-    assert caught.value.hint == "run `sidecar auth --begin` again"
-    request_file.save(ISSUED)
-    assert request_file.load() == ISSUED
-
-
-def test_a_request_token_that_cannot_be_removed_is_reported(
-    request_file: RequestTokenFile,
-) -> None:
-    request_file.path.mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be removed"):
-        request_file.remove()
-
-
-# --- the lock ---
-
-HOLDER = """
-import fcntl, os, sys
-descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-fcntl.flock(descriptor, fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Have another process hold the lock."""
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        yield holder
-        if holder.stdin and not holder.stdin.closed:
-            holder.stdin.close()
-
-
-def lock_path(file: TokenFile) -> Path:
-    return file.path.with_name(f".{file.path.name}.lock")
-
-
-async def test_one_task_at_a_time_holds_the_lock(file: TokenFile) -> None:
+def test_the_proof_leaves_the_token_as_it_is_and_nothing_beside_it(file: TokenFile) -> None:
     file.save(TOKEN)
-    inside = 0
-
-    async def hold() -> None:
-        nonlocal inside
-        async with another(file).locked():
-            inside += 1
-            assert inside == 1
-            await asyncio.sleep(0)
-            inside -= 1
-
-    await asyncio.gather(*(hold() for _ in range(3)))
-    assert stat.S_IMODE(lock_path(file).stat().st_mode) == 0o600
+    before = file.path.read_bytes(), file.path.stat().st_ino
+    file.prove_storable()
+    assert file.path.read_bytes() == before[0]
+    assert file.path.stat().st_ino != before[1], "it did not take its own place"
+    assert names(file) == {"token.json"}
+    assert file.store_error() is None
 
 
-async def test_a_lock_that_another_process_holds_is_waited_for(file: TokenFile) -> None:
+def test_the_proof_where_there_is_no_token_yet_leaves_none(file: TokenFile) -> None:
+    file.make_folder()
+    file.prove_storable()
+    assert names(file) == set()
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EBUSY, "mounted by itself"),
+        (errno.EXDEV, "mounted by itself"),
+        (errno.EPERM, "immutable"),
+        (errno.EACCES, "a folder that you can write to"),
+        (errno.EROFS, "a folder that you can write to"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EFBIG, "the disk is full"),
+    ],
+)
+def test_a_token_that_cannot_be_renamed_over_is_found_by_doing_it(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
     file.save(TOKEN)
-    entered = asyncio.Event()
-
-    async def wait() -> None:
-        async with file.locked():
-            entered.set()
-
-    with held_elsewhere(lock_path(file)) as holder:
-        waiting = asyncio.create_task(wait())
-        await asyncio.sleep(0)
-        assert not entered.is_set()
-        assert holder.stdin
-        holder.stdin.close()
-        await asyncio.wait_for(waiting, 10)
-    assert entered.is_set()
+    unplaceable(monkeypatch, number)
+    for error in (raised(file.prove_replaceable), raised(file.prove_storable), file.store_error()):
+        assert isinstance(error, StoreError)
+        assert str(error) == f"{file.path}: cannot be written: {os.strerror(number)}"
+        assert hint in error.hint
+    assert file.load() == TOKEN
+    assert names(file) == {"token.json"}
 
 
-async def test_waiting_for_the_lock_ends_with_patience(file: TokenFile) -> None:
+def test_a_damaged_file_that_is_mounted_by_itself_is_said_to_be_that(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty file is what people mount; moving it away cannot help them."""
+    put(file, b"")
+    with monkeypatch.context() as patch:
+        unplaceable(patch)
+        assert "mounted by itself" in raised(file.prove_replaceable).hint
+    assert "it is not replaced" in str(raised(file.prove_replaceable))
+    assert file.path.read_bytes() == b""
+
+
+def test_the_proof_leaves_another_jiras_token_where_it_is(file: TokenFile) -> None:
     file.save(TOKEN)
-    with (
-        held_elsewhere(lock_path(file)),
-        pytest.raises(StoreError, match=r"has held the lock for 0 s") as caught,
-    ):
-        async with file.locked(patience=0):
-            pytest.fail("it is held elsewhere")
+    inode = file.path.stat().st_ino
+    ours = another(file, BaseURL.parse("https://other.example.com"))
+    assert "it is not replaced" in str(raised(ours.prove_storable))
+    assert file.path.stat().st_ino == inode
+
+
+def test_a_token_that_is_stored_during_the_proof_stays(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By somebody who copies a file and knows nothing of the lock."""
+    file.save(TOKEN)
+    fill = private_files.fill
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        another(file).save(OTHER)
+        fill(*arguments)
+
+    monkeypatch.setattr(private_files, "fill", late)
+    file.prove_replaceable()
+    assert file.load() == OTHER
+    assert names(file) == {"token.json"}
+
+
+@pytest.mark.parametrize("name", [".token.json.lock", ".token.json.renewal", ".token.json.new"])
+def test_what_a_renewal_needs_beside_the_token_is_proved_too(file: TokenFile, name: str) -> None:
+    file.save(TOKEN)
+    obstacle = file.path.with_name(name)
+    obstacle.unlink(missing_ok=True)
+    obstacle.mkdir()
+    error = file.store_error()
+    assert isinstance(error, StoreError)
+    assert str(obstacle) in str(error)
+
+
+def test_a_mark_that_another_user_left_is_replaced(file: TokenFile) -> None:
+    file.save(TOKEN)
+    file.renewal_mark.set(TOKEN)
+    file.renewal_mark.path.chmod(0o644)
+    assert file.store_error() is None
+    assert not file.renewal_mark.is_about(TOKEN)
+
+
+def test_the_proof_keeps_a_mark_that_is_about_the_token(file: TokenFile) -> None:
+    file.save(TOKEN)
+    file.renewal_mark.set(TOKEN)
+    assert file.store_error() is None
+    assert file.renewal_mark.is_about(TOKEN)
+
+
+def test_while_another_renews_nothing_is_proved(file: TokenFile) -> None:
+    file.save(TOKEN)
+    inode = file.path.stat().st_ino
+    with locked_if_free(file.path):
+        assert file.store_error() is None
+    assert file.path.stat().st_ino == inode
+
+
+def test_a_renewed_token_finds_the_room_that_was_proved(file: TokenFile) -> None:
+    """And no more is asked of a disk that is nearly full."""
+    file.save(TOKEN)
+    longer = replace(TOKEN, token=Secret("t" * (len(TOKEN.token.reveal()) + 40)))
+    with file.reserved():
+        room = file.path.with_name(".token.json.new").stat().st_size
+    assert len(file.encode(longer)) < room < len(file.encode(TOKEN)) + 300
+
+
+# --- kept beside its place ---
+
+
+def raised(call: Callable[[], object]) -> SidecarError:
+    with pytest.raises(SidecarError) as caught:
+        call()
+    return caught.value
+
+
+def keep_beside(file: TokenFile, token: TokenCredentials, number: int = errno.EBUSY) -> None:
+    """Store a token that cannot be put in place."""
+    with pytest.MonkeyPatch.context() as patch:
+        unplaceable(patch, number)
+        with pytest.raises(KeptBeside) as caught:
+            file.save(token)
+    assert ".token.json.new" in str(caught.value)
     assert caught.value.hint
 
 
-async def test_a_killed_process_holds_no_lock(file: TokenFile) -> None:
-    file.save(TOKEN)
-    with held_elsewhere(lock_path(file)) as holder:
-        holder.kill()
-        holder.wait()
-        async with file.locked(patience=0):
-            pass
+@pytest.mark.parametrize("before", [None, OTHER])
+def test_a_token_that_cannot_be_put_in_place_counts_beside_it(
+    file: TokenFile, before: TokenCredentials | None
+) -> None:
+    file.make_folder()
+    if before is not None:
+        file.save(before)
+    running = another(file)
+    running.load()
+    keep_beside(file, TOKEN)
+    kept = file.path.with_name(".token.json.new")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert running.changed()
+    for reader in (file, running, another(file)):
+        assert reader.load() == TOKEN
+        assert not reader.changed()
+    another(file).put_in_place()
+    assert names(file) == {"token.json"}
+    assert running.changed()
+    assert running.load() == TOKEN
+    assert file.path.read_bytes() == file.encode(TOKEN)
 
 
-async def test_the_lock_is_given_up_whatever_happens(file: TokenFile) -> None:
-    file.save(TOKEN)
-    with pytest.raises(ZeroDivisionError):
-        async with file.locked():
-            raise ZeroDivisionError
-    async with file.locked(patience=0):
-        pass
+def test_the_next_proof_puts_it_in_place(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    with pytest.MonkeyPatch.context() as patch:
+        unplaceable(patch)
+        assert "mounted by itself" in raised(file.prove_replaceable).hint
+    assert file.load() == TOKEN
+    file.prove_replaceable()
+    assert file.path.read_bytes() == file.encode(TOKEN)
+    assert names(file) == {"token.json"}
 
 
-async def test_a_folder_that_is_missing_or_does_not_lock_is_a_store_error(
+def test_a_sign_in_since_then_counts_more(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    newest = replace(TOKEN, token=Secret("NEWEST"))
+    write_private(file.path, file.encode(newest))  # by hand: it stays beside
+    assert file.load() == newest
+    file.put_in_place()
+    assert file.load() == newest
+
+
+def test_a_token_that_was_removed_is_not_brought_back_by_its_successor(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    file.path.unlink()
+    assert file.load() is None
+    file.put_in_place()
+    assert file.load() is None
+
+
+def test_whichever_is_whole_counts(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    put(file, b'{"version": 1, "tok')
+    assert file.load() == TOKEN
+    file.put_in_place()
+    assert file.path.read_bytes() == file.encode(TOKEN)
+
+
+def test_half_a_successor_counts_for_nothing(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    kept = file.path.with_name(".token.json.new")
+    whole = kept.read_bytes()
+    for end in range(0, len(whole) - 2, 17):
+        kept.write_bytes(whole[:end] + bytes(600 - end))  # in the room that was reserved
+        assert file.load() == OTHER
+
+
+@pytest.mark.parametrize("content", [b'{"version": 2}', b'{"version": 1, "base_url": "http://x"}'])
+def test_what_is_not_ours_is_not_replaced_by_a_successor(file: TokenFile, content: bytes) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    foreign = {**json.loads(file.encode(OTHER)), **json.loads(content)}
+    put(file, json.dumps(foreign).encode())
+    before = file.path.read_bytes()
+    raised(file.load)
+    with suppress(SidecarError):
+        file.put_in_place()
+    assert file.path.read_bytes() == before
+
+
+def test_one_that_others_can_read_or_of_another_jira_counts_for_nothing(file: TokenFile) -> None:
+    file.save(OTHER)
+    keep_beside(file, TOKEN)
+    kept = file.path.with_name(".token.json.new")
+    kept.chmod(0o644)
+    assert file.load() == OTHER
+    kept.chmod(0o600)
+    kept.write_bytes(kept.read_bytes().replace(b"OauthKey", b"OtherKey"))
+    assert file.load() == OTHER
+
+
+def test_a_disk_that_fills_while_jira_is_asked_does_not_cost_the_token(
     file: TokenFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StoreError, match="cannot be written: No such file"):
-        await file.locked().__aenter__()
-    file.save(TOKEN)
+    """What was reserved is there; everything else fails."""
+    file.save(OTHER)
+    with file.reserved():
+        pass
+    create = os.open
 
-    def unsupported(*_: int) -> None:
-        raise OSError(37, "No locks available")
+    def full(path: Any, flags: int, *arguments: Any, **folders: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(path, flags, *arguments, **folders)
 
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    with pytest.raises(StoreError, match="cannot be locked: No locks available"):
-        await file.locked().__aenter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(KeptBeside, match="No space left"):
+            file.save(TOKEN)
+    assert another(file).load() == TOKEN
+
+
+def test_a_token_of_more_than_64_kib_is_refused_before_it_is_stored(file: TokenFile) -> None:
+    file.save(OTHER)
+    huge = replace(TOKEN, token=Secret("x" * 65536))
+    error = raised(lambda: file.save(huge))
+    assert "more than 64 KiB" in str(error)
+    assert file.load() == OTHER
+    assert names(file) == {"token.json"}

@@ -23,7 +23,8 @@ from sidecar.account.authorize import Authorizer
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError, UpstreamError
-from sidecar.files.tokens import RequestTokenFile, TokenFile
+from sidecar.files.request_token import RequestTokenFile
+from sidecar.files.tokens import TokenFile
 from sidecar.jira.refusals import VerifierRefused
 from sidecar.sandbox import Sandbox
 from sidecar.signin import callback, dance
@@ -31,6 +32,7 @@ from sidecar.signin.dance import Files, User, lifetime, signed_in_line
 from sidecar.signin.prompt import TypedLines
 from tests.conftest import make_config
 from tests.support.dancing import Clock, approve, authorizing, decide, request_token_of, seen, visit
+from tests.support.disks import unplaceable
 from tests.support.waiting import PATIENCE
 
 
@@ -442,6 +444,54 @@ async def test_where_no_token_could_be_stored_nobody_is_asked_for_one(
     assert (await desk.finish_with(code)).user == "alana"
 
 
+async def test_where_the_token_cannot_be_renamed_over_nobody_is_asked_for_one(
+    desk: Desk, jira: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.files.token.save(OLD)
+    code = await approve(await desk.begin())
+    jira.log.clear()
+    with monkeypatch.context() as patch:
+        unplaceable(patch)
+        for signing_in in (desk.dance(), desk.begin(), desk.finish_with(code)):
+            with pytest.raises(StoreError, match="Device or resource busy") as caught:
+                await signing_in
+            assert "mount the folder" in caught.value.hint
+    assert seen(jira) == []
+    assert (await desk.finish_with(code)).user == "alana"
+
+
+@pytest.mark.parametrize("name", [".token.json.lock", ".token.json.renewal"])
+async def test_what_a_renewal_will_need_is_proved_by_the_sign_in(
+    desk: Desk, jira: Sandbox, name: str
+) -> None:
+    desk.files.token.save(OLD)
+    desk.files.token.path.with_name(name).mkdir()
+    for signing_in in (desk.dance(), desk.begin(), desk.finish_with("abc123")):
+        with pytest.raises(StoreError, match=re.escape(name)):
+            await signing_in
+    assert seen(jira) == []
+
+
+async def test_a_new_token_that_cannot_be_put_in_place_after_all_counts_beside_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.files.token.save(OLD)
+    code = await approve(await desk.begin())
+    introduce = Authorizer.introduce
+
+    async def introducing(authorizer: Authorizer, token: TokenCredentials) -> TokenCredentials:
+        unplaceable(monkeypatch)
+        return await introduce(authorizer, token)
+
+    monkeypatch.setattr(Authorizer, "introduce", introducing)
+    with pytest.raises(StoreError, match="it counts") as caught:
+        await desk.finish_with(code)
+    assert "lost" not in caught.value.hint
+    assert desk.stored is not None
+    assert desk.stored.user == "alana"
+    assert desk.stored != OLD
+
+
 async def test_where_only_the_request_token_could_not_be_stored_nobody_is_asked_either(
     desk: Desk, jira: Sandbox
 ) -> None:
@@ -453,9 +503,9 @@ async def test_where_only_the_request_token_could_not_be_stored_nobody_is_asked_
     assert seen(jira) == []
 
 
-async def test_the_proof_that_a_token_can_be_stored_leaves_nothing_behind(desk: Desk) -> None:
+async def test_the_proof_that_a_token_can_be_stored_leaves_the_lock_alone(desk: Desk) -> None:
     await desk.begin()
-    assert list(folder_of(desk)) == ["request_token.json"]
+    assert sorted(folder_of(desk)) == [".token.json.lock", "request_token.json"]
 
 
 def folder_of(desk: Desk) -> dict[str, bytes]:
