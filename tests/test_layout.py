@@ -28,7 +28,6 @@ TESTED_ELSEWHERE = {
     "check/local.py",
     "check/ready.py",
     "check/step.py",
-    "check/tls_reasons.py",
     "check/way.py",
     "cli/base.py",
     "cli/check.py",

@@ -105,7 +105,8 @@ class Check:
 
     async def _name_resolution(self) -> Passed:
         # aiohttp, behind this, fails where OpenSSL can do nothing: what is above is said by then.
-        from sidecar.check.way import Way, is_address
+        from sidecar.check.way import Way
+        from sidecar.upstream.dialling import is_address
 
         way = self._way = Way(self._needed_config())
         addresses = await way.resolve()

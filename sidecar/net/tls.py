@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import ssl
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from sidecar.config.settings import Jira
 from sidecar.errors import ConfigError
-from sidecar.files.private import SECRET_LIMIT, read_secret
+from sidecar.files.private import SECRET_LIMIT, FileWatch, read_secret
+
+log = logging.getLogger("sidecar.tls")
 
 _BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, Arch, BSD
@@ -20,6 +24,14 @@ _BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
 """Where distributions keep their trust store, for a Python whose OpenSSL looks elsewhere."""
+
+_INTERMEDIATE = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+"""Mozilla's "intermediate" for TLS 1.2 (its DHE suites would want parameters of our own): forward
+secrecy and AEAD alone.  TLS 1.3 has no others."""
 
 _KEY_MARK = b"PRIVATE KEY-----"  # the end of every label that PEM has for one (RFC 7468)
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
@@ -37,6 +49,8 @@ def client_context(
     context = _trusting_the_system()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # As curl does: what is trusted may be an intermediate, or Jira's own certificate.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if ca_file is not None:
         hint = "it must be a file of PEM certificates, each from BEGIN CERTIFICATE to END"
         _load("jira.ca_file", ca_file, lambda: context.load_verify_locations(ca_file), hint)
@@ -49,9 +63,53 @@ def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     """TLS 1.2 or newer for the listener; raises ConfigError for files that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_INTERMEDIATE)
     context.set_alpn_protocols(["http/1.1"])
     _load_pair(context, ("listen.tls_certificate", "listen.tls_key"), certificate, key)
     return context
+
+
+class Watched:
+    """A TLS context that is made anew when one of its files has changed.
+
+    One that cannot be made is reported, and the old one goes on.
+    """
+
+    def __init__(self, make: Callable[[], ssl.SSLContext], *files: Path | None) -> None:
+        """Raises ConfigError for files that cannot be used."""
+        self._make = make
+        self._watch = FileWatch(*files)
+        self._watch.seen()
+        self.current = make()
+
+    def refresh(self) -> bool:
+        """Look at the files, at the price of a stat each; whether the context is another now."""
+        if not self._watch.changed():
+            return False
+        self._watch.seen()
+        try:
+            self.current = self._make()
+        except ConfigError as error:
+            log.warning("%s; the one read before stays in use. What to do: %s", error, error.hint)
+            return False
+        log.info("a certificate or key of TLS has changed, and is used from now on")
+        return True
+
+    def latest(self) -> ssl.SSLContext:
+        """The context by what the files hold now."""
+        self.refresh()
+        return self.current
+
+
+def watched_client_context(jira: Jira) -> Watched:
+    """The context towards Jira, by what the configuration says now and the files say later."""
+    files = jira.ca_file, jira.client_certificate, jira.client_key
+    return Watched(lambda: client_context(*files), *files)
+
+
+def watched_server_context(certificate: Path, key: Path | None) -> Watched:
+    """The listener's context."""
+    return Watched(lambda: server_context(certificate, key), certificate, key)
 
 
 def holds_key(certificate: Path) -> bool:

@@ -149,6 +149,7 @@ class Sender:
 
     async def _try(self, outgoing: Outgoing, record: Record, url: BaseURL | None) -> Exchanged:
         """Sign, for `url` if given, and send; once more if the connection is lost and may be."""
+        fresh = False
         while True:
             started = perf_counter()
             prepared = self._identity.prepare(
@@ -157,11 +158,14 @@ class Sender:
             signed = prepared.signed(await self._signature(prepared))
             record.signing += perf_counter() - started
             try:
-                response = await self._upstream.send(outgoing.signed(signed.authorization))
+                response = await self._upstream.send(
+                    outgoing.signed(signed.authorization), fresh=fresh
+                )
             except ConnectionLost:
                 if not (outgoing.may_reconnect and outgoing.is_at_hand):
                     raise
                 outgoing.may_reconnect = False
+                fresh = True
                 record.retries += 1
                 continue
             try:

@@ -1,159 +1,349 @@
-"""A connection to Jira: aiohttp's, with bounds on what arrives, and errors that are not lost."""
+"""A connection to Jira, through one exchange after the other; errors on it are not lost."""
 
 from __future__ import annotations
 
 import asyncio
-import select
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from enum import Enum
+from typing import cast
 
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.helpers import _EXC_SENTINEL
 from aiohttp.http import RawResponseMessage
-from aiohttp.streams import StreamReader
 
-from sidecar.errors import ProtocolError
-from sidecar.upstream.failures import head_too_large
-
-MAX_FIELDS = 256
-"""Fields in Jira's head; more are a broken reply."""
-
-_FRAMING = 1 << 20
-_CHUNK_OVERHEAD = 16
-"""Bytes of chunk framing and trailers: so many in all, and for each byte of the body so many."""
+from sidecar.errors import ProtocolError, ResponseTimeout, SidecarError
+from sidecar.net import liveness
+from sidecar.upstream.incoming import Incoming, Terms
+from sidecar.upstream.pauses import PauseWatch
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for every exchange with one Jira."""
+class State(Enum):
+    """What a connection is doing; UpstreamConnection's table says what follows what."""
 
-    where: str
-    """Jira's authority, for messages."""
-    response_seconds: float
-    idle_seconds: float
-    head_bytes: int
-    asks_proxy: bool
-    """Whether requests go to an HTTP proxy in absolute-form, so that it may answer instead."""
+    RESTING = "resting"
+    WAITING = "waiting"
+    DONE = "done"
+    LOST = "lost"
 
 
-class UpstreamConnection(ResponseHandler):
-    """A connection to Jira, or to the proxy on the way: what arrives on it is bounded."""
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to Jira, or to the proxy on the way to it.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, terms: Terms) -> None:
-        super().__init__(loop)
+    =======  =====================  =======================  =====================  ===========
+    state    waits for              when bytes arrive        when it ends           is left by
+    =======  =====================  =======================  =====================  ===========
+    RESTING  a request              LOST: nobody asked       LOST                   begin()
+    WAITING  the answer's last      they are parsed, as      DONE if only the end   its own:
+             byte                   fast as they are read    ends the body, else    DONE
+                                                             LOST
+    DONE     the answer to be       the transport is         never used again       rest()
+             read and the request   aborted
+             to be sent
+    LOST     nothing                they are dropped         stays LOST             nothing
+    =======  =====================  =======================  =====================  ===========
+
+    abort(), and fail() with a reason, lead to LOST from anywhere.  A LOST connection has let go of
+    the answer, so that nothing of it waits for the garbage collector.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        terms: Terms,
+        ended: Callable[[UpstreamConnection], None],
+    ) -> None:
+        """`ended` is called once, when the connection has ended."""
+        self._loop = loop
         self._terms = terms
-        self._resting = False  # in the pool: nothing may arrive
-        self._head_due = False  # a request was sent, and the head of its response isn't here yet
-        self._body: StreamReader | None = None
-        self._until_close = False  # only the connection's end says where the body ends
-        self._ended = False  # it did end, in order
-        self._poll: select.poll | None = None
-        self.received = 0
-        """Bytes that arrived since the request began."""
+        self._ended = ended
+        self._transport: asyncio.Transport | None = None
+        self._state = State.RESTING
+        self._answer: Incoming | None = None
+        self._failure: Exception | None = None
+        self._is_reusable = True
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._parsing_later: asyncio.Handle | None = None
+        self._pauses = PauseWatch(loop, terms.idle_seconds, self._has_paused)
+        self._writing_is_paused = False
+        self.born = loop.time()
+        self.renew_at = self.born
+        """When another should take its place, by the loop's clock."""
+        self.is_retired = False
+        """Whether another has taken its place."""
+
+    # What an exchange does with it
 
     def begin(self, method: str) -> None:
-        """Make ready for the response to `method`; ProtocolError if something is here already."""
-        if not self.is_connected():
-            raise aiohttp.ServerDisconnectedError
-        if self.should_close:
-            raise ProtocolError(
-                f"{self._terms.where} sent something before it was asked.",
-                "does Jira speak HTTP at that port? jira.base_url says which it is",
-            )
-        self._resting = False
-        self._head_due = True
-        self._body = None
-        self.received = 0
-        limit = self._terms.head_bytes
-        self.set_response_params(
-            skip_payload=method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=limit,
-            max_field_size=limit,
-            max_headers=MAX_FIELDS,
-        )
+        """Make ready for the answer to `method`; raises why no request can be sent any more."""
+        if self._state is State.LOST:
+            raise self._take_failure()
+        assert self._state is State.RESTING
+        self._answer = Incoming(self._loop, self._terms, method, self._parse_later)
+        self._state = State.WAITING
 
-    def rest(self) -> None:
-        """Both messages are complete: the connection may wait for another request."""
-        self._resting = True
-        self._body = None
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False where the connection has ended already."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough of what was written, or is gone."""
+        if self._writing_is_paused:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    async def read_head(self) -> RawResponseMessage:
+        """The next head, 1xx included; raises why there is none."""
+        while not (self._answer is not None and self._answer.heads):
+            if self._state is State.LOST:
+                raise self._take_failure()
+            await self._wait()
+        return self._answer.heads.popleft()
+
+    async def read(self) -> bytes:
+        """What has arrived of the body, at least a byte; b"" at its end."""
+        while not (piece := self.read_nowait()) and not self.at_end():
+            await self._wait()
+        return piece
+
+    def read_nowait(self) -> bytes:
+        """What has arrived of the body, perhaps nothing; raises why it was cut short."""
+        if self._state is State.LOST:
+            raise self._take_failure()
+        return self._answer.body.read_nowait() if self._answer is not None else b""
+
+    def at_end(self) -> bool:
+        """Whether the body is complete, and was read."""
+        answer = self._answer
+        return self._state is State.DONE and (answer is None or answer.body.at_eof())
+
+    def watch_pauses(self) -> None:
+        """End the exchange when, from now on, no byte arrives for timeouts.idle."""
+        if self._state is State.WAITING:
+            self._pauses.start()
+
+    def be_patient(self, *, patient: bool) -> None:
+        """Let the peer leave what it is sent unread for long, or notice in seconds that it died."""
+        if self._transport is not None and not self._transport.is_closing():
+            liveness.set_patience(self._transport.get_extra_info("socket"), patient=patient)
+
+    def rest(self) -> bool:
+        """Wait for another request, if one may follow; whether that is so."""
+        answer = self._answer
+        if self._state is not State.DONE or answer is None:
+            return False
+        if not (self._is_reusable and answer.keeps_alive) or answer.has_followers():
+            return False
+        self._state = State.RESTING
+        self._let_go()
+        return True
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the head of the answer has arrived."""
+        return self._answer is not None and self._answer.has_head
+
+    @property
+    def writing_is_paused(self) -> bool:
+        """Whether enough waits to be sent."""
+        return self._writing_is_paused
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """None once the connection has ended."""
+        return self._transport
 
     @property
     def is_usable(self) -> bool:
-        """Whether a request can be sent: for a connection from the pool, as far as one can know.
+        """Whether a request can be sent on a resting connection, as far as one can know.
 
-        What the kernel holds for a resting connection is its end, or an answer to nothing; it
-        would be taken for the answer to the next request.
+        What the kernel holds for it is its end, or an answer to nothing; it would be taken for
+        the answer to the next request.
         """
-        if not self._resting:
-            return True
-        if self.should_close or not self.is_connected():
-            return False
-        if self._poll is None:
-            assert self.transport is not None
-            self._poll = select.poll()
-            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._poll.poll(0)
+        return self._state is State.RESTING and not self.has_unread()
+
+    def has_unread(self) -> bool:
+        """Whether the kernel holds something that arrived: bytes, or the connection's end."""
+        transport = self._transport
+        return transport is None or liveness.has_unread(transport.get_extra_info("socket"))
+
+    def close(self) -> None:
+        """End a resting connection in order."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once: what was sent stays incomplete."""
+        self.fail(None)
+
+    def fail(self, error: Exception | None) -> None:
+        """End the connection at once, and the exchange with `error`."""
+        self._lose(error)
+        if error is None:
+            self._failure = None
+        if self._answer is not None:
+            self._answer.heads.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._resting:
-            if data and self.transport is not None:
-                self.transport.abort()
-            return
-        super().data_received(data)
-        self.received += len(data)
-        body = self._body
-        if self._head_due:
-            if self.received > self._terms.head_bytes:
-                self.fail(head_too_large(self._terms.where))
-        elif body is not None and not body.is_eof():
-            size = body.total_bytes
-            if self.received - size > _FRAMING + _CHUNK_OVERHEAD * size:
-                self.fail(ProtocolError(f"{self._terms.where} sends chunk framing without end."))
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Called for every head that is complete."""
-        message, body = data
-        if message.code >= 200 and self._head_due:
-            self._head_due = False
-            self._body = body
-            self._until_close = not message.chunked and hdrs.CONTENT_LENGTH not in message.headers
-        super().feed_data(data, size)
+        """Parse an answer."""
+        if self._state is State.WAITING and self._answer is not None:
+            self._pauses.heard()
+            self._answer.receive(data)
+            if self._parsing_later is None:
+                self._parse()
+        elif self._state is State.RESTING and data:
+            self.fail(
+                ProtocolError(
+                    f"{self._terms.where} sent something before it was asked.",
+                    "does Jira speak HTTP at that port? jira.base_url says which it is",
+                )
+            )
+        elif data and self._transport is not None:  # the answer is read to its end all the same
+            self._is_reusable = False
+            self._transport.abort()
 
     def eof_received(self) -> None:
-        self._ended = self._until_close and self._ended_in_order()
-        super().eof_received()
+        """End the body, if that is how it ends, or else the exchange.
+
+        TLS must have been ended by close_notify: anybody can send a FIN (RFC 9112 §9.8).
+        """
+        self._is_reusable = False
+        answer = self._answer
+        if (
+            self._state is State.WAITING
+            and answer is not None
+            and answer.ends_with_connection
+            and self._ended_in_order()
+        ):
+            answer.end()
+            self._finish()
+        if self._state is not State.DONE:
+            self.fail(self._why_lost(None))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the exchange, if there is one, with the reason."""
+        self._is_reusable = False
+        if self._state is not State.DONE:
+            self._lose(self._why_lost(exc))
+        self._transport = None
+        self.resume_writing()
+        self._ended(self)
+
+    def pause_writing(self) -> None:
+        """Make drain() wait."""
+        self._writing_is_paused = True
+
+    def resume_writing(self) -> None:
+        """Let drain() return."""
+        self._writing_is_paused = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # The answer as it arrives
+
+    def _parse(self) -> None:
+        self._parsing_later = None
+        answer = self._answer
+        if answer is None or self._state is not State.WAITING:
+            return
+        try:
+            if answer.parse():
+                self._parse_later()
+        except ProtocolError as error:
+            self.fail(error.with_traceback(None))
+            return
+        if answer.is_whole:
+            self._finish()
+        self._read_on(listening=not answer.must_wait)
+        self._wake()
+
+    def _parse_later(self) -> None:
+        if self._parsing_later is None and self._state is State.WAITING:
+            self._pauses.heard()
+            self._parsing_later = self._loop.call_soon(self._parse)
+
+    def _read_on(self, *, listening: bool) -> None:
+        """Read from the socket only while all that was read is parsed."""
+        transport = self._transport
+        if listening == self._pauses.is_listening or transport is None or transport.is_closing():
+            return
+        self._pauses.is_listening = listening
+        if listening:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _has_paused(self) -> None:
+        seconds = self._terms.idle_seconds
+        message = f"{self._terms.where} paused for more than {seconds:g} s inside its answer."
+        self.fail(ResponseTimeout(message, "timeouts.idle sets the limit"))
+
+    def _finish(self) -> None:
+        """The whole answer has arrived."""
+        self._state = State.DONE
+        self._stop_timers()
+        self._wake()
 
     def _ended_in_order(self) -> bool:
-        """Whether TLS, if there is any, was ended by close_notify: anybody can send a FIN."""
-        assert self.transport is not None
-        tls = self.transport.get_extra_info("ssl_object")
+        """Whether TLS, if there is any, was ended by close_notify."""
+        assert self._transport is not None
+        security = self._transport.get_extra_info("ssl_object")
         try:
-            return tls is None or tls.read(1) == b""
+            return security is None or security.read(1) == b""
         except ssl.SSLError:  # it waits for more
             return False
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_due = False
-        body = self._body
-        if body is not None and self._until_close and (exc is not None or not self._ended):
-            # aiohttp would take any end for the body's (RFC 9112 §9.8).
-            body.set_exception(exc or aiohttp.ClientPayloadError(), _EXC_SENTINEL)
-        super().connection_lost(exc)
+    # The end
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException = _EXC_SENTINEL) -> None:
-        """Tell whoever waits.  aiohttp forgets who waits for the body, who would wait forever."""
-        super().set_exception(exc, exc_cause)
-        body = self._body
-        if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(exc, exc_cause)
+    def _why_lost(self, error: Exception | None) -> SidecarError:
+        answer = self._answer
+        return self._terms.failures.lost(
+            error,
+            is_silent=answer is None or answer.is_silent,
+            has_begun=answer is not None and answer.has_head,
+        )
 
-    def fail(self, error: Exception) -> None:
-        """End the connection at once, and the exchange with `error`."""
-        self._buffer.clear()
-        self.set_exception(error)
-        if self.transport is not None:
-            self.transport.abort()
+    def _lose(self, error: Exception | None) -> None:
+        if self._state is not State.LOST:
+            self._state = State.LOST
+            self._failure = error
+            self._let_go()
+            self._wake()
+
+    def _let_go(self) -> None:
+        """Let go of the answer, but for heads that were not read yet."""
+        self._stop_timers()
+        if self._answer is not None:
+            self._answer.close()
+            if not self._answer.heads:
+                self._answer = None
+
+    def _stop_timers(self) -> None:
+        self._pauses.stop()
+        if self._parsing_later is not None:
+            self._parsing_later.cancel()
+            self._parsing_later = None
+
+    def _take_failure(self) -> Exception:
+        """The reason, once: an exception that was raised refers to whoever raised it."""
+        failure, self._failure = self._failure, None
+        return failure or self._terms.failures.lost(None, is_silent=False, has_begun=True)
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import cast
 
-import aiohttp
 from aiohttp import hdrs
-from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from sidecar.errors import (
-    ConnectionLost,
-    ProtocolError,
-    ResponseTimeout,
-    SidecarError,
-    UpstreamError,
-)
-from sidecar.http.fields import Fields, Received, values
+from sidecar.errors import ConnectionLost, ProtocolError, ResponseTimeout, UpstreamError
+from sidecar.http.fields import Fields, Received, first, values
 from sidecar.net.backpressure import taken
-from sidecar.upstream.connection import Terms, UpstreamConnection
-from sidecar.upstream.failures import FOREIGN, exchange_failed, head_too_large, proxy_refused
+from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.incoming import Terms
 
 PIECE = 64 * 1024
 """Bytes of a body in memory that are sent at a time; asyncio's high-water mark."""
+_TURNS = 3
+"""Turns of the loop until whoever waits for an answer that the kernel holds has seen its head."""
+_KEEP_ALIVE = re.compile(rb"(?i:timeout) *= *([0-9]{1,9})")
 
 
 @dataclass(slots=True)
@@ -48,17 +42,24 @@ class UpstreamRequest:
 class UpstreamResponse:
     """One request on one connection, and its response as it arrives."""
 
-    def __init__(self, terms: Terms, connection: Connection, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        connection: UpstreamConnection,
+        connect_seconds: float,
+        give_back: Callable[[UpstreamConnection, float | None], None],
+    ) -> None:
+        """`give_back` takes a connection that rests, and for how many seconds Jira keeps it."""
         self._terms = terms
         self._connection = connection
-        self._protocol = cast(UpstreamConnection, connection.protocol)
+        self._give_back = give_back
         self._loop = asyncio.get_running_loop()
         self._upload: asyncio.Task[None] | None = None
-        self._upload_error: Exception | None = None
+        self._is_sent = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._stream: StreamReader = EMPTY_PAYLOAD
         self._ahead = b""
-        self._released = False
+        self._is_over = False
+        self._was_whole = False
         self.connect_seconds = connect_seconds
         self.first_byte_seconds = 0.0
         self.status = 0
@@ -74,30 +75,26 @@ class UpstreamResponse:
         started = perf_counter()
         try:
             self._send(head, request)
-            message, stream = await self._protocol.read()
+            message = await self._connection.read_head()
             while message.code < 200:
                 self._check_interim(message)
-                message, stream = await self._protocol.read()
-            if self._upload_error is not None:
-                raise self._upload_error
-            self._begin(message, stream)
-        except BaseException as error:
+                message = await self._connection.read_head()
+            self._begin(message)
+        except BaseException:
             self.abort()
-            if isinstance(error, FOREIGN) and error is not self._upload_error:
-                raise self._failed(error) from error
             raise
         self.first_byte_seconds = perf_counter() - started
 
     def _send(self, head: bytes, request: UpstreamRequest) -> None:
         """Send the request, or begin to."""
-        self._protocol.begin(request.method)
+        self._connection.begin(request.method)
         body = request.body
         if isinstance(body, bytes) and len(body) <= PIECE:
-            if not self._write(head + body):
-                raise aiohttp.ServerDisconnectedError
-            self._expect_head()
+            self._connection.write(head + body)
+            self._has_sent()
         else:
-            self._write(head)
+            self._connection.be_patient(patient=True)
+            self._connection.write(head)
             pieces = _pieces(body) if isinstance(body, bytes) else body
             self._upload = self._loop.create_task(self._send_body(pieces, request.chunked))
 
@@ -105,64 +102,51 @@ class UpstreamResponse:
         if not 100 <= message.code < 200 or message.code == 101:
             raise ProtocolError(f"{self._terms.where} answers with status {message.code}, unasked.")
 
-    def _begin(self, message: RawResponseMessage, stream: StreamReader) -> None:
+    def _begin(self, message: RawResponseMessage) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._check(message)
         self.status = message.code
         self.reason = message.reason.encode("utf-8", "surrogateescape")
-        self.fields = Received(message.raw_headers)
+        self.fields = Received((name, value.rstrip(b" \t")) for name, value in message.raw_headers)
         self.chunked = message.chunked
-        self._stream = stream
         if self.status >= 400 and self._upload is not None:
             # "the client SHOULD immediately cease transmitting" (RFC 9112 §9.5): a server that
             # refuses a body may close, and a write that fails would lose us its answer.
             self._upload.cancel()
-        if not stream.is_eof():
-            self._protocol.read_timeout = self._terms.idle_seconds
-            self._protocol.start_timeout()
+        self._connection.watch_pauses()
 
     def _check(self, message: RawResponseMessage) -> None:
         """Refuse what the parser lets through and we could not pass on truthfully."""
         where = self._terms.where
         if message.version not in ((1, 0), (1, 1)):
             raise ProtocolError(f"{where} answers neither in HTTP/1.0 nor in HTTP/1.1.")
-        if self._protocol.received > self._terms.head_bytes:
-            size = len(message.reason) + sum(len(k) + len(v) + 4 for k, v in message.raw_headers)
-            if size > self._terms.head_bytes:
-                raise head_too_large(where)
+        size = len(message.reason)
+        for name, value in message.raw_headers:
+            size += len(name) + len(value) + 4
+        if size > self._terms.head_bytes:
+            raise self._terms.failures.head_too_large()
         if hdrs.TRANSFER_ENCODING in message.headers:
             codings = [v.lower() for v in values(message.raw_headers, b"transfer-encoding")]
             if codings != [b"chunked"] or message.version.minor == 0:
                 # Other codings were never asked for (TE); RFC 9112 §6.1 on HTTP/1.0.
                 raise ProtocolError(f"The answer of {where} has a Transfer-Encoding unasked for.")
         if message.code == 407 and self._terms.asks_proxy:
-            raise proxy_refused(where, message.code)
+            raise self._terms.failures.proxy_refused(message.code)
 
     async def peek(self, limit: int) -> bytes:
         """The body's first bytes, about `limit` of them; they are still there to be read."""
-        while len(self._ahead) < limit and not self._stream.at_eof():
-            self._ahead += await self._read()
+        while len(self._ahead) < limit and not self._connection.at_end():
+            self._ahead += await self._connection.read()
         return self._ahead
 
     def read_nowait(self) -> bytes:
         """What has arrived of the body, perhaps nothing; raises an UpstreamError."""
-        if self._ahead:
-            return self._take_ahead()
-        try:
-            return self._stream.read_nowait()
-        except (*FOREIGN, SidecarError) as error:
-            raise self._failed(error) from error
+        return self._take_ahead() if self._ahead else self._connection.read_nowait()
 
     async def read(self) -> bytes:
         """The next piece of the body, b"" at its end; raises an UpstreamError."""
-        return self._take_ahead() if self._ahead else await self._read()
-
-    async def _read(self) -> bytes:
-        try:
-            return await self._stream.readany()
-        except (*FOREIGN, SidecarError) as error:
-            raise self._failed(error) from error
+        return self._take_ahead() if self._ahead else await self._connection.read()
 
     def _take_ahead(self) -> bytes:
         ahead, self._ahead = self._ahead, b""
@@ -170,61 +154,58 @@ class UpstreamResponse:
 
     def at_end(self) -> bool:
         """Whether the whole body was read."""
-        return not self._ahead and self._stream.at_eof() and self._stream.exception() is None
+        whole = self._was_whole if self._is_over else self._connection.at_end()
+        return whole and not self._ahead
 
     def close(self) -> None:
         """Give the connection back where both messages are complete, else end it."""
-        if self._released:
+        if self._is_over:
             return
-        uploaded = self._upload is None or (
-            self._upload.done() and not self._upload.cancelled() and self._upload_error is None
-        )
-        if uploaded and self._stream.at_eof() and self._stream.exception() is None:
-            self._released = True
-            self._protocol.rest()
-            self._connection.release()
-        else:
+        self._was_whole = self._connection.at_end()
+        if not (self._is_sent and self._was_whole and self._connection.rest()):
             self.abort()
+            return
+        self._is_over = True
+        if self._upload is not None:
+            self._upload = None
+            self._connection.be_patient(patient=False)
+        self._give_back(self._connection, _kept_for(self.fields))
 
     def abort(self) -> None:
         """End the connection at once: what was sent stays incomplete."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._ahead = b""
         if self._deadline is not None:
             self._deadline.cancel()
         if self._upload is not None:
             self._upload.cancel()
-        if not self._released:
-            self._released = True
-            self._protocol.abort()
-            self._connection.close()
+            self._upload = None  # a task that was cancelled refers to us by its traceback
+        self._connection.abort()
 
-    def _write(self, data: bytes) -> bool:
-        """Hand bytes to the connection; False where it has ended already."""
-        transport = self._protocol.transport
-        if transport is None or transport.is_closing():
-            return False
-        transport.write(data)
-        return True
+    def _has_sent(self) -> None:
+        """The whole request was handed to the connection."""
+        self._is_sent = True
+        if not self.status:
+            self._deadline = self._loop.call_later(self._terms.response_seconds, self._is_late)
 
-    def _expect_head(self) -> None:
-        self._deadline = self._loop.call_later(self._terms.response_seconds, self._head_is_late)
-
-    def _head_is_late(self) -> None:
+    def _is_late(self) -> None:
         seconds = self._terms.response_seconds
-        self._protocol.fail(
-            ResponseTimeout(
-                f"{self._terms.where} did not answer within {seconds:g} s.",
-                "timeouts.response sets the limit",
-            )
-        )
+        message = f"{self._terms.where} did not answer within {seconds:g} s."
+        self._connection.fail(ResponseTimeout(message, "timeouts.response sets the limit"))
 
     async def _send_body(self, pieces: AsyncIterator[bytes], chunked: bool) -> None:
-        """Send the body as it comes.  A failure ends the exchange with that failure."""
+        """Send the body as it comes.  Where that fails, the exchange ends with the failure."""
         try:
-            if await self._send_pieces(pieces, chunked) and not self.status:
-                self._expect_head()
+            if await self._send_pieces(pieces, chunked):
+                self._has_sent()
         except Exception as error:  # noqa: BLE001 — handed to whoever reads
-            self._upload_error = error
-            self._protocol.fail(error)
+            if self.status and not isinstance(error, UpstreamError):
+                error = ConnectionLost(
+                    "The request's body failed, and its answer with it.", "send the request again"
+                )
+            self._connection.fail(error)
         finally:
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()
@@ -232,36 +213,43 @@ class UpstreamResponse:
     async def _send_pieces(self, pieces: AsyncIterator[bytes], chunked: bool) -> bool:
         """Whether all was sent; if not, whoever reads learns why the connection ended."""
         async for piece in pieces:
+            await self._let_answer_in()
             if chunked and piece:
                 piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-            if not (self._write(piece) and await self._drained()):
+            if not self._connection.write(piece):
                 return False
-        return not chunked or self._write(b"0\r\n\r\n")
+            await self._drain()
+        return self._connection.write(b"0\r\n\r\n" if chunked else b"")
 
-    async def _drained(self) -> bool:
-        """Wait until Jira has taken enough of what was written; False where it is gone."""
-        transport = self._protocol.transport
-        if not self._protocol.writing_paused or transport is None:
-            return transport is not None
+    async def _let_answer_in(self) -> None:
+        """Let what has arrived be read before more is sent.
+
+        A server that refuses a body closes its end, the next write fails, and asyncio then ends
+        the connection with its early answer unread.
+        """
+        connection = self._connection
+        if connection.has_unread() or connection.has_head:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+
+    async def _drain(self) -> None:
+        """Wait until Jira has taken enough of what was written, or is gone."""
+        transport = self._connection.transport
+        if transport is None or not self._connection.writing_is_paused:
+            return
         try:
-            await taken(self._protocol._drain_helper, transport, self._terms.idle_seconds)
-        except ConnectionError:
-            return False
+            await taken(self._connection.drain, transport, self._terms.idle_seconds)
         except TimeoutError:
             raise ResponseTimeout(
                 f"{self._terms.where} stopped taking the request's body.",
                 "timeouts.idle sets the limit",
             ) from None
-        return True
 
-    def _failed(self, error: Exception) -> UpstreamError:
-        if error is self._upload_error and not isinstance(error, UpstreamError):
-            return ConnectionLost(
-                "The request's body failed, and its answer with it.", "send the request again"
-            )
-        return exchange_failed(
-            error, self._terms.where, self._terms.idle_seconds, has_begun=bool(self.status)
-        )
+
+def _kept_for(fields: Fields) -> float | None:
+    """For how many seconds Jira keeps a connection that rests; None where it does not say."""
+    found = _KEEP_ALIVE.search(first(fields, b"keep-alive") or b"")
+    return None if found is None else float(found[1])
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -1,38 +1,41 @@
-"""The connections to Jira: one pool, requests written as bytes, every foreign exception mapped.
+"""The way to Jira: requests written as bytes, on connections that are kept and renewed.
 
-aiohttp's connector does what an HTTP client needs a library for: pooling, name resolution, happy
-eyeballs, TLS, CONNECT through a proxy.  Its ClientSession is left out: that re-encodes targets,
-merges fields that differ in letter case and deletes bytes that aren't UTF-8.
+aiohttp parses what Jira answers.  Its client is left out: that re-encodes targets, merges fields
+that differ in letter case and deletes bytes that aren't UTF-8.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from base64 import b64encode
+import logging
+import random
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
-from typing import cast
-
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import NEEDS_CLEANUP_CLOSED, Connection
-from yarl import URL
 
 from sidecar.config.load import Config
-from sidecar.errors import ProtocolError
+from sidecar.errors import ConnectionLost, ProtocolError, UpstreamError
 from sidecar.http.fields import Fields, serialize
-from sidecar.net import tls
-from sidecar.upstream.connection import Terms, UpstreamConnection
+from sidecar.net.tls import watched_client_context
+from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.dialling import Dialler
 from sidecar.upstream.exchange import UpstreamRequest, UpstreamResponse
-from sidecar.upstream.failures import FOREIGN, connecting_failed
+from sidecar.upstream.failures import Failures
+from sidecar.upstream.incoming import Terms
+from sidecar.upstream.resting import KEEP_ALIVE, Resting
 
 __all__ = ["Answer", "Upstream", "UpstreamRequest", "UpstreamResponse"]
 
-KEEP_ALIVE = 15.0
-"""Seconds that an idle connection is kept: less than Tomcat's keepAliveTimeout of 20."""
+log = logging.getLogger("sidecar.upstream")
+
+MOST_AGE = 60.0
+"""Seconds that a connection is old, at most, when it is used again: as many as Jira's name, if it
+moves to another machine, is known by its old address."""
+_RENEWED_FROM = 30.0
+"""Seconds from which on a connection is renewed.  At random, so that not all are at once; early
+enough, for a connection that rested for KEEP_ALIVE then is used again before MOST_AGE."""
+_TRY_AGAIN = 5.0
+_LOOK_SECONDS = 1.0
+"""How often it is looked whether the files of TLS have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +55,16 @@ class Upstream:
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError for certificates that cannot be used."""
-        jira = config.jira
-        base = jira.base_url
+        base = config.jira.base_url
         self._loop = asyncio.get_running_loop()
-        self._connect_timeout = aiohttp.ClientTimeout(connect=config.timeouts.connect)
-        context: ssl.SSLContext | bool = True
-        if base.scheme == "https":
-            context = tls.client_context(jira.ca_file, jira.client_certificate, jira.client_key)
-        proxy, login = _proxy(jira.proxy.reveal()) if jira.proxy else (None, None)
-        # Never sent: it tells the connector where to connect to.
-        self._destination = ClientRequest(
-            "GET",
-            URL(base.origin),
-            loop=self._loop,
-            ssl=context,
-            proxy=proxy,
-            # Unlike proxy_auth this leaves no password in anybody's repr.  aiohttp adds a Host
-            # to it and pools by it: without one here the first connection is never found again.
-            proxy_headers={"Host": base.authority, "Proxy-Authorization": login} if login else None,
-        )
+        failures = Failures(config)
+        self._tls = watched_client_context(config.jira) if base.scheme == "https" else None
+        self._dialler = Dialler(config, failures, self._tls.latest if self._tls else None)
         self._absolute_form = b""
         self._proxy_fields: Fields = []
-        if proxy is not None and base.scheme == "http":
+        if self._dialler.through_proxy and base.scheme == "http":
             self._absolute_form = base.origin.encode()
-            if login is not None:
+            if login := self._dialler.peer.login:
                 self._proxy_fields = [(b"Proxy-Authorization", login.encode())]
         self._terms = Terms(
             where=base.authority,
@@ -83,29 +72,57 @@ class Upstream:
             idle_seconds=config.timeouts.idle,
             head_bytes=config.limits.head_bytes,
             asks_proxy=bool(self._absolute_form),
+            failures=failures,
         )
-        self._connector = _Connector(self._loop, self._terms)
+        self._resting = Resting()
+        self._renewing: dict[UpstreamConnection, asyncio.Task[None]] = {}
+        self._cannot_renew = False
+        self._look_at_files = 0.0  # when next, by the loop's clock
+        self._is_closed = False
+        self.connections: set[UpstreamConnection] = set()
+        """Those that are open, resting or not."""
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._connector.close()
+        """End every connection, and the exchanges on them."""
+        self._is_closed = True
+        self._resting.close()
+        self._dialler.close()
+        for task in self._renewing.values():
+            task.cancel()
+        for connection in list(self.connections):
+            connection.abort()
+        while self.connections:  # noqa: ASYNC110 - they end in a turn or two of the loop
+            await asyncio.sleep(0)
 
-    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, request: UpstreamRequest, *, fresh: bool = False) -> UpstreamResponse:
         """Send one request; return when the head of its response is there.
 
+        On a `fresh` connection, if asked for: one that has rested may have ended unnoticed.
         Raises an UpstreamError by its kind, or whatever the body's iterator raised; in both
         cases the connection is gone.
         """
         head = self._head(request)
         started = perf_counter()
-        connection = await self._connect()
-        response = UpstreamResponse(self._terms, connection, perf_counter() - started)
-        await response.exchange(head, request)
+        rested = None if fresh else self._take()
+        connection = rested or await self._dial()
+        response = UpstreamResponse(
+            self._terms, connection, perf_counter() - started, self._give_back
+        )
+        try:
+            await response.exchange(head, request)
+        except ConnectionLost:
+            if rested is not None:  # whatever ended it has ended those that rest, too
+                self._resting.close()
+            raise
         return response
 
     async def fetch(self, request: UpstreamRequest, *, limit: int = 1 << 20) -> Answer:
-        """Send a request of our own and read its whole response, at most `limit` bytes."""
-        response = await self.send(request)
+        """Send a request of our own and read its whole response, at most `limit` bytes.
+
+        It takes a fresh connection: a renewal that is lost on one that had ended unnoticed cannot
+        be told from one that Jira has acted on.
+        """
+        response = await self.send(request, fresh=True)
         try:
             pieces = []
             size = 0
@@ -129,37 +146,52 @@ class Upstream:
         )
         return serialize(start, [*request.fields, *self._proxy_fields])
 
-    async def _connect(self) -> Connection:
-        while True:
-            try:
-                connection = await self._connector.connect(
-                    self._destination, [], self._connect_timeout
-                )
-            except FOREIGN as error:
-                raise connecting_failed(
-                    error, self._terms.where, self._connect_timeout.connect or 0
-                ) from error
-            if cast(UpstreamConnection, connection.protocol).is_usable:
-                return connection
-            connection.close()
+    def _take(self) -> UpstreamConnection | None:
+        """A connection that has rested, unless it was made with certificates of the past."""
+        now = self._loop.time()
+        if self._tls is not None and now >= self._look_at_files:
+            self._look_at_files = now + _LOOK_SECONDS
+            if self._tls.refresh():
+                self._resting.close()
+        return self._resting.take()
 
-
-class _Connector(aiohttp.TCPConnector):
-    """A pool of UpstreamConnections."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, terms: Terms) -> None:
-        super().__init__(
-            limit=0,  # the proxy has slots of its own
-            keepalive_timeout=KEEP_ALIVE,
-            enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,
+    async def _dial(self) -> UpstreamConnection:
+        if self._is_closed:
+            raise ConnectionLost("The connections to Jira are closed.", "send the request again")
+        connection = await self._dialler.dial(
+            lambda: UpstreamConnection(self._loop, self._terms, self.connections.discard)
         )
-        self._factory = cast("partial[ResponseHandler]", partial(UpstreamConnection, loop, terms))
+        lifetime = random.uniform(_RENEWED_FROM, MOST_AGE - KEEP_ALIVE)  # noqa: S311
+        connection.renew_at = connection.born + lifetime
+        if connection.transport is not None:
+            self.connections.add(connection)
+        return connection
 
+    def _give_back(self, connection: UpstreamConnection, kept_for: float | None) -> None:
+        """Keep a connection, and have another made in its place if it is getting old."""
+        now = self._loop.time()
+        is_too_old = now - connection.born > MOST_AGE and not self._cannot_renew
+        if self._is_closed or connection.is_retired or is_too_old:
+            connection.close()
+            return
+        self._resting.put(connection, kept_for)
+        if now >= connection.renew_at and connection not in self._renewing:
+            task = self._loop.create_task(self._renew(connection, kept_for))
+            self._renewing[connection] = task
 
-def _proxy(url: str) -> tuple[URL, str | None]:
-    """The proxy's URL without user and password, and these as a Basic credential (RFC 7617)."""
-    proxy = URL(url)
-    if proxy.user is None:
-        return proxy, None
-    login = f"{proxy.user}:{proxy.password or ''}".encode()
-    return proxy.with_user(None), f"Basic {b64encode(login).decode()}"
+    async def _renew(self, old: UpstreamConnection, kept_for: float | None) -> None:
+        """Make a connection, and only then end the old one: there may be no way to Jira now."""
+        try:
+            new = await self._dial()
+        except UpstreamError as error:
+            log.debug("a connection to Jira is kept, for it cannot be renewed: %s", error)
+            self._cannot_renew = True
+            old.renew_at = self._loop.time() + _TRY_AGAIN
+        else:
+            self._cannot_renew = False
+            self._resting.put(new, kept_for)
+            old.is_retired = True
+            if self._resting.remove(old):
+                old.close()
+        finally:
+            del self._renewing[old]

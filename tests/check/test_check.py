@@ -666,7 +666,7 @@ async def test_tls_alerts_are_told_apart(diagnose: Diagnose) -> None:
 
     async with RawServer(vanish) as server:
         result = await diagnose(server.url.replace("http:", "https:"), token="T" * 32)
-    assert "while TLS is being agreed on" in result["tls"].message
+    assert "while TLS was being agreed on" in result["tls"].message
 
 
 async def test_http_spoken_to_a_tls_port_is_known_by_its_alert(diagnose: Diagnose) -> None:

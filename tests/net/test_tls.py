@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 import trustme
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -121,16 +119,10 @@ def self_signed(folder: Path, name: str) -> Path:
 def resolve_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every name resolve to 127.0.0.1."""
 
-    async def answer(
-        self: AbstractResolver, host: str, port: int = 0, family: int = 0
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host, host="127.0.0.1", port=port, family=family, proto=0, flags=0
-            )
-        ]
+    async def answer(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
 
-    monkeypatch.setattr(DefaultResolver, "resolve", answer)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
 
 
 # What is trusted
@@ -241,9 +233,9 @@ async def test_another_s_name(
     context = server_context(authority.issue_cert("jira.example.com"))
     server = await serve(answers, context=context)
     upstream = await connect(server.url, jira__ca_file=ca_file)
-    with pytest.raises(CertificateError, match="mismatch") as caught:
+    with pytest.raises(CertificateError, match="another name") as caught:
         await upstream.send(request())
-    assert "the name that stands in the certificate" in caught.value.hint
+    assert "a name that stands in the certificate" in caught.value.hint
 
 
 async def test_an_expired_certificate(
@@ -300,7 +292,7 @@ async def test_https_to_a_plain_port(serve: Serve, connect: Connect) -> None:
     upstream = await connect(f"https://127.0.0.1:{server.port}")
     with pytest.raises(TLSError, match=r"does not speak TLS .* wrong version number") as caught:
         await upstream.send(request())
-    assert "jira.base_url with http://" in caught.value.hint
+    assert 'jira.base_url = "http://' in caught.value.hint
 
 
 async def test_plain_http_to_a_tls_port(
@@ -354,7 +346,7 @@ async def test_giving_up_inside_the_handshake(serve: Serve, connect: Connect) ->
     with pytest.raises(asyncio.CancelledError):
         await sending
     await server.end()
-    assert not upstream._connector._acquired
+    assert not upstream.connections
 
 
 async def test_a_client_that_leaves_ends_a_handshake_in_its_name(
@@ -742,9 +734,9 @@ async def test_jira_s_certificate_is_verified_behind_a_proxy(
         jira__proxy=f"http://127.0.0.1:{proxy.port}",
         jira__ca_file=ca_file,
     )
-    with pytest.raises(CertificateError, match="mismatch"):
+    with pytest.raises(CertificateError, match="another name"):
         await upstream.send(request())
-    assert not upstream._connector._acquired
+    assert not upstream.connections
 
 
 @pytest.mark.parametrize(
@@ -769,7 +761,7 @@ async def test_a_proxy_that_makes_no_tunnel(
     with pytest.raises(error, match=text):
         await upstream.send(request())
     await proxy.end()
-    assert not upstream._connector._acquired
+    assert not upstream.connections
 
 
 async def test_a_proxy_that_never_answers(serve: Serve, connect: Connect) -> None:
@@ -803,7 +795,7 @@ async def test_giving_up_on_a_proxy(serve: Serve, connect: Connect) -> None:
     with pytest.raises(asyncio.CancelledError):
         await sending
     await proxy.end()
-    assert not upstream._connector._acquired
+    assert not upstream.connections
 
 
 async def test_no_error_shows_the_proxy_s_password(serve: Serve, connect: Connect) -> None:

@@ -8,10 +8,9 @@ import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.errors import (
@@ -24,7 +23,7 @@ from sidecar.errors import (
     ResponseTimeout,
     UpstreamError,
 )
-from sidecar.upstream import connection as upstream_connection
+from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.exchange import PIECE, UpstreamResponse
 from tests.conftest import MakeSidecar
 from tests.support.jira_edge import (
@@ -96,7 +95,7 @@ async def test_every_connection_is_bounded(serve: Serve, connect: Connect) -> No
     server = await serve(answers)
     upstream = await connect(server.url)
     response = await upstream.send(request())
-    assert type(response._protocol) is upstream_connection.UpstreamConnection
+    assert {type(connection) for connection in upstream.connections} == {UpstreamConnection}
     await whole(response)
 
 
@@ -184,12 +183,11 @@ async def test_what_happens_between_connecting_and_asking_is_noticed(
 
     server = await serve(script)
     upstream = await connect(server.url)
-    connection = await upstream._connect()
-    assert connection.protocol is not None
+    connection = await upstream._dial()
     async with asyncio.timeout(5):
-        while not connection.protocol.should_close:  # noqa: ASYNC110 - nothing announces it
+        while connection.transport is not None:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0)
-    response = UpstreamResponse(upstream._terms, connection, 0.0)
+    response = UpstreamResponse(upstream._terms, connection, 0.0, upstream._give_back)
     with pytest.raises(error):
         await response.exchange(b"GET / HTTP/1.1\r\n\r\n", request())
 
@@ -370,11 +368,10 @@ async def test_a_body_that_is_cut_short_is_never_taken_for_whole(
             with pytest.raises(ConnectionLost):
                 await reading
         else:
-            lost = response._protocol.closed
-            assert lost is not None
             cut.set()
-            await asyncio.wait([lost])
-            lost.exception()
+            async with asyncio.timeout(5):
+                while upstream.connections:  # noqa: ASYNC110 - nothing announces it
+                    await asyncio.sleep(0)
             assert not response.at_end()
             with pytest.raises(ConnectionLost):
                 response.read_nowait()
@@ -921,24 +918,20 @@ async def test_jira_closes_during_the_upload(serve: Serve, connect: Connect) -> 
 
 
 @pytest.fixture
-def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+async def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Make every name resolve to the addresses given; the list returned fills with the names."""
 
     def to(*addresses: str) -> list[str]:
         asked: list[str] = []
 
-        async def answer(
-            self: AbstractResolver, host: str, port: int = 0, family: int = 0
-        ) -> list[ResolveResult]:
+        async def answer(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
             asked.append(host)
             if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return [
-                ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0)
-                for one in addresses
-            ]
+            found = [socket.getaddrinfo(one, port, type=socket.SOCK_STREAM) for one in addresses]
+            return [info for infos in found for info in infos]
 
-        monkeypatch.setattr(DefaultResolver, "resolve", answer)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
         return asked
 
     return to
@@ -1163,8 +1156,7 @@ async def test_giving_up_ends_the_connection(serve: Serve, connect: Connect, sta
     await server.end()
     if "upload" in stage:
         await closed.wait()
-    assert not upstream._connector._acquired
-    assert not upstream._connector._conns
+    assert not upstream.connections
 
 
 async def test_giving_up_while_connecting(
@@ -1183,7 +1175,7 @@ async def test_giving_up_while_connecting(
     using.cancel()
     with pytest.raises(asyncio.CancelledError):
         await using
-    assert not upstream._connector._acquired
+    assert not upstream.connections
 
 
 async def test_no_connection_within_the_connect_timeout(

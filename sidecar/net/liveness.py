@@ -1,0 +1,46 @@
+"""What the kernel knows of a peer: that it has sent something, or that it is silently gone."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+IDLE_SECONDS = 5
+"""Silence after which the kernel asks the peer's kernel whether it is still there."""
+PROBE_SECONDS = 3
+PROBES = 3
+SECONDS = IDLE_SECONDS + PROBES * PROBE_SECONDS
+"""How long a peer that confirms nothing is taken for alive; Linux takes two hours by default."""
+
+_KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+"""macOS has it under another name."""
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""Linux's alone (RFC 5482)."""
+
+
+def watch_peer(sock: socket.socket) -> None:
+    """Have the kernel end a TCP connection whose peer confirms nothing for SECONDS."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if _KEEPIDLE is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, IDLE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+    set_patience(sock, patient=False)
+
+
+def set_patience(sock: socket.socket, *, patient: bool) -> None:
+    """Let a peer, while `patient`, leave what is sent to it unread for as long as it answers.
+
+    TCP_USER_TIMEOUT also ends a connection whose peer is alive and keeps its window closed (Linux
+    takes both for no progress): a Jira that pauses in the middle of an upload does that.
+    """
+    if _USER_TIMEOUT is not None:
+        milliseconds = 0 if patient else SECONDS * 1000
+        sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
+
+
+def has_unread(sock: socket.socket) -> bool:
+    """Whether something has arrived that nobody has read: bytes, or the connection's end."""
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,49 @@
+"""Noticing that the peer has paused for too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class PauseWatch:
+    """Calls back when nothing was heard for so many seconds, unless nobody listened.
+
+    A timer that is set anew at each piece would cost more than the piece.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, expired: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._expired = expired
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self.is_listening = True
+        """Whether the peer could be heard."""
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(self._seconds, self._check)
+
+    def heard(self) -> None:
+        """The peer did something."""
+        self._heard = self._loop.time()
+
+    def stop(self) -> None:
+        """Count no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        if not self.is_listening:
+            self.heard()
+        quiet = self._loop.time() - self._heard
+        if quiet >= self._seconds:
+            self._timer = None
+            self._expired()
+        else:
+            self._timer = self._loop.call_later(self._seconds - quiet, self._check)

@@ -1,0 +1,87 @@
+"""A pause that is too long is noticed, and one that is our own fault is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from sidecar.upstream.pauses import PauseWatch
+
+
+class Loop:
+    """A loop's clock and its timers, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Loop.Timer:
+        self._timers.append((self.now + seconds, call))
+        return Loop.Timer(self)
+
+    def go(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self.now, call = self._timers.pop(0)
+            call()
+        self.now = end
+
+    class Timer:
+        def __init__(self, loop: Loop) -> None:
+            self._loop = loop
+
+        def cancel(self) -> None:
+            self._loop._timers.clear()
+
+
+def watch(loop: Loop, seconds: float) -> tuple[PauseWatch, list[float]]:
+    expired: list[float] = []
+    fake = cast(asyncio.AbstractEventLoop, loop)
+    return PauseWatch(fake, seconds, lambda: expired.append(loop.now)), expired
+
+
+def test_silence_expires_once() -> None:
+    loop = Loop()
+    pauses, expired = watch(loop, 10)
+    pauses.start()
+    loop.go(100)
+    assert expired == [110.0]
+
+
+def test_what_is_heard_puts_the_end_off() -> None:
+    loop = Loop()
+    pauses, expired = watch(loop, 10)
+    pauses.start()
+    for _ in range(5):
+        loop.go(6)
+        pauses.heard()
+    assert not expired
+    loop.go(20)
+    assert expired == [140.0]
+
+
+def test_silence_that_nobody_listens_to_does_not_count() -> None:
+    loop = Loop()
+    pauses, expired = watch(loop, 10)
+    pauses.start()
+    pauses.is_listening = False
+    loop.go(95)
+    assert not expired
+    pauses.is_listening = True
+    pauses.heard()
+    loop.go(20)
+    assert expired == [205.0]
+
+
+def test_nothing_expires_once_it_is_stopped() -> None:
+    loop = Loop()
+    pauses, expired = watch(loop, 10)
+    pauses.start()
+    pauses.stop()
+    pauses.stop()
+    loop.go(100)
+    assert not expired
