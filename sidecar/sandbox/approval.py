@@ -21,12 +21,12 @@ _POLICY: Final = (
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #172b4d; --dim: #5e6c84; --paper: #fff; --ground: #f4f5f7;
-  --line: #dfe1e6; --blue: #0052cc; --on-blue: #fff; }
+  --line: #dfe1e6; --bar: #0747a6; --blue: #0052cc; --on-blue: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #dee4ea; --dim: #9fadbc; --paper: #22272b;
-  --ground: #161a1d; --line: #454f59; --blue: #579dff; --on-blue: #161a1d; } }
+  --ground: #161a1d; --line: #454f59; --bar: #1c2b41; --blue: #579dff; --on-blue: #161a1d; } }
 body { margin: 0; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
-header { background: var(--blue); color: var(--on-blue); padding: .75rem 1.5rem;
+header { background: var(--bar); color: #fff; padding: .75rem 1.5rem;
   font-weight: 600; }
 main { max-width: 34rem; margin: 3rem auto; padding: 1.5rem 2rem 2rem; background: var(--paper);
   border: 1px solid var(--line); border-radius: 4px; overflow-wrap: anywhere; }

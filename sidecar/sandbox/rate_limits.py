@@ -63,7 +63,8 @@ class RateLimits:
         _refill(bucket, capacity, fill, interval, now)
         allowed = bucket.tokens > 0
         bucket.tokens -= allowed
-        wait = 0 if bucket.tokens else max(math.ceil(bucket.filled_at + interval - now), 1)
+        wait = math.ceil(bucket.filled_at + interval - now)
+        wait = 0 if bucket.tokens else min(max(wait, 1), interval)
         return Allowance(allowed, capacity, bucket.tokens, fill, interval, wait)
 
 

@@ -48,7 +48,7 @@ class Router:
         for segment in segments:
             if "**" in node:
                 return node["**"][""], wild
-            if segment and segment in node:
+            if segment not in ("", "*", "**") and segment in node:
                 node = node[segment]
             elif "*" in node:
                 node = node["*"]

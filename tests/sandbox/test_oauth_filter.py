@@ -15,6 +15,7 @@ MYSELF = "/rest/api/2/myself"
 SERVER_INFO = "/rest/api/2/serverInfo"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 NASTY = [*"aZ09-._~!$'()*,:@;=+/ %\"<>^`{|}[]\\#&é\u0000", "ü", "🖍", "%2F", "%", "//", "\r\n"]
+PIECES = ["a", "//", ";v=1", "%7e", "%C3%BC", "/./", "~", "@", ":"]
 
 
 @pytest.fixture
@@ -226,32 +227,34 @@ def nasty_pairs(dice: random.Random) -> list[tuple[str, str]]:
     return [(dice.choice(NASTY) + text(), text()) for _ in range(dice.randrange(4))]
 
 
-def written(dice: random.Random, text: str) -> str:
-    """One of the ways in which a client may write a text in a query."""
-    encoded = quote_plus(text, safe=dice.choice(["", "~!*'()", ",:@/?$;"]))
-    return encoded if dice.random() < 0.5 else encoded.replace("+", "%20")
+def written(dice: random.Random, pairs: list[tuple[str, str]]) -> str:
+    """One of the ways in which clients write parameters in a query or form."""
+
+    def encoded(text: str) -> str:
+        plus = quote_plus(text, safe=dice.choice(["", "~!*'()", ",:@/?$;"]))
+        return plus if dice.random() < 0.5 else plus.replace("+", "%20")
+
+    return "&".join(f"{encoded(name)}={encoded(value)}" for name, value in pairs)
 
 
 async def test_hostile_targets_and_forms_signed_two_legged_by_oauthlib_are_accepted(
     robot: SandboxClient,
 ) -> None:
     dice = random.Random(20)
-    for number in range(1000):
-        query, form = nasty_pairs(dice), nasty_pairs(dice) if number % 2 else []
-        path = "/_sandbox/echo/" + "".join(
-            dice.choices(["a", "//", ";v=1", "%7e", "%C3%BC", "/./", "~", "@", ":"], k=4)
-        )
-        text = "&".join(f"{written(dice, n)}={written(dice, v)}" for n, v in query)
-        body = "&".join(f"{written(dice, n)}={written(dice, v)}" for n, v in form).encode()
-        # oauthlib's signer is given what was meant; the sandbox reads what was written.
-        signed = robot.sign("POST" if form else "GET", robot.context + path, also=[*query, *form])
-        target = robot.context + path + (f"?{text}" if text else "")
-        answer = await robot.request(
-            "POST" if form else "GET", target, FORM, ("Authorization", signed), body=body
-        )
-        assert answer.status == 200, (target, body, answer.body)
-        assert answer.json()["user"] == "builds"
-        assert answer.json()["parameters"] == [list(pair) for pair in (*query, *form)]
+    async with await robot.wire() as wire:
+        for number in range(1000):
+            method = "POST" if number % 2 else "GET"
+            query, form = nasty_pairs(dice), nasty_pairs(dice) if number % 2 else []
+            path = robot.context + "/_sandbox/echo/" + "".join(dice.choices(PIECES, k=4))
+            # oauthlib's signer is given what was meant; the sandbox reads what was written.
+            signed = ("Authorization", robot.sign(method, path, also=[*query, *form]))
+            target = path + ("?" + written(dice, query) if query else "")
+            body = written(dice, form).encode()
+            await wire.send(robot.message(method, target, FORM, signed, body=body))
+            answer = await wire.receive()
+            assert answer.status == 200, (target, body, answer.body)
+            assert answer.json()["user"] == "builds"
+            assert answer.json()["parameters"] == [list(pair) for pair in (*query, *form)]
 
 
 async def test_a_two_legged_base_string_holds_the_empty_token(
