@@ -11,13 +11,14 @@ import logging
 from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import Difference, compare_base_strings
 from sidecar.jira.problems import Problem
-from sidecar.signing.signature import percent_encode
+from sidecar.signing.signature import signature_base_string
 from sidecar.telemetry.troubles import Quiet
 
 log = logging.getLogger("sidecar.oauth")
 
-_MOST_URLS = 8
-"""Kept for advice; nodes of one Jira may believe in different URLs."""
+
+_MOST_URLS = 4
+"""Told apart in the log: nodes of one Jira may believe in different URLs."""
 
 
 class SigningURL:
@@ -27,8 +28,7 @@ class SigningURL:
         self.url = configured
         self._base_url = base_url
         self._configured = configured
-        self._advice: dict[BaseURL, str] = {}
-        self._quiet = Quiet()
+        self._quiet = Quiet(most_kinds=_MOST_URLS)
 
     def difference(
         self, problem: Problem, base_string: bytes, signed_for: BaseURL
@@ -55,17 +55,9 @@ class SigningURL:
         if difference.perceived is None:
             return None
         try:
-            url = BaseURL.parse(difference.perceived)
+            return BaseURL.parse(difference.perceived)
         except ValueError:  # port 0, for example: it is not ours to understand
             return None
-        if url not in self._advice:
-            if len(self._advice) >= _MOST_URLS:
-                self._advice.clear()
-            # Advice is about the URL that is asked for, whatever was signed this time.
-            asked_for = _rebased(base_string, signed_for, self._base_url)
-            about = self.difference(problem, asked_for, self._base_url)
-            self._advice[url] = f"{about.sentence} What to do: {about.hint}." if about else ""
-        return url
 
     def believe(self, url: BaseURL) -> None:
         """Sign for this URL from now on, and say once how to make that last."""
@@ -87,14 +79,13 @@ class SigningURL:
             )
         else:
             log.warning(
-                "We sign for what Jira believes from now on.%s %s",
-                again,
-                self._advice.get(url, ""),
+                "We sign for what Jira believes from now on.%s %s", again, self._advice(url)
             )
 
-
-def _rebased(base_string: bytes, signed_for: BaseURL, url: BaseURL) -> bytes:
-    """The base string of the same request, had it been signed for another URL."""
-    method, uri, parameters = base_string.decode("ascii").split("&")
-    below = uri.removeprefix(percent_encode(str(signed_for)))
-    return f"{method}&{percent_encode(str(url))}{below}&{parameters}".encode("ascii")
+    def _advice(self, url: BaseURL) -> str:
+        """How to make Jira, which believes in `url`, believe in the URL that is asked for."""
+        theirs, ours = (
+            signature_base_string("GET", f"{at}/rest", []) for at in (url, self._base_url)
+        )
+        difference = compare_base_strings(theirs, ours, self._base_url.path)
+        return f"{difference.sentence} What to do: {difference.hint}."

@@ -14,22 +14,37 @@ from sidecar.jira.problems import Problem, explain
 log = logging.getLogger("sidecar.oauth")
 
 QUIET_SECONDS = 60.0
+MOST_KINDS = 16
+"""There are fewer of our own; of those that a Jira can make up, such as URLs, any number."""
+_OTHERS = ""
 
 
 class Quiet:
-    """Lets each kind of message through once in a while, and counts what it holds back."""
+    """Lets each kind of message through once in a while, and counts what it holds back.
+
+    `most_kinds` are told apart at a time, and the rest are one more: whatever comes, no more
+    messages than that get through in so many seconds, and no more kinds are remembered.
+    """
 
     def __init__(
-        self, seconds: float = QUIET_SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        seconds: float = QUIET_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        most_kinds: int = MOST_KINDS,
     ) -> None:
         self._seconds = seconds
         self._clock = clock
+        self._most_kinds = most_kinds
         self._said: dict[str, float] = {}
         self._held_back: Counter[str] = Counter()
 
     def due(self, kind: str) -> str | None:
         """None if it was said lately; else what to add to it: how often it was held back."""
         now = self._clock()
+        if kind not in self._said and len(self._said) >= self._most_kinds:
+            self._forget(now)
+            if len(self._said) >= self._most_kinds:
+                kind = _OTHERS
         said = self._said.get(kind)
         if said is not None and now - said < self._seconds:
             self._held_back[kind] += 1
@@ -37,6 +52,13 @@ class Quiet:
         self._said[kind] = now
         more = self._held_back.pop(kind, 0)
         return f" (and {more} more since that was last said)" if more else ""
+
+    def _forget(self, now: float) -> None:
+        """Forget the kinds that were not said lately; what was held back counts as of others."""
+        for kind in [kind for kind, said in self._said.items() if now - said >= self._seconds]:
+            del self._said[kind]
+            if held_back := self._held_back.pop(kind, 0):
+                self._held_back[_OTHERS] += held_back
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.errors import ConnectionRefused, NotAuthorized, StoreError
 from sidecar.jira.problems import Problem, explain
-from sidecar.telemetry.troubles import QUIET_SECONDS, Quiet, Trouble, Troubles
+from sidecar.telemetry.troubles import MOST_KINDS, QUIET_SECONDS, Quiet, Trouble, Troubles
 
 REJECTED = Problem("token_rejected")
 
@@ -48,6 +48,31 @@ def test_a_kind_is_due_once_in_a_while_and_tells_how_often_it_was_not(clock: Clo
     assert quiet.due("a") == " (and 4 more since that was last said)"
     clock.time += 10
     assert quiet.due("a") == ""
+
+
+def test_whatever_kinds_there_are_few_messages_get_through_and_little_is_remembered(
+    clock: Clock,
+) -> None:
+    quiet = Quiet(60, clock)
+    told = 0
+    for number in range(6000):
+        told += quiet.due(f"http://evil{number}.test/" + "x" * 1000) is not None
+        clock.time += 0.05
+    assert told <= 6 * (MOST_KINDS + 1)
+    assert len(quiet._said) + len(quiet._held_back) <= 2 * (MOST_KINDS + 1)
+
+
+def test_among_many_kinds_those_held_back_are_counted_together(clock: Clock) -> None:
+    quiet = Quiet(60, clock)
+    assert [quiet.due(str(n)) for n in range(MOST_KINDS + 1)] == [""] * (MOST_KINDS + 1)
+    for _ in range(2):
+        assert quiet.due("one more") is None
+        assert quiet.due("0") is None
+    clock.time += 60
+    assert quiet.due("another") == ""
+    for number in range(MOST_KINDS - 1):
+        quiet.due(f"new {number}")
+    assert quiet.due("one more") == " (and 4 more since that was last said)"
 
 
 def test_a_problem_is_told_in_one_line_with_what_to_do(
