@@ -62,11 +62,14 @@ def _decodings(path: str) -> Iterator[str]:
 
     Tomcat cuts them off before it decodes: to it `%3B` is a letter like any other.
     """
-    cut = _collapsed(_without_parameters(path))
+    cut = _without_parameters(path)
+    is_same = cut == path
     for _ in range(DECODINGS):
-        path, cut = unquote(path), _collapsed(unquote(cut))
-        yield cut
-        yield _collapsed(_without_parameters(path))
+        path = unquote(path)
+        cut = path if is_same else unquote(cut)
+        yield _collapsed(cut)
+        if ";" in path:
+            yield _collapsed(_without_parameters(path))
         if "%" not in path:
             return
 

@@ -53,6 +53,9 @@ class _BaseString(NamedTuple):
         return f"{self.scheme}://{self.host}{port}{prefix}"
 
 
+_LONGEST = 16 * 1024
+"""Characters: Jira names its base string in a head of 8 KiB at most."""
+
 _PARTS = ("method", "scheme", "host", "port")
 _URI = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?(/.*)?", re.DOTALL)
 
@@ -62,7 +65,7 @@ def compare_base_strings(theirs: str, ours: str, context_path: str = "") -> Diff
 
     `context_path` is the path of the URL that we signed for: "" or "/jira".
     """
-    their, our = _read_base_string(theirs), _read_base_string(ours)
+    their, our = _read_base_string(theirs[: _LONGEST + 1]), _read_base_string(ours)
     if their is None or our is None:
         sentence = "Jira names a signature base string that cannot be read."
         return Difference(("unreadable",), sentence, EXPLANATIONS["signature_invalid"].hint)
@@ -87,7 +90,7 @@ def compare_base_strings(theirs: str, ours: str, context_path: str = "") -> Diff
 
 
 def _read_base_string(text: str) -> _BaseString | None:
-    parts = text.split("&")
+    parts = text.split("&") if len(text) <= _LONGEST else []
     match = _URI.fullmatch(unquote(parts[1])) if len(parts) == 3 else None
     if match is None or not parts[0].isascii() or int(match[3] or 0) > 65535:
         return None

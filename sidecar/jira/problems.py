@@ -13,11 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-from sidecar.http.fields import Fields, first
+from sidecar.http.fields import Fields, first, values
 from sidecar.http.shown import sf_string
 from sidecar.jira.explanations import EXPLANATIONS, Explanation
 
-_BODY_LIMIT = 64 * 1024  # a base string is at most Tomcat's 8 KiB of head, encoded thrice
+# Jira's Tomcat puts no more than 8 KiB into a head; a base string in a body is encoded once more.
+# What is longer is not Jira's, and is not read: that takes time in proportion.
+_CHALLENGES_LIMIT = 16 * 1024
+_BODY_LIMIT = 64 * 1024
+_MOST_PARAMETERS = 64
+_LISTED_LIMIT = 4 * 1024
 
 # Challenges of all schemes together: the separator is ", " or ",", and realms and other schemes
 # stand between.  The look-behind and the limit keep this linear in what an upstream can send.
@@ -112,19 +117,20 @@ def oauth_problem(fields: Fields, body: bytes | None = None) -> Problem | None:
 def _challenge_parameters(fields: Fields) -> dict[str, str]:
     """Return the oauth_* parameters of every `WWW-Authenticate`; the first of a name counts."""
     parameters: dict[str, str] = {}
-    for field_name, value in fields:
-        if field_name.lower() == b"www-authenticate":
-            for name, quoted, bare in _PARAMETER.findall(value.decode("utf-8", "replace")):
-                if _is_oauth(name):
-                    text = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare
-                    parameters.setdefault(name.lower(), unquote(text))
+    left = _CHALLENGES_LIMIT
+    for value in values(fields, b"www-authenticate"):
+        for name, quoted, bare in _PARAMETER.findall(value[:left].decode("utf-8", "replace")):
+            if _is_oauth(name):
+                text = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare
+                parameters.setdefault(name.lower(), unquote(text))
+        left = max(0, left - len(value))
     return parameters
 
 
 def _form_parameters(body: bytes) -> dict[str, str]:
     """Return the oauth_* parameters of a body that is a form and nothing else."""
     body = body.strip()
-    if len(body) > _BODY_LIMIT or not _FORM.fullmatch(body):
+    if len(body) > _BODY_LIMIT or body.count(b"&") > _MOST_PARAMETERS or not _FORM.fullmatch(body):
         return {}
     pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True)
     return {name.lower(): value for name, value in reversed(pairs) if _is_oauth(name)}
@@ -143,7 +149,7 @@ def explain(problem: Problem) -> Explanation:
             ("another version of Jira's OAuth plugin", "a gateway in front of Jira"),
             "look into Jira's log at the time of the request",
         )
-    listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""))
+    listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""), "")[:_LISTED_LIMIT]
     if not listed:
         return known
     names = ", ".join(shown_names(pair.partition("=")[0] for pair in listed.split("&")))

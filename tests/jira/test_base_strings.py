@@ -203,3 +203,11 @@ def test_parameters_are_equal_exactly_if_nothing_is_reported(
 def test_comparing_never_raises(theirs: str, ours: str, context_path: str) -> None:
     compare_base_strings(theirs, ours, context_path)
     compare_base_strings(f"GET&{quote('http://a/' + theirs, safe='')}&{ours}", ours, context_path)
+
+
+def test_what_is_longer_than_jira_can_name_is_not_compared() -> None:
+    ours = "GET&http%3A%2F%2Fa%2Fx&" + "a" * 16_000
+    longer = "GET&http%3A%2F%2Fb%2Fx&" + "a" * 16_000
+    assert compare_base_strings(longer, ours).parts == ("host",)
+    assert compare_base_strings(longer + "a" * 1000, ours).parts == ("unreadable",)
+    assert compare_base_strings(longer, ours + "a" * 1000).parts == ("unreadable",)

@@ -372,3 +372,24 @@ def test_acceptable_timestamps_are_two_numbers_in_order(
     problem = Problem("timestamp_refused", {"oauth_acceptable_timestamps": text})
     assert acceptable_timestamps(problem) == expected
     assert acceptable_timestamps(Problem("timestamp_refused")) is None
+
+
+def test_no_more_is_read_than_a_jira_could_have_sent() -> None:
+    """Whatever is longer takes time in proportion, and tells nothing."""
+    late = challenge(b"x" * (16 * 1024) + b', OAuth oauth_problem="token_rejected"')
+    assert oauth_problem([late]) is None
+    assert (
+        oauth_problem([challenge(b"x" * (16 * 1024)), challenge(b"OAuth oauth_problem=a")]) is None
+    )
+    early = challenge(b'OAuth oauth_problem="token_rejected", ' + b"x" * 50_000)
+    assert "token_rejected" in repr(oauth_problem([early]))
+    named = b"&oauth_problem=token_rejected"
+    assert "token_rejected" in repr(oauth_problem([], b"a=1" + b"&b" * 63 + named))
+    assert oauth_problem([], b"a=1" + b"&b" * 64 + named) is None
+
+
+def test_of_an_endless_list_of_parameters_the_beginning_is_named() -> None:
+    listed = "&".join(f"p{number:05}" for number in range(20_000))
+    problem = Problem("parameter_absent", {"oauth_parameters_absent": listed})
+    assert "p00000, p00001" in explain(problem).sentence
+    assert len(explain(problem).sentence) < 200

@@ -7,12 +7,15 @@ import gzip
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from sidecar.files.private import write_private
+from sidecar.proxy import handler
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running, store_token
+from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.wire import Client
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -22,6 +25,16 @@ MakeSandbox = Callable[..., Awaitable[Sandbox]]
 def verdicts(sandbox: Sandbox) -> set[str | None]:
     """What the sandbox found of the signatures of all requests."""
     return {request.verdict for request in sandbox.log}
+
+
+def say_json(content: object) -> Callable[[Exchange], Awaitable[None]]:
+    """What answers every request with this."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.say(json.dumps(content).encode(), "Content-Type: application/json")
+
+    return answer
 
 
 class TestSigning:
@@ -140,6 +153,33 @@ class TestTargets:
         assert answer.status == 431
         assert answer.json()["errors"] == {}
         assert not sandbox.log
+
+    async def test_a_long_target_is_looked_at_in_several_turns_of_the_loop(
+        self, sidecar: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        turn = 0
+        seen: dict[str, int] = {}
+
+        async def count_turns() -> None:
+            nonlocal turn
+            while True:
+                await asyncio.sleep(0)
+                turn += 1
+
+        def watched(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+            def watch(*arguments: Any) -> Any:
+                seen[name] = turn
+                return work(*arguments)
+
+            return watch
+
+        for name in ("clean", "readings", "request_fields"):
+            monkeypatch.setattr(handler, name, watched(name, getattr(handler, name)))
+        counting = asyncio.create_task(count_turns())
+        for target, apart in (("/x?" + "a" * 10_000, True), ("/x?a", False)):
+            await sidecar.get(target)
+            assert (len(set(seen.values())) == len(seen)) is apart
+        counting.cancel()
 
 
 class TestCallers:
@@ -345,6 +385,39 @@ class TestLinks:
         assert info.json()["baseUrl"] == ours
         issue = await sidecar.get("/rest/api/2/issue/JJ-2")
         assert issue.json()["self"].startswith(ours)
+
+    @pytest.mark.parametrize(
+        ("target", "is_learnt"),
+        [
+            ("/rest/api/2/serverInfo", True),
+            ("//rest/api/latest/serverInfo/", True),
+            ("/rest;x/api/2/%73erverInfo", True),
+            ("/s/x/_/rest/api/2/serverInfo", True),
+            ("/rest/api/2/issue/serverInfo", False),
+            ("/secure/attachment/1/serverInfo", False),
+            ("/s/rest/api/2/serverInfo/_/secure/attachment/1/x", False),
+        ],
+    )
+    async def test_what_jira_calls_itself_is_learnt_from_serverinfo_in_any_spelling(
+        self, edge: Running, upstream: RawUpstream, target: str, is_learnt: bool
+    ) -> None:
+        upstream.handler = say_json({"baseUrl": "https://jira.corp.example"})
+        await edge.get(target)
+        upstream.handler = say_json({"self": "https://jira.corp.example/rest/1"})
+        ours = f"http://{edge.authority}" if is_learnt else "https://jira.corp.example"
+        assert (await edge.get("/rest/api/2/x")).json() == {"self": f"{ours}/rest/1"}
+
+    async def test_a_base_url_that_is_no_base_url_is_not_learnt(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        """Such as one of 60 KB, which took 0.3 s to be compiled into a pattern."""
+        long = f"https://jira.corp.example/{'x.' * 30_000}"
+        for url in (long, "ftp://jira.corp.example", "", None, ["https://jira.corp.example"]):
+            upstream.handler = say_json({"baseUrl": url})
+            assert (await edge.get("/rest/api/2/serverInfo")).json() == {"baseUrl": url}
+        links = {"self": f"{long}/1", "next": "https://jira.corp.example"}
+        upstream.handler = say_json(links)
+        assert (await edge.get("/rest/api/2/x")).json() == links
 
     async def test_a_gzip_answer_is_rewritten_and_sent_plain(
         self, sandbox: Sandbox, sidecar: Running
