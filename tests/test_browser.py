@@ -134,7 +134,7 @@ class Arrivals(logging.Handler):
 @pytest.fixture
 def arrivals() -> Iterator[Arrivals]:
     handler = Arrivals()
-    logger = logging.getLogger("sidecar.request")
+    logger = logging.getLogger("sidecar.telemetry.logs")
     before = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)

@@ -32,14 +32,11 @@ TESTED_ELSEWHERE = {
     "cli/base.py",
     "cli/check.py",
     "cli/request.py",
-    "cli/serve.py",
     "config/settings.py",
     "credentials.py",
     "errors.py",
     "jira/explanations.py",
     "jira/refusals.py",
-    "server/generation.py",
-    "server/run.py",
     "telemetry/record.py",
     "upstream/connection.py",
     "upstream/exchange.py",
@@ -164,3 +161,11 @@ def test_no_module_imports_itself_through_others() -> None:
 
     for module in modules:
         visit(module, ())
+
+
+def test_loggers_are_named_after_their_modules() -> None:
+    for path in _modules():
+        names = set(re.findall(r"logging\.getLogger\((.*?)\)", path.read_text()))
+        if path == PACKAGE / "telemetry" / "logs.py":  # sets up all of them
+            names -= {"", '"sidecar"'}
+        assert names <= {"__name__"}, path

@@ -27,7 +27,7 @@ from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import EncodedPair, percent_encode
 from sidecar.signing.signer import Signer, Unsigned
 
-log = logging.getLogger("sidecar.identity")
+log = logging.getLogger(__name__)
 
 NEVER = float("-inf")
 LOOK_SECONDS = 0.001

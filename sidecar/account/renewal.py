@@ -27,7 +27,7 @@ from sidecar.files.tokens import KeptBeside
 from sidecar.jira.refusals import RenewedUnseen
 from sidecar.telemetry.troubles import Quiet, Troubles
 
-log = logging.getLogger("sidecar.oauth")
+log = logging.getLogger(__name__)
 
 NEAR_SECONDS = 24 * 3600.0
 NEAR_PART = 0.1

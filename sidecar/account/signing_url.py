@@ -14,7 +14,7 @@ from sidecar.jira.problems import Problem
 from sidecar.signing.signature import signature_base_string
 from sidecar.telemetry.troubles import Quiet
 
-log = logging.getLogger("sidecar.oauth")
+log = logging.getLogger(__name__)
 
 
 _MOST_URLS = 4

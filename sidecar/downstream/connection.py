@@ -25,7 +25,7 @@ from sidecar.downstream.writing import Writer, finish
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.http import framing
 
-log = logging.getLogger("sidecar.connection")
+log = logging.getLogger(__name__)
 
 HELD_BYTES = 64 * 1024
 """Stop reading once this much is held behind a request that waits."""

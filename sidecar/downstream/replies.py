@@ -14,7 +14,7 @@ from sidecar.http.fields import Fields, serialize
 from sidecar.http.shown import sf_string
 from sidecar.telemetry.record import Record
 
-log = logging.getLogger("sidecar.proxy")
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 1
 

@@ -45,7 +45,7 @@ from sidecar.telemetry.record import RESERVED, Record, new_id
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
-log = logging.getLogger("sidecar.proxy")
+log = logging.getLogger(__name__)
 
 _SERVER_INFO = re.compile(r"/rest/api/[0-9a-z.]+/serverInfo/?")
 _LONG_TARGET = 8 * 1024

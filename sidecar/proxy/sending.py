@@ -31,7 +31,7 @@ from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Quiet
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
 
-log = logging.getLogger("sidecar.proxy")
+log = logging.getLogger(__name__)
 
 _TOMCAT_HEAD_BYTES = 8 * 1024
 """Tomcat's maxHttpHeaderSize: the request line and all fields."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from sidecar.http.shown import printable
 
-log = logging.getLogger("sidecar.notify")
+log = logging.getLogger(__name__)
 
 STOP_RESERVE = 10.0
 """Seconds that stopping may take beyond timeouts.shutdown before systemd loses patience."""

@@ -13,7 +13,7 @@ from time import perf_counter
 from sidecar.signing.process import SigningProcess, SigningProcessEnded
 from sidecar.signing.signer import Signer
 
-log = logging.getLogger("sidecar.signing")
+log = logging.getLogger(__name__)
 
 WINDOW = 100
 """Signatures after which the next ones are judged by the time that these came in."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sidecar.errors import SidecarError, as_sentence
 from sidecar.jira.problems import Problem, explain
 
-log = logging.getLogger("sidecar.oauth")
+log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 60.0
 MOST_KINDS = 16

@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 
 def request_lines(log: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in log.records if r.name == "sidecar.request"]
+    return [r.getMessage() for r in log.records if r.name == "sidecar.telemetry.logs"]
 
 
 async def ended(exchange: Exchange) -> None:

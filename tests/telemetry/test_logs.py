@@ -100,10 +100,10 @@ class TestForms:
         error = RequestRefused(431, "The request's head is too large.")
         said = "refused with 431: The request's head is too large. id=abc"
         logs.set_up("text", "info", {}, verbose=False, stream=stderr)
-        logging.getLogger("sidecar.proxy").info(logs.RefusedLine(error, "abc"))
+        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc"))
         assert stderr.getvalue().endswith(f" {said}\n")
         logs.set_up("json", "info", {}, verbose=False, stream=stderr)
-        logging.getLogger("sidecar.proxy").info(logs.RefusedLine(error, "abc"))
+        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc"))
         entry = json.loads(stderr.getvalue().splitlines()[1])
         del entry["time"]
         assert entry == {
@@ -228,11 +228,11 @@ class TestRequests:
     async def test_each_has_one_line_whatever_answers_it(
         self, sidecar: Running, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sidecar.request")
+        caplog.set_level(logging.INFO, "sidecar.telemetry.logs")
         await sidecar.post_json("/rest/api/2/search?secret=1", {"jql": "key = JJ-2"})
         await sidecar.get("/x", ("Host", "evil.example"))
         await sidecar.get("/_sidecar/status")
-        jira, ours = [r.getMessage() for r in caplog.records if r.name == "sidecar.request"]
+        jira, ours = [r.getMessage() for r in caplog.records if r.name == "sidecar.telemetry.logs"]
         assert jira.startswith("POST /rest/api/2/search 200 in=21 out=")
         assert "secret" not in jira
         assert re.search(r"GET /x 421 in=0 out=[1-9]\d+ .* error=http_request_denied$", ours)
@@ -240,7 +240,7 @@ class TestRequests:
     async def test_an_id_is_taken_from_the_client_or_made_and_goes_both_ways(
         self, sandbox: Sandbox, sidecar: Running, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sidecar.request")
+        caplog.set_level(logging.INFO, "sidecar.telemetry.logs")
         for target in ("/rest/api/2/myself", "/_sidecar/health"):
             answer = await sidecar.get(target, ("X-Request-Id", "client-7"))
             assert answer["X-Request-Id"] == "client-7"
@@ -257,7 +257,7 @@ class TestRequests:
     async def test_an_id_that_cannot_be_shown_reaches_jira_as_it_is(
         self, sandbox: Sandbox, sidecar: Running, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sidecar.request")
+        caplog.set_level(logging.INFO, "sidecar.telemetry.logs")
         odd = "é <6>fake " + "x" * 200
         answer = await sidecar.get("/rest/api/2/myself", ("X-Request-Id", odd))
         raw = sandbox.log[0].fields.get("x-request-id")
@@ -291,7 +291,7 @@ class TestRequests:
     async def test_what_jira_cuts_short_is_jiras(
         self, sandbox: Sandbox, sidecar: Running, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sidecar.request")
+        caplog.set_level(logging.INFO, "sidecar.telemetry.logs")
         sandbox.faults.cut_off = 1000
         async with await sidecar.wire() as wire:
             await wire.send(sidecar.message("GET", "/_sandbox/bytes?n=100000"))
@@ -301,7 +301,7 @@ class TestRequests:
     async def test_an_unreachable_jira_is_named_in_the_line(
         self, make_sidecar: MakeSidecar, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO, "sidecar.request")
+        caplog.set_level(logging.INFO, "sidecar.telemetry.logs")
         sidecar = await make_sidecar("http://127.0.0.1:1", token="t" * 32)
         assert (await sidecar.get("/x")).status == 502
         assert caplog.records[-1].getMessage().endswith("error=connection_refused")
