@@ -14,6 +14,8 @@ import logging
 import pickle
 import re
 import signal
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from copy import deepcopy
@@ -30,7 +32,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sidecar import cli
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.files import keys
 from sidecar.files.private import write_private
@@ -458,11 +459,23 @@ async def test_a_bug_s_traceback_and_answer_hold_no_secret(
     assert vault.leaks() == set()
 
 
+_BUG = """
+import sys
+from sidecar import cli
+from sidecar.files import keys
+from sidecar.signing.signer import Signer
+from tests.test_secrets import Broken
+
+def sign(self, base_string):
+    raise Broken(self)
+
+Signer.signature, keys.verify_signing = sign, lambda key: None
+cli.main()
+"""
+
+
 def test_a_bug_s_traceback_on_the_command_line_holds_no_secret(
-    tmp_path: Path,
-    private_key: RSAPrivateKey,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, private_key: RSAPrivateKey
 ) -> None:
     vault = Vault()
     pem = keys.private_key_pem(private_key)
@@ -475,20 +488,11 @@ def test_a_bug_s_traceback_on_the_command_line_holds_no_secret(
     vault.add("the token", token)
     store = TokenFile(tmp_path / "token.json", BaseURL.parse(base_url), "k")
     store.save(TokenCredentials(Secret(token), Secret("")))
-
-    def sign(self: Signer, base_string: bytes) -> bytes:
-        raise Broken(self)
-
-    monkeypatch.setattr(Signer, "signature", sign)
-    monkeypatch.setattr("sidecar.files.keys.verify_signing", lambda key: None)
-    words = ["sidecar", "-v", "--config", str(tmp_path / "config.toml"), "request", "/x"]
-    monkeypatch.setattr("sys.argv", words)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 70
-    said = capsys.readouterr()
-    assert "Traceback" in said.err
-    vault.hear("the command", said.out + said.err)
+    words = ["-v", "--config", str(tmp_path / "config.toml"), "request", "/x"]
+    done = subprocess.run([sys.executable, "-c", _BUG, *words], capture_output=True, timeout=50)
+    assert done.returncode == 70
+    assert b"Traceback" in done.stderr
+    vault.hear("the command", done.stdout + done.stderr)
     assert vault.leaks() == set()
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
 from sidecar import __version__
 from sidecar.cli import output
 from sidecar.cli.auth import auth
-from sidecar.cli.base import Global, example, global_options, report
+from sidecar.cli.base import Global, example, global_options, report, say
 from sidecar.cli.check import check
 from sidecar.cli.request import request
 from sidecar.cli.serve import demo, run
@@ -25,13 +26,17 @@ from sidecar.errors import SidecarError, UsageError
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
+    output.exit_now(execute())
+
+
+def execute() -> int:
+    """Run the command line, tell of what went wrong, and return the exit code."""
     settings = Global()
     # Python's ssl module would write TLS keys there, as early as aiohttp is imported.
     os.environ.pop("SSLKEYLOGFILE", None)
     output.take_over()
-    code = 0
     try:
         # What a command passes to context.exit() comes back from here.
         code = cli.main(prog_name="sidecar", obj=settings, standalone_mode=False) or 0
@@ -48,7 +53,7 @@ def main() -> None:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-        click.echo("", err=True)
+        say("")
     except BrokenPipeError:
         code = 1  # whoever read our output has seen enough
     except Exception as error:  # noqa: BLE001 — the last resort: a bug is one line, too
@@ -56,19 +61,19 @@ def main() -> None:
         report(f"a bug: {type(error).__name__}: {error}", "run it again with -v and report that")
         if settings.verbose:
             traceback.print_exc()
-    output.drop_rest()
-    sys.exit(code)
+    return code
 
 
 @click.group(
+    help="Sign requests for Jira with OAuth 1.0a: point any tool at http://localhost:8088.",
     epilog=example("sidecar init && sidecar auth && sidecar run"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=False,  # as an error it would be one of some 40 lines
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @global_options
-def cli() -> None:
-    """Sign requests for Jira with OAuth 1.0a: point any tool at http://localhost:8088."""
+def cli() -> None:  # help is not in docstrings: `python -OO` drops them
+    pass
 
 
 for command in (init, public_key, auth, run, request, check, validate, demo):

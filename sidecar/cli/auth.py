@@ -15,7 +15,7 @@ from sidecar.cli.base import (
     global_options,
     run,
     say,
-    stdin_descriptor,
+    show,
     warn,
 )
 from sidecar.errors import UsageError
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
 Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 
 
-@click.command(epilog=example("sidecar auth --no-browser"))
+@click.command(
+    help="Get an access token from Jira, with your approval.",
+    epilog=example("sidecar auth --no-browser"),
+)
 @click.option("--no-browser", is_flag=True, help="Only print the URL of the approval page.")
 @click.option("--begin", is_flag=True, help="Print the URL and stop; finish with --verifier.")
 @click.option("--verifier", metavar="CODE_OR_URL", help="Finish what --begin began; - is stdin.")
 @global_options
 @click.pass_obj
 def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) -> None:
-    """Get an access token from Jira, with your approval."""
     from sidecar.signin import dance
 
     if begin and verifier is not None:
@@ -53,11 +55,15 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
         line = run(_with_authorizer(config, step))
     except KeyboardInterrupt:
         raise dance.interrupted() from None
-    click.echo(line)
+    show(line)
 
 
 def _first_line() -> str:
-    return sys.stdin.buffer.readline().decode("utf-8", "replace") if sys.stdin else ""
+    """The first line of standard input; nothing where that is closed, or a folder."""
+    try:
+        return sys.stdin.buffer.readline().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _finish(text: str) -> Step:
@@ -97,5 +103,5 @@ async def _dance(authorizer: Authorizer, files: Files, browser: bool) -> TokenCr
     from sidecar.signin.prompt import TypedLines
 
     opener = browser_opener() if browser else None
-    with TypedLines(stdin_descriptor()) as typed:
+    with TypedLines(sys.stdin.fileno()) as typed:
         return await dance.dance(authorizer, files, dance.User(say, typed, opener))

@@ -90,7 +90,14 @@ def example(text: str) -> str:
 
 def say(text: str) -> None:
     """Tell the user something that is no result: results alone go to stdout."""
-    click.echo(text, err=True)
+    sys.stderr.write(f"{text}\n")
+
+
+def show(text: str) -> None:
+    """Print a result."""
+    sys.stderr.flush()  # on a terminal, what was said before it stands before it
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -113,7 +120,7 @@ def ask(
     flag: str, question: str, read: Callable[[str], Answer], default: str | None = None
 ) -> Answer:
     """Ask on a terminal, until `read` takes the answer; elsewhere the flag has to be there."""
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not sys.stdin.isatty():
         raise UsageError(f"{flag} is missing", "give it: there is no terminal to ask on")
 
     def answer(text: str) -> Answer:
@@ -127,7 +134,10 @@ def ask(
 
 
 def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
-    """Run a coroutine; with uvloop, if it is there and speed matters."""
+    """Run a coroutine; with uvloop, if it is there and speed matters.
+
+    The event loop is not closed: that would wait for threads, and main() ends the process.
+    """
     factory = None
     if fast:
         try:
@@ -136,8 +146,7 @@ def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
             factory = uvloop.new_event_loop
         except ImportError:
             factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+    return asyncio.Runner(loop_factory=factory).run(work)
 
 
 def browser_opener() -> Callable[[str], bool]:
@@ -146,11 +155,3 @@ def browser_opener() -> Callable[[str], bool]:
 
     output.keep_from_programs()
     return webbrowser.open
-
-
-def stdin_descriptor() -> int | None:
-    """Standard input's file descriptor; None where it is closed."""
-    try:
-        return sys.stdin.fileno()
-    except (AttributeError, OSError, ValueError):
-        return None

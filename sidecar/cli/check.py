@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run
+from sidecar.cli.base import Global, example, global_options, run, show
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -19,13 +19,15 @@ _MARKS = {"pass": "✓", "fail": "✗", "skipped": "–"}
 _PLAIN_MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
 
 
-@click.command(epilog=example("sidecar check --json"))
+@click.command(
+    help="Go through everything from configuration to an accepted signature.",
+    epilog=example("sidecar check --json"),
+)
 @click.option("--json", "as_json", is_flag=True, help="For monitoring.")
 @click.option("--ready", is_flag=True, help="Ask the running sidecar alone, for exec probes.")
 @global_options
 @click.pass_context
 def check(context: click.Context, as_json: bool, ready: bool) -> None:
-    """Go through everything from configuration to an accepted signature."""
     from sidecar.check import step
 
     settings = context.ensure_object(Global)
@@ -45,7 +47,7 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
 
         steps = run(Check(settings.load).run(tell))
     if as_json:  # in one piece
-        click.echo(json.dumps(step.as_json([named(one) for one in steps]), indent=2))
+        show(json.dumps(step.as_json([named(one) for one in steps]), indent=2))
     context.exit(step.exit_code(steps))
 
 
@@ -62,19 +64,14 @@ def _ready(settings: Global) -> Step:
 
 def _tell(step: Step) -> None:
     """Print one line for a step, and a second for what to do."""
-    encoding = sys.stdout.encoding or "ascii"
-    click.echo(f"{_marks(encoding)[step.status]} {_shown(step.message, encoding)}")
+    show(f"{_marks()[step.status]} {step.message}")
     if step.hint:
-        click.echo(f"    {_shown(step.hint, encoding)}")
+        show(f"    {step.hint}")
 
 
-def _marks(encoding: str) -> dict[str, str]:
+def _marks() -> dict[str, str]:
     try:
-        "".join(_MARKS.values()).encode(encoding)
+        "".join(_MARKS.values()).encode(sys.stdout.encoding)
     except UnicodeEncodeError:
         return _PLAIN_MARKS
     return _MARKS
-
-
-def _shown(text: str, encoding: str) -> str:
-    return text.encode(encoding, "replace").decode(encoding)

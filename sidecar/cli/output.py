@@ -1,21 +1,44 @@
-"""Standard output: results alone go there, and one that cannot be written is an error."""
+"""The three standard streams: whatever they lead to, a command ends with its own exit code.
+
+Standard output has results alone, and one that cannot be written is an error.  What cannot be
+written to standard error is left out: there is nobody to tell.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import select
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from sidecar.errors import StoreError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_IN_PLACE_OF_CLOSED = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
+"""How /dev/null is opened: to read or to write results there is EBADF, as if it were closed."""
+
 
 class _Descriptor(io.FileIO):
-    """A file descriptor whose failures are a StoreError, but for a broken pipe."""
+    """A descriptor that waits where another process has made it non-blocking."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        while (written := super().write(data)) is None:
+            _wait_for(self.fileno(), select.POLLOUT)
+        return written
+
+    def readinto(self, buffer: ReadableBuffer, /) -> int:
+        while (read := super().readinto(buffer)) is None:
+            _wait_for(self.fileno(), select.POLLIN)
+        return read
+
+
+class _Output(_Descriptor):
+    """Standard output: what fails is a StoreError, but for a broken pipe."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -27,42 +50,88 @@ class _Descriptor(io.FileIO):
             raise StoreError(f"cannot write the output: {error.strerror}", hint) from None
 
 
+class _Errors(_Descriptor):
+    """Standard error: what cannot be written is dropped."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def take_over() -> None:
-    """Make every failure to write to sys.stdout a StoreError, its being closed among them."""
-    if sys.stdout is None:
-        # Where nothing can be written: EBADF, as others say of a closed descriptor.
-        closed = os.open(os.devnull, os.O_RDONLY)
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Descriptor(closed, "w")))
-        return
-    with suppress(io.UnsupportedOperation):  # in memory, as tests have it
-        sys.stdout = _on(sys.stdout.fileno())
+    """Make sys.stdin, sys.stdout and sys.stderr usable, whatever they are.
+
+    A descriptor that is closed is opened on /dev/null before a socket can get its number: libuv
+    aborts when it closes one of the first three.  What an encoding lacks is shown as a question
+    mark or an escape.
+    """
+    for descriptor, flags in enumerate(_IN_PLACE_OF_CLOSED):
+        if _is_closed(descriptor):
+            os.set_inheritable(os.open(os.devnull, flags), True)
+    with suppress(io.UnsupportedOperation):  # in memory, as tests have them
+        sys.stdin = _reader()
+        sys.stdout = _writer(_Output, sys.stdout, 1, "replace")
+        sys.stderr = _writer(_Errors, sys.stderr, 2, "backslashreplace")
+
+
+def never_wait_for_stderr() -> None:
+    """Have a thread write to standard error from now on: what is served does not wait for it."""
+    from sidecar.telemetry.spool import SpooledStream
+
+    sys.stderr = SpooledStream(sys.stderr)
 
 
 def keep_from_programs() -> None:
     """Let the programs that we start from now on, browsers, write to standard error instead."""
     sys.stdout.flush()
-    kept = os.dup(sys.stdout.fileno())
-    instead = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
-    os.dup2(instead, 1)
-    sys.stdout = _on(kept)
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = _writer(_Output, sys.stdout, kept, "replace")
 
 
-def drop_rest() -> None:
-    """Drop what could not be written: the interpreter would try it again at its end."""
-    try:
+def exit_now(code: int) -> NoReturn:
+    """Write what is left and end the process, without a wait for any thread.
+
+    Python and libuv would wait for theirs, and one may wait for a name server.
+    """
+    with suppress(StoreError, OSError):  # the command has failed with it already
         sys.stdout.flush()
-    except (StoreError, OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _on(descriptor: int) -> io.TextIOWrapper:
-    """A stream like sys.stdout on a descriptor."""
-    like = sys.stdout
-    assert isinstance(like, io.TextIOWrapper)
+def _is_closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        return error.errno == errno.EBADF
+    return False
+
+
+def _reader() -> io.TextIOWrapper:
+    descriptor = 0 if sys.stdin is None else sys.stdin.fileno()
+    encoding = None if sys.stdin is None else sys.stdin.encoding
+    raw = _Descriptor(descriptor, "r", closefd=False)
+    return io.TextIOWrapper(io.BufferedReader(raw), encoding, "surrogateescape")
+
+
+def _writer(
+    kind: type[_Descriptor], like: TextIO | None, descriptor: int, errors: str
+) -> io.TextIOWrapper:
+    """A stream on a descriptor, with encoding and buffering of `like`."""
+    raw = kind(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(_Descriptor(descriptor, "w", closefd=False)),
-        like.encoding,
-        like.errors,
-        line_buffering=like.line_buffering,
-        write_through=like.write_through,
+        io.BufferedWriter(raw),
+        None if like is None else like.encoding,
+        errors,
+        line_buffering=like is None or getattr(like, "line_buffering", False),
+        write_through=getattr(like, "write_through", False),
     )
+
+
+def _wait_for(descriptor: int, event: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    poll.poll()

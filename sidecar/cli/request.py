@@ -19,7 +19,10 @@ _LOOKED_AT = 64 * 1024
 """Bytes of an answer's body that are looked at for an OAuth problem."""
 
 
-@click.command(epilog=example("sidecar request /rest/api/2/myself"))
+@click.command(
+    help="Send one signed request, without a server.",
+    epilog=example("sidecar request /rest/api/2/myself"),
+)
 @click.option("-X", "method", metavar="METHOD", help="GET, or POST with -d.")
 @click.option("-H", "fields", multiple=True, metavar="'K: V'", help="A header field.")
 @click.option("-d", "data", metavar="DATA|@FILE", help="The body; @- is stdin.")
@@ -35,7 +38,6 @@ def request(
     show_head: bool,
     where: str,
 ) -> None:
-    """Send one signed request, without a server."""
     from sidecar.commands import request as oneshot
 
     wanted = oneshot.Wanted(where, method, fields, None if data is None else _data(data))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, browser_opener, example, global_options, say, stdin_descriptor
+from sidecar.cli import output
+from sidecar.cli.base import Global, browser_opener, example, global_options, say, show
 from sidecar.cli.base import run as run_coroutine
 
 if TYPE_CHECKING:
@@ -20,29 +21,34 @@ if TYPE_CHECKING:
     from sidecar.signin.dance import User
 
 
-@click.command(epilog=example("sidecar run --listen 127.0.0.1:9000"))
+@click.command(
+    help="Serve until SIGTERM or SIGINT.", epilog=example("sidecar run --listen 127.0.0.1:9000")
+)
 @click.option("--listen", multiple=True, metavar="ADDR", help="HOST:PORT or unix:/PATH instead.")
 @global_options
 @click.pass_obj
 def run(settings: Global, listen: tuple[str, ...]) -> None:
-    """Serve until SIGTERM or SIGINT."""
     from sidecar.server import run as service
 
     def load() -> Config:
         return settings.load(listen__addresses=list(listen) or None)
 
+    output.never_wait_for_stderr()
     run_coroutine(service.serve(load, settings.environ, say, verbose=settings.verbose), fast=True)
 
 
-@click.command(epilog=example("sidecar demo --port 8088"))
+@click.command(
+    help="Run a sandbox Jira and a sidecar to try it all out.",
+    epilog=example("sidecar demo --port 8088"),
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True)
 @click.option("--manual", is_flag=True, help="Leave the approval page to your browser.")
 @global_options
 @click.pass_obj
 def demo(settings: Global, port: int, manual: bool) -> None:
-    """Run a sandbox Jira and a sidecar to try it all out."""
     from sidecar.telemetry import logs
 
+    output.never_wait_for_stderr()
     logs.set_up("text", "info", os.environ, verbose=settings.verbose)
     run_coroutine(_until_signal(_demo(port, manual)))
 
@@ -70,8 +76,7 @@ async def _demo(port: int, manual: bool) -> None:
             for url in demo.urls:
                 say(f"listening on {url}")
             say("\nTry it in another shell:\n")
-            click.echo(f"    curl {demo.urls[0]}/rest/api/2/issue/JJ-2")
-            sys.stdout.flush()
+            show(f"    curl {demo.urls[0]}/rest/api/2/issue/JJ-2")
             say("\nCtrl-C ends the demo and leaves nothing behind.")
             await asyncio.Event().wait()
 
@@ -80,5 +85,5 @@ def _user_at_terminal(stack: ExitStack) -> User:
     from sidecar.signin.dance import User
     from sidecar.signin.prompt import TypedLines
 
-    typed = stack.enter_context(TypedLines(stdin_descriptor()))
+    typed = stack.enter_context(TypedLines(sys.stdin.fileno()))
     return User(say, typed, browser_opener())

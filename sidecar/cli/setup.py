@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, ask, example, global_options, say, warn
+from sidecar.cli.base import Global, ask, example, global_options, say, show, warn
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from sidecar.commands.sample_client import SampleClient
 
 
-@click.command(epilog=example("sidecar init --base-url https://jira.example.com --consumer-key CI"))
+@click.command(
+    help="Write a configuration and a key, and say what to enter in Jira.\n\n"
+    "If only the key of a configuration is missing, make just that.",
+    epilog=example("sidecar init --base-url https://jira.example.com --consumer-key CI"),
+)
 @click.option("--base-url", metavar="URL", help="Jira's URL, with its context path.")
 @click.option("--consumer-key", metavar="KEY", help="The application link's consumer key.")
 @click.option("--bits", type=int, help="Size of the RSA key; 2048 if it is not given.")
@@ -38,10 +42,6 @@ def init(
     sample: Path | None,
     force: bool,
 ) -> None:
-    """Write a configuration and a key, and say what to enter in Jira.
-
-    Where only the key of a configuration is missing, just that is made.
-    """
     from sidecar.commands import init as provision
     from sidecar.commands import sample_client
     from sidecar.config import places
@@ -100,22 +100,25 @@ def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
     for written in (made.config_path if is_new else None, made.key_path, made.token_path):
         if written is not None:
             say(f"wrote {written}")
-    click.echo(_form_text(made.form))
+    show(_form_text(made.form))
     say(settings.with_config(f"\nThen run: sidecar {'check' if made.token_path else 'auth'}"))
 
 
-@click.command("public-key", epilog=example("sidecar public-key --format base64"))
+@click.command(
+    "public-key",
+    help="Print the public key as Jira's application link takes it.",
+    epilog=example("sidecar public-key --format base64"),
+)
 @click.option("--format", "form", type=click.Choice(["pem", "base64"]), default="pem")
 @global_options
 @click.pass_obj
 def public_key(settings: Global, form: str) -> None:
-    """Print the public key as Jira's application link takes it."""
     from sidecar.files import keys
 
     config = settings.load()
     key = keys.load_private_key(config.jira.private_key, config.jira.private_key_passphrase_file)
     text = keys.public_key_pem(key) if form == "pem" else keys.public_key_base64(key)
-    click.echo(text.rstrip("\n"))
+    show(text.rstrip("\n"))
 
 
 def _form_text(steps: tuple[FormStep, ...]) -> str:

@@ -41,6 +41,19 @@ _HEADER = (
     "the key, here jira.base_url. Relative paths are relative to this file."
 )
 
+_TITLES = {
+    "jira": "Which Jira, as whom, and the way there",
+    "token": "Where the access token is kept",
+    "listen": "Where the sidecar listens; sockets that systemd passes replace the addresses",
+    "access": "Who may do what",
+    "links": "Links in Jira's answers",
+    "timeouts": "How long things may take; there is no limit on a whole request",
+    "limits": "How much at once, and how large",
+    "log": "What is written to stderr",
+    "admin": "The listener for monitoring",
+}
+"""Not the docstrings of the tables: `python -OO` drops those."""
+
 
 @dataclass(frozen=True, slots=True)
 class FormField:
@@ -267,7 +280,7 @@ def render(values: Mapping[str, str]) -> str:
     """Write a configuration file that explains every option, with `values` set by option name."""
     parts = [_comment(_HEADER)]
     for table, cls in TABLES.items():
-        parts += ["", "", f"# --- {_title(cls)} ---", f"[{table}]"]
+        parts += ["", "", f"# --- {_TITLES[table]} ---", f"[{table}]"]
         for one in fields(cls):
             parts += ["", *_entry(f"{table}.{one.name}", values)]
     return "\n".join(parts) + "\n"
@@ -276,10 +289,6 @@ def render(values: Mapping[str, str]) -> str:
 def example() -> str:
     """Write config.example.toml."""
     return render({name: str(one.example) for name, one in OPTIONS.items() if one.required})
-
-
-def _title(cls: type) -> str:
-    return (cls.__doc__ or "").partition("\n")[0].removesuffix(".")
 
 
 def _entry(name: str, values: Mapping[str, str]) -> list[str]:

@@ -166,11 +166,20 @@ def base_url(text: str) -> BaseURL:
 
 def consumer_key(text: str) -> str:
     """Read a consumer key: any printable text, without the spaces that pasting brings along."""
+    text = _from_c_locale(text)
     if not text:
         raise ValueError("must not be empty")
     if text != text.strip() or not text.isprintable():
         raise ValueError("must have no control character, and no space at its ends")
     return text
+
+
+def _from_c_locale(text: str) -> str:
+    """Read an argument or variable as UTF-8 where the locale is ASCII alone (PEP 383)."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return text
 
 
 def file_path(text: str) -> Path:

@@ -17,8 +17,10 @@ from sidecar.sandbox.link import Link
 
 
 @click.command(
+    help="A small Jira with an OAuth 1.0a provider, in memory, on 127.0.0.1.\n\n"
+    "Prints its base URL on stdout and serves until SIGINT or SIGTERM.",
     epilog="Example: sidecar public-key > k.pem && "
-    "python -m sidecar.sandbox --port 2990 --public-key k.pem"
+    "python -m sidecar.sandbox --port 2990 --public-key k.pem",
 )
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=2990, show_default=True, help="0: any."
@@ -49,10 +51,6 @@ def main(
     execute_as: str,
     impersonation: bool,
 ) -> None:
-    """A small Jira with an OAuth 1.0a provider, in memory, on 127.0.0.1.
-
-    Prints its base URL on stdout and serves until SIGINT or SIGTERM.
-    """
     sandbox = Sandbox(
         public_key=None if public_key is None else _read_key(public_key),
         consumer_key=consumer_key,

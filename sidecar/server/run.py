@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import resource
 import signal
 import ssl
@@ -18,10 +19,16 @@ from sidecar.server.notify import Notifier, Watchdog
 from sidecar.server.server import Server
 from sidecar.telemetry import logs
 
-log = logging.getLogger("sidecar.server")
+log = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 5.0
 """How often token and status are looked after where no request and no signal comes."""
+CLOSE_SECONDS = 3.5
+"""What closing may take beyond timeouts.shutdown; a renewed token is stored meanwhile."""
+END_SECONDS = 4.5
+"""Beyond timeouts.shutdown; then the process ends, whatever it still waits for."""
+AT_ONCE_SECONDS = 1.0
+"""What a second signal leaves for cutting off the connections of clients."""
 MOST_DESCRIPTORS = 65536
 
 
@@ -40,13 +47,23 @@ async def serve(
     signals = _Signals()
     asyncio.get_running_loop().set_exception_handler(report)
     service = _Service(load, environ, verbose)
-    await service.start(announce)
+    await _first(service.start(announce), signals.stop.wait())
+    if not service.is_up:
+        return
     _calm_collector()
     try:
         await service.run(signals)
     finally:  # whatever ends it: a renewed token may be in memory only
-        await _first(service.stop(), signals.at_once.wait())
+        seconds = service.shutdown_seconds
+        _end_after(seconds + END_SECONDS)
+        await _first(service.stop(), signals.at_once.wait(), asyncio.sleep(seconds + CLOSE_SECONDS))
         service.cut()
+
+
+def _end_after(seconds: float) -> None:
+    """Have the process ended then, even if the event loop never turns again."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _calm_collector() -> None:
@@ -67,13 +84,21 @@ class _Signals:
         self.stop = asyncio.Event()
         self.at_once = asyncio.Event()
         self.reload = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        self._stops = 0
+        # By Python, not by the event loop: a second signal ends even a loop that is held up.
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, lambda *_: self._tell(self.reload))
 
-    def _on_stop(self) -> None:
-        (self.at_once if self.stop.is_set() else self.stop).set()
+    def _on_stop(self, *_: object) -> None:
+        self._stops += 1
+        self._tell(self.stop if self._stops == 1 else self.at_once)
+        if self._stops == 2:
+            _end_after(AT_ONCE_SECONDS)
+
+    def _tell(self, event: asyncio.Event) -> None:
+        self._loop.call_soon_threadsafe(event.set)
 
 
 class _Service:
@@ -90,17 +115,21 @@ class _Service:
         self._server = Server(self._config, environ)
         self._notifier = Notifier(environ)
         self._watchdog = Watchdog(self._notifier, environ)
+        self.is_up = False
+        """Whether it has started; a signal may come before that."""
         self._note = ""  # what the status line says besides what is served
 
     async def start(self, announce: Callable[[str], None]) -> None:
         """Listen, and tell everybody."""
         for url in await self._server.start():
             announce(f"listening on {url}")
-        for warning in (*self._server.warnings(), *few_descriptors(self._config)):
+        raise_descriptor_limit()
+        for warning in (*self._server.warnings(), *descriptor_warnings(self._config)):
             log.warning("%s", warning)
         self._server.look_after_token()
         self._notifier.ready(self._status())
         self._watchdog.start()
+        self.is_up = True
 
     async def run(self, signals: _Signals) -> None:
         """Reload when asked, and look after things, until the first signal to stop."""
@@ -114,9 +143,14 @@ class _Service:
             self._server.look_after_token()
             self._notifier.status(self._status())
 
+    @property
+    def shutdown_seconds(self) -> float:
+        """How long requests in flight may take to finish."""
+        return self._config.timeouts.shutdown
+
     async def stop(self) -> None:
         """Finish what is in flight, then close."""
-        seconds = self._config.timeouts.shutdown
+        seconds = self.shutdown_seconds
         self._notifier.stopping("finishing what is in flight", seconds)
         log.info("stopping: finishing what is in flight, for at most %g s", seconds)
         await self._server.stop(seconds)
@@ -182,19 +216,23 @@ def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         log.error("a bug: %s", message, exc_info=error)
 
 
-def few_descriptors(config: Config) -> list[str]:
-    """Allow ourselves as many file descriptors as we may; a warning where that is too few."""
-    limits = config.limits
-    needed = 2 * limits.connections + limits.waiting + 100
+def raise_descriptor_limit() -> None:
+    """Allow ourselves as many file descriptors as we may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
-        except (OSError, ValueError) as error:  # macOS says infinity and means less
-            log.debug("the limit of file descriptors stays %d: %s", soft, error)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError) as error:  # macOS says infinity and means less
+        log.debug("the limit of file descriptors stays %d: %s", soft, error)
+
+
+def descriptor_warnings(config: Config) -> list[str]:
+    """Warn where the limits of the configuration may need more file descriptors than we have."""
+    needed = 2 * config.limits.connections + config.limits.waiting + 100
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY or allowed >= needed:
         return []
     hint = "raise LimitNOFILE= in the unit, or `ulimit -n`"
-    return [f"the limits may need {needed} file descriptors, and {soft} are allowed: {hint}"]
+    return [f"the limits may need {needed} file descriptors, and {allowed} are allowed: {hint}"]

@@ -69,7 +69,8 @@ class Server:
         self._admin = Listener(pages.handle, self._refuse, head_bytes=config.limits.head_bytes)
         try:
             self.generations.append(self._generation(config, self._identity, self._access))
-            self.listening = open_sockets(config, self._environ)
+            # In a thread: a name among the addresses may be asked of a name server.
+            self.listening = await asyncio.to_thread(open_sockets, config, self._environ)
             for listening in self.listening:
                 self._servers.append((listening, await self._serve(listening)))
         except BaseException:

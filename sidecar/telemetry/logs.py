@@ -13,8 +13,9 @@ from typing import Any, TextIO
 from sidecar.errors import SidecarError
 from sidecar.http.shown import escaped
 from sidecar.telemetry.record import Record
+from sidecar.telemetry.spool import SpooledStream, loss_message
 
-requests = logging.getLogger("sidecar.request")
+log = logging.getLogger(__name__)
 
 LEVELS = {
     "error": "what the sidecar cannot put right, and bugs",
@@ -159,9 +160,11 @@ def set_up(
     """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug."""
     stream = stream or sys.stderr
     journal = is_journal(stream, environ)
-    handler = logging.StreamHandler(stream)
-    formatter = JSONFormatter if form == "json" else TextFormatter
-    handler.setFormatter(formatter(journal=journal))
+    formatter = (JSONFormatter if form == "json" else TextFormatter)(journal=journal)
+    handler = _LineHandler(stream)
+    handler.setFormatter(formatter)
+    if isinstance(stream, SpooledStream):
+        stream.spool.describe_loss = lambda count: formatter.format(_loss(count))
     _spare_what_nobody_reads()
     root = logging.getLogger()
     root.handlers = [handler]
@@ -169,6 +172,17 @@ def set_up(
     logging.getLogger("sidecar").setLevel(
         logging.DEBUG if verbose else logging.getLevelNamesMapping()[level.upper()]
     )
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    """Writes a line and does not wait for it to be read: nobody may be there to read it."""
+
+    def flush(self) -> None:
+        """Leave that to the stream."""
+
+
+def _loss(count: int) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, "", 0, loss_message(count), None, None)
 
 
 def _spare_what_nobody_reads() -> None:
@@ -190,8 +204,8 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 def log_request(record: Record) -> None:
     """The one line for each request; requests for the sidecar's own pages are debug's."""
     level = logging.DEBUG if record.is_local else logging.INFO
-    if requests.isEnabledFor(level):
-        requests.log(level, RequestLine(record))
+    if log.isEnabledFor(level):
+        log.log(level, RequestLine(record))
 
 
 def _priority(record: logging.LogRecord) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sidecar import __version__
 from sidecar.http.methods import METHODS
 from sidecar.telemetry.record import Record
+from sidecar.telemetry.spool import dropped_lines
 from sidecar.telemetry.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ METRICS = {
     "sidecar_token_expiry_timestamp_seconds": "When the access token ends, in Unix time; missing "
     "where Jira named no end.",
     "sidecar_clock_difference_seconds": "Jira's clock minus ours; missing until it is known.",
+    "sidecar_log_lines_dropped_total": "Lines of the log that were dropped because standard error "
+    "could not be written to.",
     "sidecar_build_info": "Always 1; the sidecar's and Python's version are labels.",
     "process_start_time_seconds": "Start of the process in Unix time.",
     "process_cpu_seconds_total": "Processor time spent, of the user and the system.",
@@ -162,6 +165,7 @@ class Metrics:
             "problems": _plain(self._troubles.counts),
             "errors": _plain(self.errors),
             "closed_early": _plain(self.closed_early),
+            "log_lines_dropped": dropped_lines(),
         }
 
     def exposition(self) -> bytes:
@@ -194,6 +198,7 @@ class Metrics:
         yield _counter("sidecar_reloads", ("result",), _labelled(self.reloads))
         yield _gauge("sidecar_token_expiry_timestamp_seconds", gauges.token_expires_at)
         yield _gauge("sidecar_clock_difference_seconds", gauges.clock_difference)
+        yield _counter("sidecar_log_lines_dropped", (), {(): dropped_lines()})
         yield _build_info()
         yield from _process()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import resource
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -15,8 +13,6 @@ from typing import Any
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sidecar.account import renewal
 from sidecar.config.load import Config
@@ -27,9 +23,7 @@ from sidecar.files.keys import private_key_pem
 from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
-from sidecar.server import run as service
 from sidecar.server import server as server_module
-from sidecar.server.generation import merged
 from sidecar.server.server import Server
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.clocks import LoopClock
@@ -234,23 +228,6 @@ class TestReload:
             sidecar.server.reload(reconfigured(timeouts__idle=10 + number))
             assert (await sidecar.get(MYSELF)).status == 200
         await _only_one_generation(sidecar)
-
-    @given(st.sampled_from(["head_bytes", "connections", "waiting", "form_bytes"]))
-    def test_merging_changes_what_can_change_and_nothing_else(self, key: str) -> None:
-        import dataclasses
-
-        before = _plain_config()
-        limits = dataclasses.replace(before.limits, **{key: getattr(before.limits, key) + 1})
-        after, waiting = merged(before, dataclasses.replace(before, limits=limits))
-        assert waiting == (["limits.head_bytes"] if key == "head_bytes" else [])
-        assert (after == before) is bool(waiting)
-
-
-def _plain_config() -> Config:
-    from sidecar.config import load as config
-
-    values = {"jira.base_url": "https://jira.example.com", "jira.consumer_key": "K"}
-    return config.load(None, {"HOME": "/nowhere"}, values)
 
 
 async def _only_one_generation(sidecar: Running) -> None:
@@ -475,49 +452,3 @@ class TestStart:
         assert sidecar.server.summary() == f"{sandbox.url} as alana"
         store_token(sidecar.config, "u" * 32, user="alana", expires_at=1_900_000_000.0)
         assert sidecar.server.summary() == f"{sandbox.url} as alana until 2030-03-17"
-
-    def test_too_few_file_descriptors_are_raised_or_warned_about(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        limits = [(256, 512)]
-
-        def set_limit(_: int, wanted: tuple[int, int]) -> None:
-            limits.append(wanted)
-
-        monkeypatch.setattr(resource, "getrlimit", lambda _: limits[0])
-        monkeypatch.setattr(resource, "setrlimit", set_limit)
-        (warning,) = service.few_descriptors(_plain_config())
-        assert "1300 file descriptors" in warning
-        assert limits[1:] == [(512, 512)]
-        limits[:] = [(1024, 1 << 20)]
-        assert service.few_descriptors(_plain_config()) == []
-        assert limits[1:] == [(65536, 1 << 20)]
-        limits[:] = [(1 << 20, 1 << 20)]
-        assert service.few_descriptors(_plain_config()) == []
-        assert limits[1:] == []
-
-
-class TestLoopTrouble:
-    @pytest.mark.parametrize(
-        ("error", "level"),
-        [
-            (ConnectionResetError("gone"), logging.DEBUG),
-            (ssl.SSLError(1, "no shared cipher"), logging.DEBUG),
-            (TimeoutError("handshake"), logging.DEBUG),
-            (OSError(24, "Too many open files"), logging.ERROR),
-        ],
-    )
-    async def test_what_a_client_causes_is_no_traceback(
-        self, caplog: pytest.LogCaptureFixture, error: Exception, level: int
-    ) -> None:
-        caplog.set_level(logging.DEBUG, "sidecar.server")
-        service.report(asyncio.get_running_loop(), {"message": "x", "exception": error})
-        (record,) = caplog.records
-        assert record.levelno == level
-        assert not record.exc_info
-
-    async def test_a_bug_is_one(self, caplog: pytest.LogCaptureFixture) -> None:
-        service.report(asyncio.get_running_loop(), {"message": "x", "exception": KeyError("y")})
-        (record,) = caplog.records
-        assert record.levelno == logging.ERROR
-        assert record.exc_info

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,10 @@ class Shell:
 
     @asynccontextmanager
     async def running(
-        self, *words: str, until: str, module: str = "sidecar"
+        self, *words: str, until: str, module: str = "sidecar", **environ: str
     ) -> AsyncIterator[Process]:
         """Run a command in the background, from when it says `until` on, then stop it."""
-        process = Process(await self._start(module, *words))
+        process = Process(await self._start(module, *words, environ=environ))
         try:
             await process.says(until)
             yield process
@@ -74,7 +75,11 @@ class Shell:
             await process.stop()
 
     async def _start(
-        self, module: str, *words: str, terminal: bool = False
+        self,
+        module: str,
+        *words: str,
+        terminal: bool = False,
+        environ: Mapping[str, str] | None = None,
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -82,7 +87,7 @@ class Shell:
             module,
             *words,
             cwd=self.folder,
-            env=self.environ,
+            env={**self.environ, **(environ or {})},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT if terminal else asyncio.subprocess.PIPE,
@@ -114,6 +119,12 @@ class Process:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def is_pending(self, number: int) -> bool:
+        """Whether a signal was sent and has not yet reached the process."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        masks = re.findall(r"^(?:Sig|Shd)Pnd:\t([0-9a-f]+)$", status, re.MULTILINE)
+        return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
     async def ends(self) -> int:
         """The exit code, once it has one."""
