@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, warn
+from sidecar.cli.base import Global, example, global_options, show, warn
 
 
-@click.command(epilog=example("sidecar validate && systemctl reload sidecar"))
+@click.command(
+    help="Look at the configuration alone, offline: exit code 0 or 78.",
+    epilog=example("sidecar validate && systemctl reload sidecar"),
+)
 @click.option(
     "--files", is_flag=True, help="Read the certificates and the access key that it names, too."
 )
 @global_options
 @click.pass_obj
 def validate(settings: Global, files: bool) -> None:
-    """Look at the configuration alone, offline: exit code 0 or 78."""
     config = settings.load()
     if files:
         from sidecar.check import local
@@ -22,4 +24,4 @@ def validate(settings: Global, files: bool) -> None:
         local.named_files(config)
     warn(config.warnings())
     where = str(config.path) if config.path else "the environment"
-    click.echo(f"{where}: valid")
+    show(f"{where}: valid")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.cli import cli
 from sidecar.sandbox import Sandbox
 from sidecar.sandbox.answers import answer_json
 from tests.conftest import make_config, store_token
@@ -248,8 +249,7 @@ class TestOptimized:
     @pytest.mark.parametrize(
         "words",
         [
-            *(f"{name} --help" for name in ("", "init", "auth", "run", "request", "check", "demo")),
-            "public-key --help",
+            *(f"{name} --help" for name in ("", *cli.commands)),
             "public-key",
             "request /rest/api/2/myself",
             "auth --verifier abc",

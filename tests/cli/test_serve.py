@@ -174,7 +174,7 @@ class TestNobodyReadsStderr:
             stderr.leave()
             await client.get("/x")
             async with asyncio.timeout(PATIENCE):
-                while await lines_dropped(client) < 1:
+                while await lines_dropped(client) < 1:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
