@@ -15,7 +15,7 @@ from sidecar.config.settings import Jira
 from sidecar.errors import ConfigError
 from sidecar.files.private import SECRET_LIMIT, FileWatch, read_secret
 
-log = logging.getLogger("sidecar.tls")
+log = logging.getLogger(__name__)
 
 _BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, Arch, BSD

@@ -25,7 +25,7 @@ from sidecar.upstream.resting import KEEP_ALIVE, Resting
 
 __all__ = ["Answer", "Upstream", "UpstreamRequest", "UpstreamResponse"]
 
-log = logging.getLogger("sidecar.upstream")
+log = logging.getLogger(__name__)
 
 MOST_AGE = 60.0
 """Seconds that a connection is old, at most, when it is used again: as many as Jira's name, if it
