@@ -1,7 +1,7 @@
 """A hundred requests a second until SIGTERM, half of them on connections of their own.
 
-It prints how many there were and how many were lost.  The other half keep their connection, and send
-a request again where that was closed before an answer began, as clients do with a GET.
+It prints how many there were and how many were lost.  The other half keep their connection, and
+send a request again where that was closed before an answer began, as clients do with a GET.
 """
 
 from __future__ import annotations
