@@ -28,6 +28,7 @@ from sidecar.files.keys import (
     verify_signing,
 )
 from sidecar.files.private import write_private
+from sidecar.files.regular import open_regular
 from sidecar.files.tokens import TokenFile
 from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
@@ -265,7 +266,7 @@ def _restore(path: Path, content: bytes | None) -> None:
 def _content(path: Path) -> bytes | None:
     hint = "choose another place, or move it away"
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(_LIMIT + 1)
     except FileNotFoundError:
         return None

@@ -14,6 +14,7 @@ from sidecar.config import options
 from sidecar.credentials import Secret
 from sidecar.errors import ConfigError
 from sidecar.files.keys import parse_private_key
+from sidecar.files.regular import open_regular
 from sidecar.http.target import BaseURL
 
 _LIMIT = 64 * 1024
@@ -69,7 +70,7 @@ def _value(
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(_LIMIT + 1)
     except OSError as error:
         hint = "--from takes the config.properties of Atlassian's sample client"

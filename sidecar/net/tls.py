@@ -14,6 +14,7 @@ from typing import NoReturn
 from sidecar.config.settings import Jira
 from sidecar.errors import ConfigError
 from sidecar.files.private import SECRET_LIMIT, FileWatch, read_secret
+from sidecar.files.regular import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def watched_server_context(certificate: Path, key: Path | None) -> Watched:
 
 def holds_key(certificate: Path) -> bool:
     """Whether a certificate's file holds a private key as well; OSError if it can't be read."""
-    with certificate.open("rb") as file:
+    with open_regular(certificate) as file:
         return _KEY_MARK in file.read(SECRET_LIMIT)
 
 
@@ -201,6 +202,7 @@ def _find_key(names: tuple[str, str], certificate: Path, key: Path | None) -> Pa
 def _load(name: str, path: Path, load: Callable[[], None], hint: str) -> None:
     """Have OpenSSL load the file at `path`; `hint` says what it must be."""
     try:
+        open_regular(path).close()  # OpenSSL would wait for a FIFO's writer
         load()
     except ssl.SSLError as error:
         reason = {
