@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from aiohttp import web
 from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
+from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import PATIENCE
 
 PAGES = Path(__file__).parent / "browser"
@@ -314,6 +315,58 @@ async def test_an_allowed_origin_opens_nothing_to_strangers(
         await arrivals.of({f"/rest/top/0/{vector}" for vector in VECTORS})
     assert {status for _, _, status in arrivals.seen} == {403}
     assert targets_of(sandbox) == []
+
+
+STEALING = """
+var asked = new XMLHttpRequest();
+asked.open("PUT", "/rest/from-a-script", false);
+try { asked.send("{}"); } catch (error) {}
+"""
+DOCUMENTS = {
+    "text/html": f"""<!doctype html><script>{STEALING}</script>
+<noscript><img src="/rest/shown"></noscript>""",
+    "application/xhtml+xml": f"""<html xmlns="http://www.w3.org/1999/xhtml"><body>
+<script>{STEALING}</script><img src="/rest/shown"/></body></html>""",
+    "image/svg+xml": f"""<svg xmlns="http://www.w3.org/2000/svg">
+<script>{STEALING}</script><image href="/rest/shown" width="9" height="9"/></svg>""",
+}
+"""Files that somebody attached: a script that writes, and what loads where it has not."""
+
+
+def attached(content_type: str) -> Callable[[Exchange], Awaitable[None]]:
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        document = DOCUMENTS[content_type].encode()
+        await exchange.say(document, f"Content-Type: {content_type}", "X-AUSERNAME: alana")
+
+    return answer
+
+
+@pytest.mark.parametrize("content_type", DOCUMENTS)
+async def test_a_script_in_an_attachment_does_nothing_as_us(
+    edge: Running,
+    upstream: RawUpstream,
+    arrivals: Arrivals,
+    tmp_path: Path,
+    content_type: str,
+) -> None:
+    upstream.handler = attached(content_type)
+    url = f"http://127.0.0.1:{edge.port}/secure/attachment/10000/document"
+    async with browsing(url, tmp_path / "p"):
+        await arrivals.of({"/rest/shown"})
+    assert arrivals.answers() == {"shown": {"GET 403"}}  # not even its images come from our origin
+    methods = {exchange.start_line.partition(" ")[0] for exchange in upstream.exchanges}
+    assert methods == {"GET"}
+
+
+@pytest.mark.parametrize("content_type", DOCUMENTS)
+async def test_such_a_script_does_run_where_nobody_keeps_it_from_that(
+    upstream: RawUpstream, tmp_path: Path, content_type: str
+) -> None:
+    """So that the test above proves something."""
+    upstream.handler = attached(content_type)
+    async with browsing(f"{upstream.url}/document", tmp_path / "p"):
+        assert (await upstream.request(1)).start_line.startswith("PUT /rest/from-a-script ")
 
 
 async def rebind(
