@@ -12,6 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.support.sandbox_client import SandboxClient
+
+MYSELF = "/rest/api/2/myself"
+
 
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -72,3 +76,43 @@ async def test_a_file_without_a_key_is_a_usage_error(tmp_path: Path, content: st
         _, err = await asyncio.wait_for(process.communicate(), 10)
         assert process.returncode == 2
         assert "no public key" in err.decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "user", "named"),
+    [
+        ((), "three-legged alone", None, None),
+        (("--two-legged",), "two-legged as builds", "builds", None),
+        (("--two-legged", "--execute-as", "alana"), "two-legged as alana", "alana", None),
+        (
+            ("--two-legged", "--impersonation"),
+            "two-legged as builds and two-legged as any user",
+            *("builds", "william"),
+        ),
+    ],
+)
+async def test_the_link_is_two_legged_where_that_is_asked_for(
+    key_file: Path,
+    private_key: RSAPrivateKey,
+    options: tuple[str, ...],
+    said: str,
+    user: str | None,
+    named: str | None,
+) -> None:
+    async with running("--port", "0", "--public-key", str(key_file), *options) as process:
+        assert process.stdout
+        assert process.stderr
+        url = (await process.stdout.readline()).decode().strip()
+        assert f", {said}; users alana, " in (await process.stderr.readline()).decode()
+        client = SandboxClient(url, private_key, "")
+        for target, expected in ((MYSELF, user), (MYSELF + "?user_id=william", named)):
+            answer = await client.call("GET", target)
+            assert (answer.status == 200) is (expected is not None)
+            assert expected is None or answer.json()["name"] == expected
+
+
+async def test_an_administrator_is_no_user_to_execute_as(key_file: Path) -> None:
+    async with running("--execute-as", "admin") as process:
+        _, err = await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode == 2
+        assert "admin" in err.decode()

@@ -23,10 +23,16 @@ Pairs = Sequence[tuple[str, str]]
 class SandboxClient(Client):
     """Requests to a sandbox below its context path, signed unless told otherwise."""
 
-    def __init__(self, sandbox: Sandbox, key: RSAPrivateKey, token: str | None = None) -> None:
-        address = urlsplit(sandbox.url)
+    sandbox: Sandbox
+    """Where it is in this process."""
+
+    def __init__(
+        self, sandbox: Sandbox | str, key: RSAPrivateKey, token: str | None = None
+    ) -> None:
+        if isinstance(sandbox, Sandbox):
+            self.sandbox = sandbox
+        address = urlsplit(sandbox if isinstance(sandbox, str) else sandbox.url)
         super().__init__(address.hostname or "", address.port or 0)
-        self.sandbox = sandbox
         self.context = address.path
         self.key = key
         self.token = token
