@@ -20,7 +20,7 @@ class Body(Protocol):
     def chunks(self) -> AsyncIterator[bytes]: ...
 
     async def read(self, limit: int) -> bytes:
-        """The whole body; raises TooLarge past `limit` bytes."""
+        """Read the whole body; raise TooLarge if it is longer than `limit` bytes."""
         ...
 
 
@@ -47,9 +47,9 @@ class Call:
     base: str
     """The URL that Jira calls itself by."""
     user: str | None = None
-    """None: anonymous."""
+    """The user's name; None for an anonymous request."""
     node: int = 0
-    """Which node of Jira it came to."""
+    """The number of the node of Jira that the request came to."""
 
     @property
     def method(self) -> str:
@@ -95,7 +95,7 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """What Jira answers; the server adds what every answer carries."""
+    """What Jira answers, without the fields that every answer carries."""
 
     status: int = 200
     body: bytes | AsyncIterator[bytes] = b""
@@ -104,9 +104,9 @@ class Answer:
     length: int | None = None
     """The length of a streamed body; None sends it in chunks."""
     bare: bool = False
-    """Nothing is added: the answer of something in front of Jira."""
+    """Whether no field of Jira's is added, because something in front of Jira answers."""
     raw: bytes | None = None
-    """Sent as it is in place of everything else, and then the connection is closed."""
+    """Bytes to send as they are instead of everything else; the connection is then closed."""
 
 
 def answer_json(value: object, status: int = 200, **fields: str) -> Answer:
@@ -131,7 +131,7 @@ def answer_page(title: str, content: str, status: int = 200) -> Answer:
 
 
 def tomcat_error(status: int, message: str) -> Answer:
-    """Give Tomcat's own error page, which never reached Jira."""
+    """Give Tomcat's own error page, for a request that never reached Jira."""
     title = f"HTTP Status {status}"
     page = answer_page(title, f"<h1>{title}</h1><p><b>Message</b> {message}</p>", status)
     if status in (400, 500):

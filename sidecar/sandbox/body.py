@@ -1,4 +1,4 @@
-"""A request's body as it arrives: hashed and counted on the way, never held unless asked for."""
+"""The body of a request: hashed and counted as it arrives, kept in memory only when asked for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WireBody:
         )
 
     async def _next(self) -> bytes:
-        """The next piece off the wire; empty at the end."""
+        """Read the next piece from the connection; it is empty at the end of the body."""
         if self._expects:
             self._expects = False
             if self._request.transport is not None:
@@ -38,14 +38,14 @@ class WireBody:
         return data
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Give the pieces as they come, those that were only peeked at included."""
+        """Give the pieces as they arrive, first those that peek() has kept."""
         while self._kept:
             yield self._kept.popleft()
         while data := await self._next():
             yield data
 
     async def peek(self, limit: int) -> bytes | None:
-        """Give the whole body and keep it for the next reader; None past `limit` bytes."""
+        """Give the whole body and keep it for the next reader; None if it is too long."""
         size = 0
         while size <= limit and (data := await self._next()):
             self._kept.append(data)
@@ -64,7 +64,7 @@ class WireBody:
         return b"".join(pieces)
 
     async def drain(self) -> None:
-        """Read what nobody wanted, unless the client still waits to be told to send it."""
+        """Read and drop the rest, unless the client still waits for `100 Continue`."""
         if not self._expects:
             while await self._next():
                 pass

@@ -1,4 +1,4 @@
-"""Tables that do not grow for ever."""
+"""Tables that hold a limited number of entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 def keep(table: dict[K, V], key: K, value: V, most: int) -> None:
-    """Add an entry; past `most` the oldest goes."""
+    """Add an entry; remove the oldest while there are more than `most`."""
     table[key] = value
     while len(table) > most:
         del table[next(iter(table))]

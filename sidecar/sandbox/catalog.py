@@ -1,4 +1,4 @@
-"""What the sandbox's Jira consists of before any issue: people, projects, types, states, fields."""
+"""What the sandbox's Jira has before the first issue: people, projects, types, states, fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields that every answer of Jira carries, and the limit on them all together."""
+"""The fields that every answer of Jira carries, and the limit on the size of an answer's head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sidecar.sandbox.record import Request
 HEAD_LIMIT: Final = 8 << 10
 """Tomcat's maxHttpHeaderSize, which counts for answers as well."""
 _FRAMING: Final = 60
-"""Bytes of what is added at the very end: Content-Length or Transfer-Encoding, and Connection."""
+"""Bytes of the status line and of the fields that aiohttp adds (Content-Length and the like)."""
 
 
 def decorate(answer: Answer, record: Request, now: float) -> Answer:
@@ -38,7 +38,7 @@ def decorate(answer: Answer, record: Request, now: float) -> Answer:
 
 
 def cookies(context_path: str) -> list[tuple[str, str]]:
-    """Set-Cookie for a session that is dead when the answer is sent, and a Secure one."""
+    """Give two Set-Cookie fields: a session that ends with the answer, and a Secure XSRF cookie."""
     path = context_path or "/"
     session = f"JSESSIONID={secrets.token_hex(16).upper()}; Path={path}; HttpOnly"
     xsrf = f"atlassian.xsrf.token={random_text(16)}_lin; Path={path}; Secure"

@@ -1,4 +1,4 @@
-"""What can be made to go wrong; every switch can be thrown and undone while the sandbox runs."""
+"""Switches that make the sandbox fail as a real Jira can, to be set and undone at any time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ABSURD_RETRY_AFTER = 9223372036854775807
 
 @dataclass(slots=True)
 class Faults:
-    """Switches, all off at first; the docstring under each says what it does."""
+    """The switches, all off at first; the sentence below each says what it does."""
 
     clock_offset: float = 0.0
     """Seconds by which Jira's clock is ahead of the real one, in checks and in `Date`."""
@@ -21,7 +21,7 @@ class Faults:
     perceived_port: int | None = None
     """The port that the connector believes in (`proxyPort`)."""
     perceived_prefix: str | None = None
-    """What Jira sees in place of the context path, as a proxy that rewrites paths makes it."""
+    """What Jira sees in place of the context path when a proxy rewrites paths."""
     dropped_parameter: str | None = None
     """A query or form parameter of this name never reaches Jira."""
     strip_authorization: bool = False
@@ -48,7 +48,7 @@ class Faults:
     problem: str | None = None
     """Every signed request is refused with this oauth_problem, such as other versions have."""
     nonce_used: int = 0
-    """So many of the next signed requests are answered nonce_used."""
+    """How many of the next signed requests are refused with nonce_used."""
     sso_redirect: bool = False
     """An SSO gateway answers everything with a 302 to its login page."""
     sso_html: bool = False
@@ -56,7 +56,7 @@ class Faults:
     rate_limited: int | None = None
     """429 for every REST request, with this number as `Retry-After`."""
     rate_capacity: int | None = None
-    """Size of each user's token bucket for REST requests on each node; None: nobody is limited."""
+    """Size of each user's token bucket for REST requests on each node; None: no limit."""
     rate_fill: int = 1
     """Tokens that a bucket gets back at each interval."""
     rate_interval: int = 1
@@ -68,17 +68,19 @@ class Faults:
     unavailable: bool = False
     """503 for everything, as the reverse proxy of a Jira that restarts gives it."""
     latency: float = 0.0
-    """Seconds before a request is looked at at all, its timestamp included."""
+    """Seconds that pass before a request is looked at, and so before its timestamp is checked."""
     slow: float = 0.0
-    """Seconds between having read a request and the head of its answer."""
+    """Seconds that pass between reading a request and sending the head of its answer."""
     cut_off: int | None = None
     """The connection is closed after so many bytes of an answer's body."""
     reset: bool = False
-    """The connection is reset instead of an answer."""
+    """The connection is reset (RST) in place of an answer."""
     refuse_encoded_slash: bool = False
-    """`%2F` in a path is a 400, as Tomcat has it; a reverse proxy often has decoded it before."""
+    """`%2F` in a path is a 400, as at Tomcat; a reverse proxy often decodes it first."""
     refuse_long_heads: bool = False
-    """A request line and fields of more than 8 KiB are a 400 (Tomcat's maxHttpHeaderSize)."""
+    """A request line with fields of more than 8 KiB is a 400: Tomcat's maxHttpHeaderSize, which an
+    administrator can raise.
+    """
     unsigned_tools: bool = False
     """`/_sandbox/…` answers without a signature too."""
 

@@ -1,4 +1,4 @@
-"""Every issue of the sandbox, in memory and within bounds."""
+"""The issues of the sandbox: in memory, and limited in number and size."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Issues:
         return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}+0000"
 
     def next_id(self) -> str:
-        """A number that nothing else has."""
+        """Give an id that nothing else has."""
         self._last_id += 1
         return str(self._last_id)
 
@@ -147,7 +147,7 @@ class Issues:
         return {"expand": expand, "self": address, "id": number, "fields": fields, "key": key}
 
     def _value(self, name: str, value: object) -> object:
-        """What a field holds once it is set to a value; raises FieldErrors."""
+        """Give what a field then holds; raise FieldErrors if the value does not fit."""
         if name not in self.field_names or name in _FIXED:
             refusal = (
                 f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown."
@@ -233,7 +233,7 @@ class Issues:
 
 
 class FieldErrors(BadRequest):
-    """Jira refuses the values of fields, each with a sentence."""
+    """Jira refuses the values of fields and gives a sentence for each."""
 
     def __init__(self, **errors: str) -> None:
         super().__init__("")
@@ -241,7 +241,7 @@ class FieldErrors(BadRequest):
 
 
 def check_text(text: object, name: str) -> str:
-    """Give a text that is one, not empty and not too long; raises FieldErrors."""
+    """Give the text; raise FieldErrors if it is no text, empty or too long."""
     if not isinstance(text, str) or not text.strip():
         raise FieldErrors(**{name: f"{name.capitalize()} body can not be empty!"})
     if len(text) > LONGEST_TEXT:
@@ -250,7 +250,7 @@ def check_text(text: object, name: str) -> str:
 
 
 def keep(parts: list[Thing], part: Thing) -> None:
-    """Add to what hangs on an issue, within bounds."""
+    """Add a part to an issue; raise BadRequest if it has too many already."""
     if len(parts) >= MOST_PARTS:
         raise BadRequest(f"The sandbox keeps no more than {MOST_PARTS} of these")
     parts.append(part)

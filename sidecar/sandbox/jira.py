@@ -86,7 +86,7 @@ class Jira:
         return record.target == f"{self.context_path}/_sandbox/faults"
 
     def _gateway(self, record: Request) -> Answer | None:
-        """What stands in front of Jira may answer everything by itself."""
+        """Answer in place of Jira where a fault says that a gateway in front of it does."""
         if self.is_control(record):
             return None
         if self.faults.unavailable:

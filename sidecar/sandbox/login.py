@@ -15,14 +15,14 @@ _MOST_NAMES: Final = 1_000
 
 
 class Login:
-    """Whose password is right; a user's password in this sandbox is the user's name."""
+    """Checks passwords; in this sandbox a user's password is the user's name."""
 
     def __init__(self, base: str) -> None:
         self._base = base
         self._failures: dict[str, int] = {}
 
     def failures(self, name: str) -> int:
-        """Wrong passwords in a row for a name."""
+        """How many wrong passwords in a row a name has had."""
         return self._failures.get(name, 0)
 
     def attempt(self, name: str, password: str) -> Answer | None:
@@ -39,7 +39,7 @@ class Login:
         return refused
 
     def admit(self, call: Call, *, basic: bool) -> Answer | None:
-        """Let a request act as whoever's password it brings, in place of whoever signed it.
+        """Let a request act as the user whose password it carries, whoever has signed it.
 
         Jira looks at the parameters on every path, and at Basic where nobody is logged in.
         """

@@ -11,7 +11,7 @@ REMEMBERED = 60.0
 
 
 class Nonce(NamedTuple):
-    """What makes a nonce one of its own; another node knows nothing of it."""
+    """A nonce with everything that tells it from another; each node remembers its own."""
 
     timestamp: int
     nonce: str
@@ -34,7 +34,7 @@ class UsedNonces:
         return max(len(self._used), len(self._recent))
 
     def record(self, nonce: Nonce, now: float, earliest: int) -> bool:
-        """Note a nonce; whether it is new.
+        """Remember a nonce; say whether it is new.
 
         Those whose timestamp is before `earliest` are forgotten: it would refuse them anyway.
         """

@@ -1,4 +1,4 @@
-"""Jira's OAuth filter: which requests it looks at, and what becomes of them."""
+"""Jira's OAuth filter: it finds out who a signed request acts as, or refuses it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sidecar.sandbox.refusals import MayNotLogIn, answer_echo, answer_problem
 
 _ENDPOINTS: Final = "/plugins/servlet/oauth/"
 _WEBDAV: Final = ("WebDAVFS/", "WebDAVLib/", "Microsoft-WebDAV-MiniRedir/")
-"""What the `User-Agent` of a client begins with that the filter leaves alone."""
+"""The filter ignores clients whose `User-Agent` begins with one of these."""
 
 
 class Origin(NamedTuple):
@@ -61,7 +61,7 @@ class OAuthFilter:
         return next(self._turns) % max(self.faults.nodes, 1)
 
     def pass_through(self, call: Call, message: Message) -> Answer | None:
-        """Find out who a call acts as; the answer where that fails."""
+        """Set the user of a call; give the answer if it is refused."""
         if not _is_access_attempt(call, message):
             return None
         record = call.record
@@ -81,7 +81,7 @@ class OAuthFilter:
 
 
 def _is_access_attempt(call: Call, message: Message) -> bool:
-    """Whether a call is for a resource in somebody's name; else it goes on as it is."""
+    """Whether the filter checks a call; any other goes on as anonymous."""
     if not is_complete(message.parameters) or _has_session(call):
         return False
     if call.fields.get("user-agent").startswith(_WEBDAV):

@@ -1,4 +1,4 @@
-"""The paths that Jira takes for the same resource, once Tomcat has decoded them."""
+"""The different paths by which Jira finds the same resource, after Tomcat has decoded them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 _VERSIONS: Final = {"api": "2", "auth": "1", "agile": "1.0", "gadget": "1.0"}
 """What `latest` stands for, by the name of the REST module."""
 _SUFFIXES: Final = (".json", ".xml")
-"""atlassian-rest takes these off the end of a path and makes an `Accept` of them."""
+"""atlassian-rest removes these from the end of a path and reads them as an `Accept` field."""
 
 
 def without_static_prefix(segments: list[str]) -> list[str]:

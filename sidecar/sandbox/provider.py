@@ -23,7 +23,7 @@ ACCESS_TOKEN_LIFE = 157_680_000
 SESSION_LIFE = 160_272_000
 """Seconds: 30 days more than the token's own life."""
 MOST_TOKENS = 20_000
-"""Kept of each kind; the oldest go first."""
+"""Request tokens, and access tokens, that are kept; the oldest go first."""
 
 _ALPHANUMERICS = string.ascii_letters + string.digits
 
@@ -66,7 +66,7 @@ class RequestToken:
     issued_at: float
     consumer_key: str
     xsrf_token: str
-    """What the approval form has to bring back."""
+    """The XSRF token that the approval form has to send back."""
     user: str | None = None
     verifier: str | None = None
     denied: bool = False
@@ -223,7 +223,7 @@ class Provider:
         return token
 
     def decide(self, token: RequestToken, user: str, *, approve: bool) -> str | None:
-        """Note Allow or Deny; give where the browser goes, None for a page of Jira's own.
+        """Record Allow or Deny; give the URL that the browser is sent to, or None for a page.
 
         The application link's callback counts even for `oob`, the request's own goes before it.
         """
@@ -268,7 +268,7 @@ class Provider:
         return token.user
 
     def _two_legged(self, message: Message) -> str | None:
-        """Give the user that a request names, or else the link's; None where Jira has none such."""
+        """Give the user that a request names, or else the link's; None if Jira has no such user."""
         self._known_consumer(message)
         self._validate(message)
         link, requestor = self.link, message.requestor

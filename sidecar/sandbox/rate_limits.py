@@ -13,7 +13,7 @@ MOST_BUCKETS = 10_000
 
 
 class Allowance(NamedTuple):
-    """What a bucket says of one request; the last four names are the answer's fields."""
+    """Whether one request is allowed, and what the fields of its answer say."""
 
     allowed: bool
     limit: int
@@ -34,7 +34,7 @@ class Allowance(NamedTuple):
 
 
 UNLIMITED = Allowance(True, 1000, 999, 1000, 1, 0)
-"""What is said where nobody is limited."""
+"""What answers say while the limits are off."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class RateLimits:
 
 
 def _refill(bucket: _Bucket, capacity: int, fill: int, interval: int, now: float) -> None:
-    """Add what the intervals since the last filling have brought; a full bucket waits for none."""
+    """Add the tokens of the intervals that have passed since the bucket was last filled."""
     intervals = int((now - bucket.filled_at) // interval)
     bucket.tokens = min(bucket.tokens + max(intervals, 0) * fill, capacity)
     bucket.filled_at += intervals * interval

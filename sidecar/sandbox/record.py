@@ -32,10 +32,10 @@ class Request:
     body_complete: bool = False
     """Whether the end of the body has arrived."""
     verdict: str | None = None
-    """What the OAuth check said: None where it did not look, "ok", or the oauth_problem."""
+    """What the OAuth check found: "ok", the oauth_problem, or None if nothing was checked."""
     user: str | None = None
     status: int | None = None
-    """What was answered; None as long as, or because, nothing was."""
+    """The status of the answer; None if there was none, or none yet."""
     _digest: Any = field(default_factory=hashlib.sha256, repr=False)
 
     @property

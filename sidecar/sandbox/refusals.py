@@ -47,12 +47,12 @@ def answer_problem(problem: OAuthProblem, realm: str) -> Answer:
 
 
 def answer_echo(status: int, message: Message, realm: str) -> Answer:
-    """Refuse without a word: the challenge repeats our own parameters, and the body is empty."""
+    """Refuse without a problem: the challenge repeats what was sent, the body is empty."""
     return _refuse(status, message.parameters, realm)
 
 
 def _refuse(status: int, parameters: Iterable[tuple[str, str]], realm: str) -> Answer:
-    """Challenge; a 401 has the realm alone in a field before it."""
+    """Give the challenge with these parameters; on a 401 one with the realm alone comes first."""
     pairs = [
         f'{percent_encode(name)}="{percent_encode(value)}"'
         for name, value in parameters

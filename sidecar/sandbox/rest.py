@@ -1,4 +1,4 @@
-"""The REST surface put together: which path is answered by whom, and by whom not."""
+"""The REST surface: which module answers which path, and which paths need a login."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sidecar.sandbox.tools import Tools
 
 
 class Rest:
-    """Everything behind the login, by path."""
+    """All resources, found by their path."""
 
     def __init__(self, base: str, provider: Provider, login: Login) -> None:
         self.router = Router()
@@ -33,7 +33,7 @@ class Rest:
         self.tools.register(self.router)
 
     async def answer(self, call: Call) -> Answer:
-        """Answer a call; anonymous ones get through to public resources alone."""
+        """Answer a call; an anonymous one reaches only public resources."""
         segments = rest_resource(call.segments)
         found = self.router.find(segments)
         if found is None:

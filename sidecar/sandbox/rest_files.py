@@ -1,4 +1,4 @@
-"""Attachments: multipart up, with ranges and validators down."""
+"""Attachments: uploads as multipart forms, downloads with ranges and validators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BOUNDARY = re.compile(
     r'multipart/form-data\s*;.*?boundary=(?:"([^"]{1,70})"|([^\s;]{1,70}))', re.I
 )
 _FILENAME = re.compile(r'(?:^|;)\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^";]+))', re.I)
-"""Without quotes, too: Ansible sends it so, and Jira's parser takes what stands before a `;`."""
+"""The name may lack quotes: Ansible sends it so, and Jira's parser reads it up to the next `;`."""
 _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.I)
 
 

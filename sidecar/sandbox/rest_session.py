@@ -9,7 +9,7 @@ from sidecar.sandbox.router import Router
 
 
 class SessionResources:
-    """Sessions by password; none of them lives longer than the answer."""
+    """Sessions that are begun with a password; none outlives its answer."""
 
     def __init__(self, base: str, login: Login) -> None:
         self.base = base
@@ -43,7 +43,7 @@ class SessionResources:
         return answer_json({"session": session, "loginInfo": {"loginCount": 1}})
 
     async def log_out(self, call: Call) -> Answer:
-        """End a session that had no life anyway."""
+        """Say that the session has ended; there was none to end."""
         return Answer(204 if call.user else 401)
 
     async def gadget(self, call: Call) -> Answer:

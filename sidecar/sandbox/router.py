@@ -1,4 +1,4 @@
-"""From a path's segments to a handler, without patterns that are tried one by one."""
+"""Finds the handler of a path by walking a tree of segments."""
 
 from __future__ import annotations
 

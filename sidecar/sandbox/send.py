@@ -1,4 +1,4 @@
-"""From an answer to bytes on the wire, gzip, cut-off and closing included."""
+"""Writes an answer to the connection: compressed, cut off or reset where that is asked for."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _compress(request: web.BaseRequest, answer: Answer) -> None:
 
 
 async def _deflate(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Compress a stream, every piece readable as soon as it is sent."""
+    """Compress a stream so that the client can read each piece when it arrives."""
     compressor = zlib.compressobj(1, wbits=31)
     async for piece in pieces:
         yield compressor.compress(piece) + compressor.flush(zlib.Z_SYNC_FLUSH)

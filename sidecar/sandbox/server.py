@@ -1,4 +1,4 @@
-"""The sandbox on its socket: from bytes to a call, from an answer to bytes."""
+"""The sandbox as a server: it listens, hands each request to Jira and sends the answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAD_LIMIT = 64 << 10
 LOG_SIZE = 20_000
 SMALL_BODY = 1 << 20
 STOP_GRACE = 0.05
-"""Seconds that an answer under way has, once the sandbox stops."""
+"""Seconds that answers being sent have to finish when the sandbox stops."""
 
 
 class Sandbox:
@@ -186,7 +186,7 @@ class Sandbox:
     async def _serve(
         self, request: web.BaseRequest, record: Request, body: WireBody
     ) -> web.StreamResponse:
-        """Answer; a refusal goes out before the rest of a large body has come in."""
+        """Answer; a refusal is sent without waiting for the rest of a large body."""
         faults = Faults() if self.jira.is_control(record) else self.faults
         await asyncio.sleep(faults.latency)
         answer = await self.jira.answer(self._wire(request, record, body))

@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class Target(NamedTuple):
-    """A target taken apart, every byte still as sent."""
+    """A target split at its `?`; both parts are as they were sent."""
 
     path: str
     query: str

@@ -1,4 +1,4 @@
-"""`/_sandbox/…`: what no Jira has and tests need.
+"""`/_sandbox/…`: resources for tests, which a real Jira does not have.
 
 */echo/**        the request as it arrived, as JSON; the body is counted, not kept
 GET bytes?n=&chunked=1        n bytes of a repeating pattern
@@ -34,7 +34,7 @@ _PATIENCE = 30.0
 
 
 class Tools:
-    """The test endpoints, with the gates that hold a drip back."""
+    """The resources for tests, and the gates that hold back a slow answer."""
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider

@@ -53,7 +53,7 @@ class Validator:
         self._verify(message)
 
     def _check_time(self, message: Message) -> None:
-        """Check the timestamp, then note the nonce: before the signature is looked at."""
+        """Check the timestamp and remember the nonce, before the signature is checked."""
         timestamp = parse_long(message.get("oauth_timestamp") or "")
         now = int(self.now() * 1000)
         earliest = (now - TIMESTAMP_WINDOW + 500) // 1000
