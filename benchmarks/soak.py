@@ -237,13 +237,17 @@ async def _reloads(place: Stand, times: int) -> bool:
     return not load.failed and not load.unheard
 
 
+async def _short_life(manager: Manager, *sockets: socket.socket) -> None:
+    async with manager.running(*sockets) as process:
+        await asyncio.sleep(1.0)
+        process.signal(signal.SIGTERM)
+        await process.ends()
+
+
 async def _activated(place: Stand, times: int) -> bool:
     async with under_load(place.client) as load:
         for _ in range(times):
-            async with place.manager.running(place.socket) as process:
-                await asyncio.sleep(1.0)
-                process.signal(signal.SIGTERM)
-                await process.ends()
+            await _short_life(place.manager, place.socket)
         last = await place.manager.start(place.socket)
         await last.says("listening on")
     last.signal(signal.SIGTERM)
@@ -264,10 +268,7 @@ async def _plain(place: Stand, times: int) -> bool:
     place.manager.configure(f'[log]\nlevel = "error"\n[listen]\naddresses = ["127.0.0.1:{port}"]\n')
     async with under_load(Client("127.0.0.1", port)) as load:
         for _ in range(times):
-            async with place.manager.running() as process:
-                await asyncio.sleep(1.0)
-                process.signal(signal.SIGTERM)
-                await process.ends()
+            await _short_life(place.manager)
     print(
         f"{times} stops and starts without: {load.done} requests, {len(load.failed)} failed,"
         f" {load.unheard} found nobody",

@@ -26,7 +26,8 @@ METHODS = frozenset(
 END_OF_HEAD = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 §5.6.2
-_REQUEST_LINE = re.compile(rb"([A-Z-]++) ([!-~\x80-\xff]++) HTTP/1\.[01]\r\n")
+_REQUEST_LINE = re.compile(rb"([A-Z-]++) ([!-~]++) HTTP/1\.[01]\r\n")
+_NOT_IN_TARGET = re.compile(rb"[^!-~]")
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 FIELD_LINES = re.compile(rb"(?:" + _TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n)*+\r\n")
 """Any number of field lines, none of them folded, and the empty line behind them."""
@@ -196,7 +197,7 @@ def _bad_request_line(line: bytes) -> RequestRefused:
     method, *others = line.split(b" ")
     if method not in METHODS:
         return RequestRefused(400, "The request's method is not one that HTTP knows.")
-    if others and ODD_BYTE.search(others[0]):
+    if others and _NOT_IN_TARGET.search(others[0]):
         return RequestRefused(
             400,
             "The request target is malformed.",

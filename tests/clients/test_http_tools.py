@@ -163,7 +163,8 @@ async def test_aria2_fetches_ranges_in_parallel(
     assert (tmp_path / "whole").read_bytes() == DATA
     ranges = [record for record in stand.sandbox.log if record.fields.all("range")]
     assert len(ranges) >= 3
-    assert {record.status for record in ranges} == {206}
+    # What aria2 asked for last may have come by another connection before this one was answered.
+    assert {record.status for record in ranges} - {None} == {206}
     stand.check_log()
 
 

@@ -68,6 +68,16 @@ def refusal(
     return caught.value
 
 
+def refusal_at(
+    line: int, name: str, file: Path, text: str, environ: Mapping[str, str] | None = None
+) -> SidecarError:
+    """Return the error that loading gives, which names a key and the line where it stands."""
+    error = refusal(file, text, environ)
+    assert str(error).startswith(f"{file}:{line}: {name}: ")
+    assert error.exit_code == 78
+    return error
+
+
 # --- defaults ---
 
 
@@ -271,13 +281,10 @@ WRONG = [
 def test_a_wrong_value_is_named_with_file_line_and_an_example(
     file: Path, text: str, name: str, problem: str, hint: str
 ) -> None:
-    error = refusal(file, text)
-    line = 4 + text.count("\n")
-    assert str(error).startswith(f"{file}:{line}: {name}: ")
+    error = refusal_at(4 + text.count("\n"), name, file, text)
     assert problem in str(error)
     assert error.hint.startswith("for example: ")
     assert hint in error.hint
-    assert error.exit_code == 78
 
 
 TOGETHER = [
@@ -297,10 +304,7 @@ TOGETHER = [
 def test_values_that_make_no_sense_together_are_refused(
     file: Path, text: str, name: str, problem: str
 ) -> None:
-    error = refusal(file, text)
-    assert str(error).startswith(f"{file}:{4 + text.count(chr(10))}: {name}: ")
-    assert problem in str(error)
-    assert error.exit_code == 78
+    assert problem in str(refusal_at(4 + text.count("\n"), name, file, text))
 
 
 SENSELESS = [

@@ -33,6 +33,7 @@ MARK = b"SeNdErSoWnWoRdS"
         (b"GET / RTSP/1.0\r\n" + HOST, 400, "request line"),
         (b"GET http://[" + MARK + b"/ HTTP/1.1\r\n" + HOST, 400, "target"),
         (b"GET /\x01" + MARK + b" HTTP/1.1\r\n" + HOST, 400, "target"),
+        (b"GET /?jql=\xc3\xa9" + MARK + b" HTTP/1.1\r\n" + HOST, 400, "percent-encode é as %C3%A9"),
         (b"GET / HTTP/1.1\r\n" + HOST + HOST, 400, "exactly one Host"),
         (b"GET / HTTP/1.1\r\nX: " + MARK + b"\r\n", 400, "exactly one Host"),
         (b"GET / HTTP/1.1\r\n" + HOST + MARK + b"\r\n", 400, "malformed"),

@@ -6,11 +6,10 @@ import asyncio
 import os
 import socket
 import ssl
-import struct
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 
 from tests.support.waiting import PATIENCE, SOON
+from tests.support.wire import reset
 
 
 class Peer:
@@ -67,9 +66,7 @@ class Peer:
 
     def reset(self) -> None:
         """End the connection by RST."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        reset(self.writer)
 
 
 Script = Callable[[Peer], Awaitable[None]]
@@ -110,12 +107,7 @@ class RawServer:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 
 from tests.support.waiting import PATIENCE
 from tests.support.wire import reset
@@ -154,12 +153,7 @@ class RawUpstream:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()

@@ -7,7 +7,6 @@ import json
 import socket
 import struct
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 SECONDS = 25.0
@@ -65,12 +64,7 @@ class Wire:
     async def __aenter__(self) -> Wire:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
