@@ -158,8 +158,10 @@ async def test_aria2_fetches_ranges_in_parallel(
     stand: Stand, tool: Tool, file: str, tmp_path: Path
 ) -> None:
     options = ("-x4", "-s4", "-k1M", "--file-allocation=none", "--quiet", "-o", "whole")
+    # Slow enough that the first connection has not fetched it all before there is another.
+    slowly = "--max-download-limit=3M"
     user = (f"--http-user={USER}", f"--http-passwd={PASSWORD}", "--http-auth-challenge=false")
-    await tool("aria2c", *options, *user, file)
+    await tool("aria2c", *options, slowly, *user, file)
     assert (tmp_path / "whole").read_bytes() == DATA
     ranges = [record for record in stand.sandbox.log if record.fields.all("range")]
     assert len(ranges) >= 3
