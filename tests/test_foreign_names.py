@@ -17,11 +17,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "sidecar").rglob("*.py"))
 
-EXCUSED = {
-    "sidecar.proxy.rewriting",
-}
-"""Modules that still use some.  One that no longer does must leave this list."""
-
 DOCUMENTED = {
     "_exit",  # os._exit: the Python library reference, "os"
     "_srcfile",  # logging._srcfile: Python's Logging HOWTO, "Optimization"
@@ -159,11 +154,7 @@ def findings(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_a_module_uses_no_private_name_of_others(path: Path) -> None:
-    found = findings(path)
-    if _name(path) in EXCUSED:
-        assert found, "it uses none any more: take it out of EXCUSED"
-    else:
-        assert found == []
+    assert findings(path) == []
 
 
 HOSTILE = """

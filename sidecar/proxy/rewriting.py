@@ -15,6 +15,8 @@ from sidecar.jira.stored import is_download, is_stored
 
 _PIECE_BYTES = 64 * 1024
 """As much is inflated and rewritten at a time: a gzip bomb never exists whole."""
+_GZIP = zlib.MAX_WBITS | 16
+"""zlib's word for gzip, and no other format."""
 _GZIP_BYTES = 8 * 1024
 """As much gzip is read at a time: it may be 400 empty members, which take 4 ms."""
 _CACHED_LINKS = 64
@@ -109,7 +111,7 @@ class _Gunzip:
     """Inflates a gzip body of any number of members (RFC 1952 §2.2), a piece at a time."""
 
     def __init__(self) -> None:
-        self._member = _new_member()
+        self._member = zlib.decompressobj(_GZIP)
         self._started = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -130,7 +132,7 @@ class _Gunzip:
             data = self._member.unconsumed_tail
             if self._member.eof:
                 data = self._member.unused_data
-                self._member = _new_member()
+                self._member = zlib.decompressobj(_GZIP)
                 self._started = False
             if size == _PIECE_BYTES:
                 yield b"".join(texts)
@@ -141,7 +143,3 @@ class _Gunzip:
         """Raise ProtocolError within a member."""
         if self._started:
             raise ProtocolError("Jira's gzip answer ended early.")
-
-
-def _new_member() -> zlib._Decompress:
-    return zlib.decompressobj(zlib.MAX_WBITS | 16)
