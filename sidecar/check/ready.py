@@ -5,10 +5,14 @@ A probe runs every few seconds: nothing but the standard library's sockets is im
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import socket
 import ssl
+import threading
+from concurrent.futures import Future
 
 from sidecar.check.step import Step, failed
 from sidecar.config.load import Config
@@ -87,7 +91,7 @@ def _connect(addresses: tuple[Address, ...]) -> tuple[socket.socket, str]:
 def _open(address: Address) -> socket.socket:
     if isinstance(address, TCPAddress):
         host = _ANY.get(address.host, address.host)
-        return socket.create_connection((host, address.port), PATIENCE)
+        return _open_tcp(host, address.port)
     assert isinstance(address, UnixAddress)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -97,6 +101,25 @@ def _open(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _open_tcp(host: str, port: int) -> socket.socket:
+    """Connect in a thread that nobody waits for long: a name server may be mute."""
+    opened: Future[socket.socket] = Future()
+
+    def work() -> None:
+        try:
+            opened.set_result(socket.create_connection((host, port), PATIENCE))
+        except (OSError, UnicodeError) as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return opened.result(PATIENCE)
+    except TimeoutError:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "no name can look like that") from None
 
 
 def _secured(sock: socket.socket) -> ssl.SSLSocket:

@@ -29,12 +29,18 @@ if TYPE_CHECKING:
 @click.pass_obj
 def run(settings: Global, listen: tuple[str, ...]) -> None:
     from sidecar.server import run as service
+    from sidecar.telemetry import logs
 
     def load() -> Config:
         return settings.load(listen__addresses=list(listen) or None)
 
+    def set_up_logs(config: Config) -> None:
+        form, level = config.log.format, config.log.level
+        complete = settings.with_config
+        logs.set_up(form, level, os.environ, verbose=settings.verbose, complete=complete)
+
     output.never_wait_for_stderr()
-    run_coroutine(service.serve(load, settings.environ, say, verbose=settings.verbose), fast=True)
+    run_coroutine(service.serve(load, settings.environ, say, set_up_logs), fast=True)
 
 
 @click.command(

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from sidecar.http.shown import printable
@@ -16,9 +17,10 @@ log = logging.getLogger(__name__)
 STOP_RESERVE = 10.0
 """Seconds that stopping may take beyond timeouts.shutdown before systemd loses patience."""
 
-
-_PATIENCE = 0.2
-"""Seconds that a message may wait for room in systemd's queue; the event loop waits, too."""
+_RETRY_SECONDS = 0.1
+"""When a message is sent again for which there was no room in systemd's queue."""
+_MOST_UNSENT = 64
+"""Messages that wait for room; of more, the oldest is given up."""
 
 
 class Notifier:
@@ -27,6 +29,7 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._status = ""
+        self._unsent: deque[bytes] = deque(maxlen=_MOST_UNSENT)
 
     def ready(self, status: str) -> None:
         """The service is up, or done with reloading."""
@@ -54,15 +57,25 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
-        if not self._address:
-            return
+        if self._address:
+            self._unsent.append(message.encode())
+            if len(self._unsent) == 1:
+                self._send_all()
+
+    def _send_all(self) -> None:
+        """Send what is to be sent, in its order, now or later: the event loop does not wait."""
         kind = socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0)
         with socket.socket(socket.AF_UNIX, kind) as sock:
-            sock.settimeout(_PATIENCE)
-            try:
-                sock.sendto(message.encode(), self._address)
-            except OSError as error:
-                log.debug("systemd cannot be notified: %s", error)
+            sock.setblocking(False)
+            while self._unsent:
+                try:
+                    sock.sendto(self._unsent[0], self._address)
+                except BlockingIOError:
+                    asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_all)
+                    return
+                except OSError as error:
+                    log.debug("systemd cannot be notified: %s", error)
+                self._unsent.popleft()
 
 
 class Watchdog:

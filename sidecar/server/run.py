@@ -17,7 +17,6 @@ from sidecar.config.load import Config
 from sidecar.errors import SidecarError
 from sidecar.server.notify import Notifier, Watchdog
 from sidecar.server.server import Server
-from sidecar.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +35,16 @@ async def serve(
     load: Callable[[], Config],
     environ: MutableMapping[str, str],
     announce: Callable[[str], None],
-    *,
-    verbose: bool = False,
+    set_up_logs: Callable[[Config], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    `load` reads the configuration, now and at each SIGHUP.  Raises SidecarError where the
-    service cannot start.
+    `load` reads the configuration, now and at each SIGHUP; `set_up_logs` goes by it.  Raises
+    SidecarError where the service cannot start.
     """
     signals = _Signals()
     asyncio.get_running_loop().set_exception_handler(report)
-    service = _Service(load, environ, verbose)
+    service = _Service(load, environ, set_up_logs)
     await _first(service.start(announce), signals.stop.wait())
     if not service.is_up:
         return
@@ -105,13 +103,15 @@ class _Service:
     """The server, and what is said about it."""
 
     def __init__(
-        self, load: Callable[[], Config], environ: MutableMapping[str, str], verbose: bool
+        self,
+        load: Callable[[], Config],
+        environ: MutableMapping[str, str],
+        set_up_logs: Callable[[Config], None],
     ) -> None:
         self._load = load
-        self._environ = environ
-        self._verbose = verbose
+        self._set_up_logs = set_up_logs
         self._config = load()
-        self._set_up_logs()
+        self._set_up_logs(self._config)
         self._server = Server(self._config, environ)
         self._notifier = Notifier(environ)
         self._watchdog = Watchdog(self._notifier, environ)
@@ -174,7 +174,7 @@ class _Service:
         else:
             self._server.metrics.reloads["success"] += 1
             self._config = config
-            self._set_up_logs()
+            self._set_up_logs(config)
             log.info("reloaded the configuration")
             if waiting:
                 log.warning("these keys take effect after a restart: %s", ", ".join(waiting))
@@ -185,10 +185,6 @@ class _Service:
 
     def _status(self) -> str:
         return self._server.summary() + self._note
-
-    def _set_up_logs(self) -> None:
-        settings = self._config.log
-        logs.set_up(settings.format, settings.level, self._environ, verbose=self._verbose)
 
 
 async def _first(*waits: Any) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from sidecar.errors import SidecarError
@@ -155,14 +155,19 @@ def set_up(
     environ: Mapping[str, str],
     *,
     verbose: bool,
+    complete: Callable[[str], str] = str,
     stream: TextIO | None = None,
 ) -> None:
-    """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug."""
+    """Send the log to stderr in the given form, `text` or `json`; `verbose` is level debug.
+
+    `complete` is given each warning and error: it completes the commands that hints name.
+    """
     stream = stream or sys.stderr
     journal = is_journal(stream, environ)
     formatter = (JSONFormatter if form == "json" else TextFormatter)(journal=journal)
     handler = _LineHandler(stream)
     handler.setFormatter(formatter)
+    handler.addFilter(lambda record: _complete(record, complete))
     if isinstance(stream, SpooledStream):
         stream.spool.describe_loss = lambda count: formatter.format(_loss(count))
     _spare_what_nobody_reads()
@@ -179,6 +184,12 @@ class _LineHandler(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         """Leave that to the stream."""
+
+
+def _complete(record: logging.LogRecord, complete: Callable[[str], str]) -> bool:
+    if record.levelno >= logging.WARNING:
+        record.msg, record.args = complete(record.getMessage()), None
+    return True
 
 
 def _loss(count: int) -> logging.LogRecord:

@@ -87,6 +87,17 @@ async def started(
         await process.wait()
 
 
+async def test_hints_in_the_log_name_the_configuration_that_was_given(
+    shell: Shell, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_config("http://127.0.0.1:1").parent.rename(tmp_path / "my t9")
+    words = ("run", "--listen", "127.0.0.1:0", "--config", "my t9/config.toml")
+    async with shell.running(*words, until="listening on") as process:
+        client = Client("127.0.0.1", port_of(process.said[0]))
+        assert (await client.get("/x")).status == 503
+        await process.says("run `sidecar --config 'my t9/config.toml' auth`")
+
+
 async def fill(client: Client) -> int:
     """Send requests with long log lines until lines are dropped; return how many were by then."""
     async with await client.wire() as wire:
@@ -230,7 +241,13 @@ class TestMuteNameServer:
 
     @pytest.mark.parametrize(
         ("words", "code"),
-        [("check", 130), ("auth --begin", 77), ("auth --no-browser", 77), ("request /x", 130)],
+        [
+            ("check --ready", 130),
+            ("check", 130),
+            ("auth --begin", 77),
+            ("auth --no-browser", 77),
+            ("request /x", 130),
+        ],
     )
     async def test_an_interrupted_command_ends_at_once(
         self,
@@ -242,7 +259,8 @@ class TestMuteNameServer:
         code: int,
     ) -> None:
         base_url = f"http://{NAME}"
-        write_config(base_url, "[timeouts]\nconnect = 1000\n")
+        admin = f'[admin]\naddress = "{NAME}:8089"\n'
+        write_config(base_url, f"[timeouts]\nconnect = 1000\n{admin}")
         if words.startswith(("check", "request")):
             store(base_url)
         shell.environ |= names.environ
@@ -251,6 +269,16 @@ class TestMuteNameServer:
             await names.asked()
             process.send_signal(signal.SIGINT)
             assert await process.wait() == code
+
+    async def test_a_probe_ends_by_itself(
+        self, shell: Shell, write_config: Callable[..., Path], names: MuteNames
+    ) -> None:
+        write_config("http://127.0.0.1:1", f'[admin]\naddress = "{NAME}:8089"\n')
+        words = ("check", "--ready")
+        stderr = asyncio.subprocess.PIPE
+        async with started(shell, *words, stderr=stderr, **names.environ) as process:
+            await names.asked()
+            assert await process.wait() == 69
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     async def test_run_ends_while_it_looks_up_a_name_to_listen_on(
