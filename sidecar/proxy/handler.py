@@ -96,31 +96,31 @@ class Proxy:
             try:
                 caller = self._admit(request)
                 reply = await self._answer(request, caller, record)
-            except SidecarError as error:
-                if isinstance(error, (UpstreamError, NotAuthorized, ConfigError)):
-                    self._troubles.failed(error)
-                record.error = error.proxy_error
-                reply = self._error(error, message.method, caller)
-            except ConnectionResetError:
-                record.closed_early = record.closed_early or "client"
-                raise
-            except asyncio.CancelledError:
-                refused = request.broken_off()
-                if refused is None:
+            except (Exception, asyncio.CancelledError) as raised:  # each is answered, or goes on
+                error = self._answerable(raised, request)
+                if error is None:
                     record.closed_early = record.closed_early or "client"
                     raise
-                record.error = refused.proxy_error
-                reply = self._error(refused, message.method, caller)
-            except Exception:  # noqa: BLE001 — told to the log and to the client
-                fault = bug(f"answering {message.method}")
-                record.error = fault.proxy_error
-                reply = self._error(fault, message.method, caller)
+                record.error = error.proxy_error
+                reply = self._error(error, message.method, caller)
             if record.answered_by == "sidecar":
                 complete(reply, record)
             return reply
         finally:
             record.total = perf_counter() - record.started
             self._finished(record)
+
+    def _answerable(self, raised: BaseException, request: Request) -> SidecarError | None:
+        """What to tell the client of what was raised; None where there is no client any more."""
+        if isinstance(raised, SidecarError):
+            if isinstance(raised, (UpstreamError, NotAuthorized, ConfigError)):
+                self._troubles.failed(raised)
+            return raised
+        if isinstance(raised, ConnectionResetError):
+            return None
+        if isinstance(raised, asyncio.CancelledError):
+            return request.broken_off()
+        return bug(f"answering {request.message.method}")
 
     async def close(self) -> None:
         """End what runs beside the event loop."""
