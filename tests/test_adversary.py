@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.access.callers import Access
+from sidecar.access.callers import AccessControl
 from sidecar.errors import RequestRefused
 from sidecar.http.target import BaseURL
 from sidecar.net.sockets import open_sockets
@@ -132,7 +132,7 @@ def read_all(sidecar: Running, target: str) -> int:
 )
 def test_an_encoded_semicolon_gets_nothing_in_that_no_rule_allows(path: str) -> None:
     """To Tomcat it is a letter: this is no path below /rest/api/2/issue."""
-    access = Access(
+    access = AccessControl(
         base_url=BaseURL.parse("https://jira.example.com"), allow=["GET /rest/api/2/issue/**"]
     )
     access.check_request("GET", "/rest/api/2/issue/JJ-1;x=%3B")

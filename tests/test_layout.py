@@ -35,8 +35,6 @@ TESTED_ELSEWHERE = {
     "config/settings.py",
     "credentials.py",
     "errors.py",
-    "jira/explanations.py",
-    "jira/refusals.py",
     "telemetry/record.py",
     "upstream/connection.py",
     "upstream/exchange.py",

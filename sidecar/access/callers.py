@@ -63,7 +63,7 @@ class Caller(NamedTuple):
     """We were used as an HTTP proxy for Jira's own name: links stay Jira's."""
 
 
-class Access:
+class AccessControl:
     """The `access` table of the configuration, ready to judge requests."""
 
     def __init__(

@@ -23,11 +23,11 @@ from sidecar.jira.problems import Problem, explain, oauth_problem, parse_problem
 from sidecar.jira.refusals import (
     DENIED,
     Consumer,
-    Step,
+    DanceStep,
     VerifierRefused,
     denied,
-    not_jira,
     refused,
+    unexpected_answer,
 )
 from sidecar.signing.signature import decode_form, decode_query, percent_encode
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
@@ -63,12 +63,12 @@ class Authorizer:
         """Get a request token (RFC 5849 §2.1); `callback` is a URL or OUT_OF_BAND."""
         issued_at = self._clock()  # before asking: it never lives longer than we say
         answer = await self._ask(
-            Step.REQUEST_TOKEN,
+            DanceStep.REQUEST_TOKEN,
             "POST",
             _ENDPOINTS + "request-token",
             extra=[("oauth_callback", callback)],
         )
-        token, secret, _ = self._credentials(Step.REQUEST_TOKEN, answer)
+        token, secret, _ = self._credentials(DanceStep.REQUEST_TOKEN, answer)
         return TemporaryCredentials(token, secret, issued_at)
 
     def authorize_url(self, temporary: TemporaryCredentials) -> str:
@@ -84,7 +84,7 @@ class Authorizer:
         if verifier.reveal() == DENIED:
             raise denied()
         return await self._access_token(
-            Step.EXCHANGE, temporary.token, [("oauth_verifier", verifier.reveal())]
+            DanceStep.EXCHANGE, temporary.token, [("oauth_verifier", verifier.reveal())]
         )
 
     async def renew(self, old: TokenCredentials) -> TokenCredentials:
@@ -93,14 +93,14 @@ class Authorizer:
         The old one is dead at once: store the new one before anything else.
         """
         if old.session_handle is None:
-            raise self._refused(Step.RENEWAL, Problem("permission_denied"), "")
+            raise self._refused(DanceStep.RENEWAL, Problem("permission_denied"), "")
         extra = [("oauth_session_handle", old.session_handle.reveal())]
-        new = await self._access_token(Step.RENEWAL, old.token, extra)
+        new = await self._access_token(DanceStep.RENEWAL, old.token, extra)
         return replace(new, user=old.user, display_name=old.display_name, server_url=old.server_url)
 
     async def whoami(self, token: TokenCredentials) -> tuple[str, str | None]:
         """Try a token: the name of the user that it acts as, and the name to show."""
-        myself = await self._get(Step.MYSELF, "/rest/api/2/myself", token)
+        myself = await self._get(DanceStep.MYSELF, "/rest/api/2/myself", token)
         user, display_name = _text(myself, "name"), _text(myself, "displayName")
         if user is None:
             raise NotJira(
@@ -112,7 +112,7 @@ class Authorizer:
     async def server_url(self, token: TokenCredentials) -> str | None:
         """What Jira calls itself; None where it won't say, since only links depend on it."""
         try:
-            info = await self._get(Step.SERVER_INFO, "/rest/api/2/serverInfo", token)
+            info = await self._get(DanceStep.SERVER_INFO, "/rest/api/2/serverInfo", token)
             return str(BaseURL.parse(_text(info, "baseUrl") or ""))
         except (SidecarError, ValueError):
             return None
@@ -124,7 +124,7 @@ class Authorizer:
         return replace(token, user=user, display_name=display_name, server_url=server_url)
 
     async def _access_token(
-        self, step: Step, token: Secret, extra: Sequence[tuple[str, str]]
+        self, step: DanceStep, token: Secret, extra: Sequence[tuple[str, str]]
     ) -> TokenCredentials:
         answer = await self._ask(
             step, "POST", _ENDPOINTS + "access-token", token=token.reveal(), extra=extra
@@ -140,27 +140,29 @@ class Authorizer:
             session_expires_at=_end(now, reply.get("oauth_authorization_expires_in")),
         )
 
-    def _credentials(self, step: Step, answer: Answer) -> tuple[Secret, Secret, dict[str, str]]:
+    def _credentials(
+        self, step: DanceStep, answer: Answer
+    ) -> tuple[Secret, Secret, dict[str, str]]:
         """Read a token endpoint's form (RFC 5849 §2.1, §2.3); the secret may be empty."""
         reply = dict(decode_form(answer.body))
         token, secret = reply.get("oauth_token"), reply.get("oauth_token_secret")
         if not token or secret is None:
-            raise self._not_jira(step, answer)
+            raise self._unexpected_answer(step, answer)
         return Secret(token), Secret(secret), reply
 
-    async def _get(self, step: Step, path: str, token: TokenCredentials) -> dict[str, Any]:
+    async def _get(self, step: DanceStep, path: str, token: TokenCredentials) -> dict[str, Any]:
         answer = await self._ask(step, "GET", path, token=token.token.reveal())
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise self._not_jira(step, answer)
+            raise self._unexpected_answer(step, answer)
         return value
 
     async def _ask(
         self,
-        step: Step,
+        step: DanceStep,
         method: str,
         path: str,
         *,
@@ -176,7 +178,7 @@ class Authorizer:
         if problem is not None:
             raise self._refused(step, problem, base_string)
         if answer.status != 200:
-            raise self._not_jira(step, answer)
+            raise self._unexpected_answer(step, answer)
         return answer
 
     async def _send(
@@ -201,7 +203,7 @@ class Authorizer:
         answer = await self._upstream.fetch(UpstreamRequest(method, target, fields))
         return answer, unsigned.base_string.decode("ascii")
 
-    def _heal(self, step: Step, problem: Problem, answer: Answer, base_string: str) -> bool:
+    def _heal(self, step: DanceStep, problem: Problem, answer: Answer, base_string: str) -> bool:
         """Whether a second try may succeed; learns Jira's clock if that was it.
 
         A renewal is nobody's chance to mend the configuration, as a sign-in is: it also takes
@@ -210,7 +212,7 @@ class Authorizer:
         remedy = explain(problem).remedy
         if remedy is Remedy.CLOCK:
             return self._identity.clock.correct(problem, answer.fields)
-        if remedy is Remedy.COMPARE and step is Step.RENEWAL:
+        if remedy is Remedy.COMPARE and step is DanceStep.RENEWAL:
             signing = self._identity.signing
             url = signing.perceived(problem, base_string.encode("ascii"), signing.url)
             if url is not None:
@@ -218,17 +220,17 @@ class Authorizer:
             return url is not None
         # An identical copy came before.  It may have used the request token up, or renewed the
         # access token, and what Jira gave for it is lost: another try would only hide that.
-        return remedy is Remedy.AGAIN and step not in (Step.EXCHANGE, Step.RENEWAL)
+        return remedy is Remedy.AGAIN and step not in (DanceStep.EXCHANGE, DanceStep.RENEWAL)
 
-    def _refused(self, step: Step, problem: Problem, base_string: str) -> SidecarError:
+    def _refused(self, step: DanceStep, problem: Problem, base_string: str) -> SidecarError:
         identity = self._identity
         consumer = Consumer(
             self._base, identity.signing_url, identity.consumer_key, identity.fingerprint
         )
         return refused(step, problem, consumer, base_string)
 
-    def _not_jira(self, step: Step, answer: Answer) -> SidecarError:
-        return not_jira(step, answer.status, answer.fields, answer.body, self._base)
+    def _unexpected_answer(self, step: DanceStep, answer: Answer) -> SidecarError:
+        return unexpected_answer(step, answer.status, answer.fields, answer.body, self._base)
 
 
 def parse_verifier(text: str, temporary: TemporaryCredentials) -> Secret:
@@ -263,9 +265,9 @@ def _from_url(url: str, temporary: TemporaryCredentials) -> str:
     return parameters.get("oauth_verifier", "")
 
 
-def _problem(step: Step, answer: Answer) -> Problem | None:
+def _problem(step: DanceStep, answer: Answer) -> Problem | None:
     """At the token endpoints only an OAuth problem is one: nobody is signed in there."""
-    if step in (Step.MYSELF, Step.SERVER_INFO):
+    if step in (DanceStep.MYSELF, DanceStep.SERVER_INFO):
         return parse_problem(answer.status, answer.fields, answer.body)
     return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
 

@@ -25,8 +25,7 @@ from sidecar.jira.problems import (
     oauth_problem,
     parse_problem,
 )
-from sidecar.jira.refusals import Consumer, refused
-from sidecar.jira.refusals import Step as DanceStep
+from sidecar.jira.refusals import Consumer, DanceStep, refused
 from sidecar.signing.signature import encode_query
 from sidecar.signing.signer import Signer
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest

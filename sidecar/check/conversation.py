@@ -14,7 +14,7 @@ from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, UpstreamError
 from sidecar.http.target import BaseURL
-from sidecar.jira.refusals import Step as DanceStep
+from sidecar.jira.refusals import DanceStep
 from sidecar.signin.dance import lifetime
 from sidecar.upstream.pool import Upstream
 

@@ -12,7 +12,7 @@ from sidecar.cli.base import Global, example, global_options, run, say
 from sidecar.errors import JiraError, NotJira, UsageError
 
 if TYPE_CHECKING:
-    from sidecar.commands.request import Trouble, Wanted
+    from sidecar.commands.request import Finding, Wanted
     from sidecar.config.load import Config
 
 _LOOKED_AT = 64 * 1024
@@ -54,7 +54,7 @@ def request(
         say(f"sidecar: warning: {trouble.sentence}\nsidecar: hint: {hint}")
 
 
-async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Trouble | None]:
+async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Finding | None]:
     """Print the answer as it comes; return its status, and what OAuth has to do with it."""
     from sidecar.commands import request as oneshot
     from sidecar.http import fields

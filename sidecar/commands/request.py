@@ -17,7 +17,7 @@ from sidecar.http.methods import BODY_METHODS, METHODS
 from sidecar.http.shown import quoted
 from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
 from sidecar.jira.base_strings import compare_base_strings
-from sidecar.jira.problems import Problem, explain, not_jira, parse_problem
+from sidecar.jira.problems import Problem, explain, foreign_answer, parse_problem
 from sidecar.signing import signature
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
 
@@ -34,7 +34,7 @@ class Wanted:
     data: bytes | None = field(default=None, repr=False)
 
 
-class Trouble(NamedTuple):
+class Finding(NamedTuple):
     """What an OAuth problem means; neither text holds a secret."""
 
     name: str
@@ -53,7 +53,7 @@ class Sent:
         self._signed = signed
         self.response = response
 
-    def trouble(self, body: bytes) -> Trouble | None:
+    def trouble(self, body: bytes) -> Finding | None:
         """What OAuth has to do with the answer, if anything; `body` is its first 64 KiB."""
         problem = self._problem(body)
         if problem is None:
@@ -62,16 +62,16 @@ class Sent:
         if theirs:
             ours = self._signed.base_string.decode("ascii")
             difference = compare_base_strings(theirs, ours, self._jira.signing_url.path)
-            return Trouble(problem.name, difference.sentence, difference.hint)
+            return Finding(problem.name, difference.sentence, difference.hint)
         explanation = explain(problem)
         hint = explanation.hint
         if problem.name == "token_expired" and self._signed.token.session_handle is not None:
             hint = "sidecar run renews it by itself with its next request; or " + hint
-        return Trouble(problem.name, explanation.sentence, hint)
+        return Finding(problem.name, explanation.sentence, hint)
 
     def _problem(self, body: bytes) -> Problem | None:
         status, fields, base = self.response.status, self.response.fields, self._jira.base_url
-        return parse_problem(status, fields, body if status >= 400 else None) or not_jira(
+        return parse_problem(status, fields, body if status >= 400 else None) or foreign_answer(
             self._request.target.partition("?")[0].removeprefix(base.path),
             status,
             fields,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from sidecar.access.callers import Access
+from sidecar.access.callers import AccessControl
 from sidecar.config import options, places
 from sidecar.config.options import Address, TCPAddress, UnixAddress
 from sidecar.config.settings import OPTIONS, TABLES, Config
@@ -230,7 +230,7 @@ def _senseless_access(config: Config) -> Iterator[tuple[str, str, str]]:
         name = f"access.{key}"
         entries: dict[str, Any] = {key: getattr(config.access, key)}
         try:
-            Access(base_url=config.jira.base_url, **entries)
+            AccessControl(base_url=config.jira.base_url, **entries)
         except ConfigError as error:
             yield name, error.message.removeprefix(f"{name}: "), error.hint
 

@@ -6,7 +6,7 @@ of names and values that aren't UTF-8 survive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sidecar import __version__
 from sidecar.http.cache import Cache
@@ -48,6 +48,11 @@ def first(fields: Iterable[Field], name: bytes) -> bytes | None:
         if key.lower() == name:
             return value
     return None
+
+
+def size_of(fields: Collection[Field]) -> int:
+    """Bytes that fields take on the wire, each with its colon, space and line end."""
+    return sum([len(name) + len(value) for name, value in fields]) + 4 * len(fields)
 
 
 def serialize(start_line: bytes, fields: Iterable[Field]) -> bytes:

@@ -78,7 +78,9 @@ def parse_problem(status: int, fields: Fields, body: bytes | None = None) -> Pro
     return None
 
 
-def not_jira(path: str, status: int, fields: Fields, origins: Iterable[str]) -> Problem | None:
+def foreign_answer(
+    path: str, status: int, fields: Fields, origins: Iterable[str]
+) -> Problem | None:
     """See whether a login page or gateway answered: with HTML for REST, or by leading elsewhere.
 
     Jira names itself in X-AREQUESTID; `path` is without the context path, `origins` are Jira's.

@@ -28,7 +28,7 @@ _BYPASS = (
 )
 
 
-class Step(Enum):
+class DanceStep(Enum):
     """A request of the dance; the value names it in messages."""
 
     REQUEST_TOKEN = "the request for a request token"  # noqa: S105
@@ -89,7 +89,9 @@ def interrupted() -> NotAuthorized:
     return NotAuthorized("The sign-in was interrupted.", _AGAIN)
 
 
-def refused(step: Step, problem: Problem, consumer: Consumer, base_string: str) -> SidecarError:
+def refused(
+    step: DanceStep, problem: Problem, consumer: Consumer, base_string: str
+) -> SidecarError:
     """The error for an OAuth problem; `base_string` is what we signed."""
     if problem.name == "signature_invalid":
         return _signature_invalid(problem, consumer, base_string)
@@ -100,7 +102,9 @@ def refused(step: Step, problem: Problem, consumer: Consumer, base_string: str) 
     return NotAuthorized(explanation.sentence, explanation.hint)
 
 
-def not_jira(step: Step, status: int, fields: Fields, body: bytes, base: BaseURL) -> SidecarError:
+def unexpected_answer(
+    step: DanceStep, status: int, fields: Fields, body: bytes, base: BaseURL
+) -> SidecarError:
     """The error for an answer that is neither what was asked for nor an OAuth problem."""
     if 300 <= status < 400:
         return _redirected(step, fields, base)
@@ -125,7 +129,7 @@ def _kind(status: int, body: bytes) -> str:
     return f"{page} instead of an answer, status {status}"
 
 
-def _redirected(step: Step, fields: Fields, base: BaseURL) -> NotJira:
+def _redirected(step: DanceStep, fields: Fields, base: BaseURL) -> NotJira:
     """A redirect to the same place by another scheme or name is a wrong base_url, else a login."""
     location = (first(fields, b"location") or b"").decode("utf-8", "replace")
     try:
@@ -235,15 +239,15 @@ _AT_ANY_STEP: dict[str, Callable[[Consumer], SidecarError]] = {
     "timestamp_refused": _clock,
     "anonymous": _nobody,
 }
-_SPECIAL: dict[tuple[Step, str], Callable[[Consumer], SidecarError]] = {
-    (Step.REQUEST_TOKEN, "parameter_rejected"): _callback_rejected,
-    (Step.EXCHANGE, "token_rejected"): lambda _: verifier_rejected(),
-    (Step.EXCHANGE, "token_expired"): lambda _: request_token_expired(),
-    (Step.EXCHANGE, "permission_unknown"): _not_yet,
-    (Step.EXCHANGE, "permission_denied"): lambda _: denied(),
-    (Step.EXCHANGE, "user_refused"): lambda _: denied(),
-    (Step.RENEWAL, "token_rejected"): _not_renewed,
-    (Step.RENEWAL, "nonce_used"): _renewed_twice,
-    (Step.RENEWAL, "permission_denied"): _session_over,
-    (Step.RENEWAL, "token_expired"): _session_over,
+_SPECIAL: dict[tuple[DanceStep, str], Callable[[Consumer], SidecarError]] = {
+    (DanceStep.REQUEST_TOKEN, "parameter_rejected"): _callback_rejected,
+    (DanceStep.EXCHANGE, "token_rejected"): lambda _: verifier_rejected(),
+    (DanceStep.EXCHANGE, "token_expired"): lambda _: request_token_expired(),
+    (DanceStep.EXCHANGE, "permission_unknown"): _not_yet,
+    (DanceStep.EXCHANGE, "permission_denied"): lambda _: denied(),
+    (DanceStep.EXCHANGE, "user_refused"): lambda _: denied(),
+    (DanceStep.RENEWAL, "token_rejected"): _not_renewed,
+    (DanceStep.RENEWAL, "nonce_used"): _renewed_twice,
+    (DanceStep.RENEWAL, "permission_denied"): _session_over,
+    (DanceStep.RENEWAL, "token_expired"): _session_over,
 }

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from time import perf_counter
 
-from sidecar.access.callers import Access, Caller
+from sidecar.access.callers import AccessControl, Caller
 from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
@@ -64,7 +64,7 @@ class Proxy:
         *,
         identity: Identity,
         upstream: Upstream,
-        access: Access,
+        access: AccessControl,
         healer: Healer,
         troubles: Troubles,
         local: Local,

@@ -13,10 +13,10 @@ from sidecar.account.identity import Identity, Prepared, Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
-from sidecar.http.fields import Fields, first
+from sidecar.http.fields import Fields, first, size_of
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
 from sidecar.http.target import BaseURL, Target, refuse_reserved
-from sidecar.jira.problems import Problem, not_jira, parse_problem
+from sidecar.jira.problems import Problem, foreign_answer, parse_problem
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
     MOST_PARAMETERS,
@@ -211,7 +211,7 @@ class Sender:
         may_tell = outgoing.method != "HEAD" and not _is_document(response.fields)
         if response.status in _PROBLEM_STATUSES and may_tell:
             body = await first_bytes(response, _PROBLEM_BYTES)
-        problem = parse_problem(response.status, response.fields, body) or not_jira(
+        problem = parse_problem(response.status, response.fields, body) or foreign_answer(
             outgoing.target.path.removeprefix(self._base.path),
             response.status,
             response.fields,
@@ -226,7 +226,7 @@ class Sender:
     def _hint_at_long_head(self, outgoing: Outgoing, signed: Signed) -> None:
         """Say what a 400 may be about: Tomcat refuses long heads before anybody looks at them."""
         fields = [*outgoing.fields, (b"Authorization", signed.authorization)]
-        size = len(str(outgoing.target)) + sum(len(k) + len(v) + 4 for k, v in fields)
+        size = len(str(outgoing.target)) + size_of(fields)
         if size <= _TOMCAT_HEAD_BYTES or (again := self._quiet.due("long head")) is None:
             return
         log.warning(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from sidecar.access.callers import Access
+from sidecar.access.callers import AccessControl
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
@@ -31,7 +31,7 @@ class Generation:
         self,
         config: Config,
         identity: Identity,
-        access: Access,
+        access: AccessControl,
         *,
         troubles: Troubles,
         local: Local,
@@ -94,11 +94,11 @@ class Generation:
         await self._proxy.close()
 
 
-def access_rules(config: Config) -> Access:
+def access_rules(config: Config) -> AccessControl:
     """Compile the table `access`; raises ConfigError for a rule or a key that makes no sense."""
     key_file = config.access.key_file
     key = None if key_file is None else read_access_key(key_file)
-    return Access(
+    return AccessControl(
         base_url=config.jira.base_url,
         hosts=config.access.hosts,
         origins=config.access.origins,

@@ -193,7 +193,7 @@ class Callback:
         request = parse_head(head)
         return (_MALFORMED, None) if request is None else self._judge(request)
 
-    def _judge(self, request: Request) -> tuple[Page, Secret | None]:
+    def _judge(self, request: BrowserRequest) -> tuple[Page, Secret | None]:
         """The page for a request, and the verifier if this is what is waited for."""
         path, _, query = request.target.partition("?")
         if request.values(b"host") != [self._authority]:
@@ -223,7 +223,7 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BrowserRequest:
     """The head of a browser's request."""
 
     method: str
@@ -237,7 +237,7 @@ class Request:
         return [value for key, value in self.fields if key == name]
 
 
-def parse_head(head: bytes) -> Request | None:
+def parse_head(head: bytes) -> BrowserRequest | None:
     """Read a request's head, up to and with its empty line; None if it is malformed."""
     start, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     request = _REQUEST_LINE.fullmatch(start)
@@ -245,4 +245,4 @@ def parse_head(head: bytes) -> Request | None:
     fields = [(match[1].lower(), match[2].rstrip(b" \t")) for match in matches if match]
     if request is None or len(fields) != len(lines):
         return None
-    return Request(request[1].decode(), request[2].decode(), tuple(fields))
+    return BrowserRequest(request[1].decode(), request[2].decode(), tuple(fields))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.callers import Access, Caller, check_admin
+from sidecar.access.callers import AccessControl, Caller, check_admin
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.target import BaseURL
 
@@ -25,15 +25,15 @@ class Table(TypedDict, total=False):
     key: bytes | None
 
 
-def access(**table: Unpack[Table]) -> Access:
-    return Access(base_url=BASE_URL, **table)
+def access(**table: Unpack[Table]) -> AccessControl:
+    return AccessControl(base_url=BASE_URL, **table)
 
 
 PLAIN = access()
 PAGES = access(origins=["https://tools.example.com", "http://[fd00::1]:3000"])
 
 
-def caller_status(fields: Sequence[tuple[bytes, bytes]], judge: Access = PLAIN) -> int:
+def caller_status(fields: Sequence[tuple[bytes, bytes]], judge: AccessControl = PLAIN) -> int:
     """Return 200 if the caller may go on, else the status of the refusal."""
     try:
         judge.check_caller(fields, "http")
@@ -243,7 +243,7 @@ def test_an_absolute_target_that_names_anything_else_is_refused(
 
 
 def test_a_jira_on_a_port_of_its_own_is_named_with_that_port_only() -> None:
-    judge = Access(base_url=BaseURL.parse("http://[fd00::2]:2990/jira"))
+    judge = AccessControl(base_url=BaseURL.parse("http://[fd00::2]:2990/jira"))
     host = b"[FD00::2]:2990"
     assert judge.check_caller([(b"Host", host)], "http", ("http", "[fd00::2]:2990")).as_proxy
     with pytest.raises(RequestRefused):

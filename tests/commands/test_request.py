@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.commands.request import Trouble, Wanted, send
+from sidecar.commands.request import Finding, Wanted, send
 from sidecar.config import load as configuration
 from sidecar.config.load import Config
 from sidecar.credentials import Secret
@@ -34,7 +34,7 @@ def config(sandbox: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> Conf
     return made
 
 
-async def ask(config: Config, where: str, **wanted: object) -> tuple[int, Trouble | None]:
+async def ask(config: Config, where: str, **wanted: object) -> tuple[int, Finding | None]:
     """Send one request; its status, and what is wrong with it."""
     async with send(config, Wanted(where, **wanted)) as sent:  # type: ignore[arg-type]
         body = b""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.callers import Access, Caller
+from sidecar.access.callers import AccessControl, Caller
 from sidecar.errors import RequestRefused
 from sidecar.http.methods import METHODS
 from sidecar.http.target import BaseURL, clean
@@ -25,7 +25,7 @@ BASE = BaseURL.parse("https://jira.example.com/jira")
 KEY = "pä55 word:x"
 NAMES = {"localhost", "127.0.0.1", "[::1]", "sidecar.test"}
 ORIGINS = {"https://tools.example.com", "http://friend.test:8080"}
-ACCESS = Access(base_url=BASE, hosts=["sidecar.test"], origins=sorted(ORIGINS))
+ACCESS = AccessControl(base_url=BASE, hosts=["sidecar.test"], origins=sorted(ORIGINS))
 
 names = st.sampled_from(words("rest api 2 user issue JJ-1 secure a"))
 rule_segments = names | st.sampled_from(["*", "**"])
@@ -55,7 +55,7 @@ def matches(rule: str, segments: list[str]) -> bool:
     return match(0, 0)
 
 
-def forwarded(judge: Access, method: str, raw: str) -> list[str] | None:
+def forwarded(judge: AccessControl, method: str, raw: str) -> list[str] | None:
     """The segments below the context path as Tomcat finds them; None if it is refused."""
     try:
         target = clean(raw, BASE.path)
@@ -67,27 +67,29 @@ def forwarded(judge: Access, method: str, raw: str) -> list[str] | None:
 
 @given(rules, paths, st.sampled_from(METHODS))
 def test_what_is_denied_is_not_forwarded_in_any_spelling(rule: str, raw: str, method: str) -> None:
-    segments = forwarded(Access(base_url=BASE, deny=[f"* {rule}"]), method, raw)
+    segments = forwarded(AccessControl(base_url=BASE, deny=[f"* {rule}"]), method, raw)
     assert segments is None or not matches(rule, segments)
 
 
 @given(rules, paths, st.sampled_from(METHODS))
 def test_what_is_forwarded_is_what_a_rule_allows(rule: str, raw: str, method: str) -> None:
-    segments = forwarded(Access(base_url=BASE, allow=[f"* {rule}"]), method, raw)
+    segments = forwarded(AccessControl(base_url=BASE, allow=[f"* {rule}"]), method, raw)
     assert segments is None or matches(rule, segments)
 
 
 @given(rules, rules, paths)
 def test_a_rule_more_never_opens_what_was_denied(one: str, other: str, raw: str) -> None:
-    denied = forwarded(Access(base_url=BASE, deny=[f"* {one}"]), "GET", raw) is None
-    both = Access(base_url=BASE, deny=[f"* {one}", f"* {other}"], allow=[f"* {other}", "* /**"])
+    denied = forwarded(AccessControl(base_url=BASE, deny=[f"* {one}"]), "GET", raw) is None
+    both = AccessControl(
+        base_url=BASE, deny=[f"* {one}", f"* {other}"], allow=[f"* {other}", "* /**"]
+    )
     if denied:
         assert forwarded(both, "GET", raw) is None
 
 
 @given(paths, st.sampled_from(METHODS))
 def test_read_only_forwards_nothing_that_writes(raw: str, method: str) -> None:
-    segments = forwarded(Access(base_url=BASE, read_only=True), method, raw)
+    segments = forwarded(AccessControl(base_url=BASE, read_only=True), method, raw)
     if segments is not None and method not in ("GET", "HEAD", "OPTIONS"):
         assert segments in (["rest", "api", "2", "search"], ["rest", "auth", "1", "session"])
 
@@ -175,7 +177,7 @@ def test_a_page_that_is_let_in_is_our_own_or_an_allowed_one(
     )
 )
 def test_nothing_opens_without_the_key(fields: list[tuple[str, bytes]]) -> None:
-    judge = Access(base_url=BASE, key=KEY.encode())
+    judge = AccessControl(base_url=BASE, key=KEY.encode())
     shown = [value for name, value in fields if name != "Cookie" and holds_key(value)]
     refused = attempt(lambda: judge.check_key([(name.encode(), value) for name, value in fields]))
     assert refused is not None or shown

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http.fields import Fields, Received, first, serialize, values
+from sidecar.http.fields import Fields, Received, first, serialize, size_of, values
 
 HOST = b"jira.example.com"
 
@@ -51,3 +51,9 @@ def test_a_head_has_as_many_lines_as_it_has_fields(fields: Fields) -> None:
     else:
         assert len(head.splitlines()) >= len(fields) + 2
         assert head.split(b"\r\n")[1:-2] == [name + b": " + value for name, value in fields]
+
+
+@given(st.lists(st.tuples(st.from_regex("[a-z]+", fullmatch=True).map(str.encode), st.just(b"x"))))
+def test_the_size_of_fields_is_what_they_take_on_the_wire(fields: Fields) -> None:
+    head = serialize(b"GET / HTTP/1.1", fields)
+    assert len(head) == len("GET / HTTP/1.1\r\n\r\n") + size_of(fields)

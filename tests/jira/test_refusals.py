@@ -1,0 +1,113 @@
+"""Why a step of the dance failed: which error, and what it tells people to do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import ConfigError, NotAuthorized, NotJira, SidecarError, UpstreamError
+from sidecar.http.target import BaseURL
+from sidecar.jira.explanations import EXPLANATIONS
+from sidecar.jira.problems import Problem
+from sidecar.jira.refusals import (
+    Consumer,
+    DanceStep,
+    VerifierRefused,
+    refused,
+    unexpected_answer,
+)
+
+BASE = BaseURL.parse("https://jira.example.com/jira")
+CONSUMER = Consumer(BASE, BASE, "Oauth\x1bKey", "ab:cd")
+OURS = "POST&https%3A%2F%2Fjira.example.com%2Fjira%2Frest&a%3D1"
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "kind", "says", "hint"),
+    [
+        (DanceStep.REQUEST_TOKEN, "consumer_key_unknown", ConfigError, "application link", "same"),
+        (DanceStep.EXCHANGE, "consumer_key_rejected", ConfigError, "application link", "same"),
+        (DanceStep.REQUEST_TOKEN, "parameter_rejected", NotAuthorized, "a callback", "--begin"),
+        (DanceStep.EXCHANGE, "parameter_absent", UpstreamError, "drops the Authorization", "pass"),
+        (DanceStep.EXCHANGE, "token_rejected", VerifierRefused, "verification code", "capitals"),
+        (DanceStep.EXCHANGE, "token_expired", NotAuthorized, "10 minutes", "begin again"),
+        (DanceStep.EXCHANGE, "permission_unknown", VerifierRefused, "pressed Allow yet", "Allow"),
+        (DanceStep.EXCHANGE, "permission_denied", NotAuthorized, "denied", "press Allow"),
+        (DanceStep.EXCHANGE, "user_refused", NotAuthorized, "denied", "press Allow"),
+        (DanceStep.RENEWAL, "token_rejected", NotAuthorized, "revoked, or renewed", "auth"),
+        (DanceStep.RENEWAL, "token_expired", NotAuthorized, "session is over", "auth"),
+        (DanceStep.RENEWAL, "permission_denied", NotAuthorized, "session is over", "auth"),
+        (DanceStep.RENEWAL, "timestamp_refused", NotAuthorized, "five minutes", "clock"),
+        (DanceStep.MYSELF, "anonymous", NotAuthorized, "as it answers anybody", "inactive"),
+        (DanceStep.MYSELF, "token_rejected", NotAuthorized, "does not know our token", "auth"),
+        (DanceStep.REQUEST_TOKEN, "never_heard_of", NotAuthorized, "never_heard_of", "Jira's log"),
+    ],
+)
+def test_what_a_problem_means_depends_on_the_step(
+    step: DanceStep, name: str, kind: type[SidecarError], says: str, hint: str
+) -> None:
+    error = refused(step, Problem(name), CONSUMER, OURS)
+    assert isinstance(error, kind)
+    assert says in error.message
+    assert hint in error.hint
+
+
+@given(st.sampled_from(DanceStep), st.sampled_from([*EXPLANATIONS, "other"]))
+def test_every_problem_at_every_step_says_what_to_do(step: DanceStep, name: str) -> None:
+    error = refused(step, Problem(name), CONSUMER, OURS)
+    assert error.message.endswith(".")
+    assert error.hint
+    assert "\x1b" not in error.message + error.hint
+
+
+def test_a_signature_is_wrong_by_its_url_or_else_by_its_key() -> None:
+    theirs = OURS.replace("https", "http", 1)
+    problem = Problem("signature_invalid", {"oauth_signature_base_string": theirs})
+    by_url = refused(DanceStep.REQUEST_TOKEN, problem, CONSUMER, OURS)
+    assert "we ask for https://jira.example.com/jira" in by_url.message
+    assert "jira.signing_url" in by_url.hint
+    by_key = refused(DanceStep.REQUEST_TOKEN, Problem("signature_invalid"), CONSUMER, OURS)
+    assert "does not fit the private key" in by_key.message
+    assert "(SHA-256 ab:cd)" in by_key.hint
+
+
+MOVED = b"https://new.test/j/plugins/servlet/oauth/request-token"
+SAME = b"https://jira.example.com/jira/plugins/servlet/oauth/request-token"
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "body", "kind", "says", "hint"),
+    [
+        (404, b"", b"", NotJira, "at https://jira.example.com/jira", "context path"),
+        (503, b"", b"<p>", UpstreamError, "with 503", "starting or overloaded"),
+        (429, b"", b"", UpstreamError, "with 429", "starting or overloaded"),
+        (200, b"", b" <html>", NotJira, "a page (HTML)", "reaches Jira itself"),
+        (200, b"", b"hello", NotJira, "something that is not Jira's", "reaches Jira itself"),
+        (403, b"", b" ", NotJira, "nothing instead of an answer, status 403", "reaches Jira"),
+        (302, b"https://sso.test/login?x", b"", NotJira, "to https://sso.test ", "a login page"),
+        (302, b"/login", b"", NotJira, "elsewhere", "a login page"),
+        (301, b"http://[", b"", NotJira, "elsewhere", "a login page"),
+        (301, b"https://u:p@sso.test/", b"", NotJira, "to https://sso.test ", "a login page"),
+        (301, MOVED, b"", NotJira, "to https://new.test ", 'base_url = "https://new.test/j"?'),
+        (301, SAME, b"", NotJira, "to https://jira.example.com ", "a login page"),
+    ],
+)
+def test_an_answer_that_is_not_what_was_asked_for(
+    status: int, location: bytes, body: bytes, kind: type[SidecarError], says: str, hint: str
+) -> None:
+    fields = [(b"Location", location)] if location else []
+    error = unexpected_answer(DanceStep.REQUEST_TOKEN, status, fields, body, BASE)
+    assert isinstance(error, kind)
+    assert says in error.message
+    assert hint in error.hint
+    assert "u:p" not in error.message + error.hint
+
+
+@given(st.integers(200, 599), st.binary(max_size=60), st.binary(max_size=60))
+def test_whatever_answers_makes_an_error_of_printable_text(
+    status: int, location: bytes, body: bytes
+) -> None:
+    fields = [(b"Location", b"https://" + location)]
+    error = unexpected_answer(DanceStep.EXCHANGE, status, fields, body, BASE)
+    assert (error.message + error.hint).isprintable()
