@@ -338,7 +338,8 @@ async def test_a_server_tells_no_secret_whatever_goes_wrong(
     token = store.load()
     assert token is not None
     async with stage.shell.running("-v", "run", until="listening on") as process:
-        port = int(re.findall(r"listening on http://127\.0\.0\.1:(\d+)", process.said[0])[0])
+        said = "".join(process.said)  # asyncio may have warned of a slow machine before
+        port = int(re.findall(r"listening on http://127\.0\.0\.1:(\d+)", said)[0])
         caller = Caller(vault, port)
         assert (await caller.ask("/rest/api/2/myself")).status == 200
         await ask_what_is_refused(caller, token.token.reveal())
