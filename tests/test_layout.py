@@ -21,16 +21,7 @@ ORDER = ["__init__", *ROOMS, "__main__"]
 PURE = {"errors", "credentials", "http", "jira", "access"}
 TESTED_ELSEWHERE = {
     "__main__.py",
-    "check/answers.py",
-    "check/asking.py",
-    "check/conversation.py",
-    "check/diagnosis.py",
-    "check/local.py",
-    "check/ready.py",
-    "check/step.py",
-    "check/way.py",
     "cli/base.py",
-    "cli/check.py",
     "cli/request.py",
     "config/settings.py",
     "credentials.py",

@@ -1,0 +1,43 @@
+"""What a step comes to, and what all of them come to together."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.check.step import NotTried, Step, as_json, exit_code, failed, needed
+from sidecar.errors import ConfigError, NotAuthorized
+
+GOOD = Step("token", "pass", "it lives on")
+NOT_TRIED = Step("clock", "skipped", "for want of an answer")
+
+
+def test_the_first_step_that_failed_decides_the_exit_code() -> None:
+    broken = failed("private_key", ConfigError("no key"))
+    expired = failed("token", NotAuthorized("it has expired"))
+    assert exit_code([GOOD, NOT_TRIED]) == 0
+    assert exit_code([GOOD, broken, NOT_TRIED, expired]) == 78
+    assert exit_code([expired, broken]) == 77
+
+
+def test_an_errors_own_hint_counts_before_the_steps() -> None:
+    assert failed("jira", ConfigError("wrong", "mend it"), "look there").hint == "mend it"
+    assert failed("jira", ConfigError("wrong"), "look there").hint == "look there"
+
+
+def test_json_says_all_but_the_exit_code() -> None:
+    broken = failed("private_key", ConfigError("no key", "make one"))
+    assert as_json([GOOD, broken]) == {
+        "ok": False,
+        "steps": [
+            {"name": "token", "status": "pass", "message": "it lives on", "hint": ""},
+            {"name": "private_key", "status": "fail", "message": "no key", "hint": "make one"},
+        ],
+    }
+    assert as_json([GOOD])["ok"] is True
+
+
+@pytest.mark.parametrize("value", ["", 0, False])
+def test_what_is_needed_is_there_unless_it_is_none(value: object) -> None:
+    assert needed(value, "nothing") == value
+    with pytest.raises(NotTried, match=r"^no key$"):
+        needed(None, "no key")
