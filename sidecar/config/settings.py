@@ -194,7 +194,7 @@ class Links:
         Kind.SWITCH,
         options.switch,
         "Make links in JSON answers lead to the sidecar, so that clients that follow them stay "
-        "signed in.",
+        "signed in. Attachments and the values of entity properties stay as they are.",
         default=True,
     )
 
