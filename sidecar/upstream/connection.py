@@ -12,7 +12,7 @@ from aiohttp.http import RawResponseMessage
 
 from sidecar.errors import ProtocolError, ResponseTimeout, SidecarError
 from sidecar.net import liveness
-from sidecar.upstream.incoming import Incoming, Terms
+from sidecar.upstream.incoming import PIECE, Incoming, Terms
 from sidecar.upstream.pauses import PauseWatch
 
 
@@ -25,7 +25,7 @@ class State(Enum):
     LOST = "lost"
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """A connection to Jira, or to the proxy on the way to it.
 
     =======  =====================  =======================  =====================  ===========
@@ -63,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._parsing_later: asyncio.Handle | None = None
-        self._pauses = PauseWatch(loop, terms.idle_seconds, self._has_paused)
+        self._pauses = PauseWatch(loop, terms.idle_seconds)
         self._writing_is_paused = False
         self.born = loop.time()
         self.renew_at = self.born
@@ -113,7 +113,7 @@ class UpstreamConnection(asyncio.Protocol):
         """What has arrived of the body, perhaps nothing; raises why it was cut short."""
         if self._state is State.LOST:
             raise self._take_failure()
-        return self._answer.body.read_nowait() if self._answer is not None else b""
+        return self._answer.body.read_nowait(PIECE) if self._answer is not None else b""
 
     def at_end(self) -> bool:
         """Whether the body is complete, and was read."""
@@ -123,7 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
     def watch_pauses(self) -> None:
         """End the exchange when, from now on, no byte arrives for timeouts.idle."""
         if self._state is State.WAITING:
-            self._pauses.start()
+            self._pauses.start(self._has_paused)
 
     def be_patient(self, *, patient: bool) -> None:
         """Let the peer leave what it is sent unread for long, or notice in seconds that it died."""
@@ -195,8 +195,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the event loop puts what it reads, until buffer_updated()."""
+        return self._terms.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parse an answer."""
+        data = bytes(self._terms.buffer[:nbytes])
         if self._state is State.WAITING and self._answer is not None:
             self._pauses.heard()
             self._answer.receive(data)

@@ -18,7 +18,7 @@ from sidecar.config.load import Config
 from sidecar.net import liveness
 from sidecar.upstream.failures import Failures
 
-P = TypeVar("P", bound=asyncio.Protocol)
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 Addresses = Sequence[AddrInfoType]
 """What getaddrinfo returns."""
 

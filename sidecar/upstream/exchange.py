@@ -15,10 +15,8 @@ from sidecar.errors import ConnectionLost, ProtocolError, ResponseTimeout, Upstr
 from sidecar.http.fields import Fields, Received, first, size_of, values
 from sidecar.net.backpressure import taken
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.upstream.incoming import Terms
+from sidecar.upstream.incoming import PIECE, Terms
 
-PIECE = 64 * 1024
-"""Bytes of a body in memory that are sent at a time; asyncio's high-water mark."""
 _TURNS = 3
 """Turns of the loop until whoever waits for an answer that the kernel holds has seen its head."""
 _KEEP_ALIVE = re.compile(rb"(?i:timeout) *= *([0-9]{1,9})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from aiohttp import hdrs
@@ -19,13 +19,16 @@ from sidecar.upstream.failures import Failures
 
 MAX_FIELDS = 256
 """Fields in Jira's head; more are a broken reply."""
-BUFFER = 128 * 1024
-"""Half of the body's bytes at which Jira is held up: asyncio reads up to 256 KiB at a time."""
+PIECE = 64 * 1024
+"""Bytes that are read at a time, from the socket and of a body; asyncio's high-water mark."""
+_HIGH_WATER = 64 * 1024
+"""Bytes of a body that nobody has read at which Jira is held up: a slow reader costs us twice as
+many, and a hundred of them 12 MiB."""
 
 _FRAMING = 1 << 20
 _CHUNK_OVERHEAD = 16
 """Framing bytes (heads, chunk sizes, trailers) allowed in all, and for each byte of the body."""
-_PIECE = 8 * 1024
+_STEP = 8 * 1024
 """Bytes that the parser is given at a time, unless no byte of them can be framing."""
 _TURN = 8 * 1024
 """Framing bytes parsed in one turn of the loop: 1,600 chunks of one byte take about 2 ms."""
@@ -45,6 +48,8 @@ class Terms:
     asks_proxy: bool
     """Whether requests go to an HTTP proxy in absolute-form, so that it may answer instead."""
     failures: Failures
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(PIECE)), repr=False)
+    """Where every connection's bytes arrive first; each takes its own out at once."""
 
 
 class Incoming:
@@ -68,7 +73,7 @@ class Incoming:
         self._parser: HttpResponseParser | None = HttpResponseParser(
             cast(BaseProtocol, self),
             loop,
-            BUFFER,
+            _HIGH_WATER // 2,  # half of it is where reading goes on
             max_line_size=limit,
             max_field_size=limit,
             max_headers=MAX_FIELDS,
@@ -120,11 +125,11 @@ class Incoming:
 
     def _next_piece(self) -> bytes:
         data = self._unparsed
-        if len(data) <= _PIECE or (self.has_head and not self._is_chunked):
+        if len(data) <= _STEP or (self.has_head and not self._is_chunked):
             self._unparsed = b""
             return data
-        self._unparsed = data[_PIECE:]
-        return data[:_PIECE]
+        self._unparsed = data[_STEP:]
+        return data[:_STEP]
 
     def _feed(self, piece: bytes) -> int:
         """Have the parser read a piece; return how many of its bytes are framing."""

@@ -12,21 +12,18 @@ class PauseWatch:
     A timer that is set anew at each piece would cost more than the piece.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, expired: Callable[[], None]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._expired = expired
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self.is_listening = True
         """Whether the peer could be heard."""
 
-    def start(self) -> None:
-        """Count from now on."""
+    def start(self, expired: Callable[[], None]) -> None:
+        """Count from now on, and call `expired` at the end, unless stop() comes first."""
         self._heard = self._loop.time()
-        self._timer = self._loop.call_later(self._seconds, self._check)
+        self._timer = self._loop.call_later(self._seconds, self._check, expired)
 
     def heard(self) -> None:
         """The peer did something."""
@@ -38,12 +35,12 @@ class PauseWatch:
             self._timer.cancel()
             self._timer = None
 
-    def _check(self) -> None:
+    def _check(self, expired: Callable[[], None]) -> None:
         if not self.is_listening:
             self.heard()
         quiet = self._loop.time() - self._heard
         if quiet >= self._seconds:
             self._timer = None
-            self._expired()
+            expired()
         else:
-            self._timer = self._loop.call_later(self._seconds - quiet, self._check)
+            self._timer = self._loop.call_later(self._seconds - quiet, self._check, expired)

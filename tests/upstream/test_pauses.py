@@ -19,8 +19,8 @@ class Loop:
     def time(self) -> float:
         return self.now
 
-    def call_later(self, seconds: float, call: Callable[[], None]) -> Loop.Timer:
-        self._timers.append((self.now + seconds, call))
+    def call_later(self, seconds: float, call: Callable[..., None], *args: object) -> Loop.Timer:
+        self._timers.append((self.now + seconds, lambda: call(*args)))
         return Loop.Timer(self)
 
     def go(self, seconds: float) -> None:
@@ -40,14 +40,14 @@ class Loop:
 
 def watch(loop: Loop, seconds: float) -> tuple[PauseWatch, list[float]]:
     expired: list[float] = []
-    fake = cast(asyncio.AbstractEventLoop, loop)
-    return PauseWatch(fake, seconds, lambda: expired.append(loop.now)), expired
+    pauses = PauseWatch(cast(asyncio.AbstractEventLoop, loop), seconds)
+    pauses.start(lambda: expired.append(loop.now))
+    return pauses, expired
 
 
 def test_silence_expires_once() -> None:
     loop = Loop()
-    pauses, expired = watch(loop, 10)
-    pauses.start()
+    _, expired = watch(loop, 10)
     loop.go(100)
     assert expired == [110.0]
 
@@ -55,7 +55,6 @@ def test_silence_expires_once() -> None:
 def test_what_is_heard_puts_the_end_off() -> None:
     loop = Loop()
     pauses, expired = watch(loop, 10)
-    pauses.start()
     for _ in range(5):
         loop.go(6)
         pauses.heard()
@@ -67,7 +66,6 @@ def test_what_is_heard_puts_the_end_off() -> None:
 def test_silence_that_nobody_listens_to_does_not_count() -> None:
     loop = Loop()
     pauses, expired = watch(loop, 10)
-    pauses.start()
     pauses.is_listening = False
     loop.go(95)
     assert not expired
@@ -80,7 +78,6 @@ def test_silence_that_nobody_listens_to_does_not_count() -> None:
 def test_nothing_expires_once_it_is_stopped() -> None:
     loop = Loop()
     pauses, expired = watch(loop, 10)
-    pauses.start()
     pauses.stop()
     pauses.stop()
     loop.go(100)

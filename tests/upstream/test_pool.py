@@ -24,7 +24,8 @@ from sidecar.errors import (
     UpstreamError,
 )
 from sidecar.upstream.connection import UpstreamConnection
-from sidecar.upstream.exchange import PIECE, UpstreamResponse
+from sidecar.upstream.exchange import UpstreamResponse
+from sidecar.upstream.incoming import PIECE
 from tests.conftest import MakeSidecar
 from tests.support.jira_edge import (
     Connect,
