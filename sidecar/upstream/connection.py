@@ -13,7 +13,7 @@ from aiohttp.http import RawResponseMessage
 from sidecar.errors import ProtocolError, ResponseTimeout, SidecarError
 from sidecar.net import liveness
 from sidecar.upstream.incoming import PIECE, Incoming, Terms
-from sidecar.upstream.pauses import PauseWatch
+from sidecar.upstream.pauses import PauseWatch, Wake
 
 
 class State(Enum):
@@ -60,8 +60,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._answer: Incoming | None = None
         self._failure: Exception | None = None
         self._is_reusable = True
-        self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._arrival = Wake(loop)
+        self._drained = Wake(loop)
         self._parsing_later: asyncio.Handle | None = None
         self._pauses = PauseWatch(loop, terms.idle_seconds)
         self._writing_is_paused = False
@@ -92,21 +92,20 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written, or is gone."""
         if self._writing_is_paused:
-            self._drained = self._loop.create_future()
-            await self._drained
+            await self._drained.wait()
 
     async def read_head(self) -> RawResponseMessage:
         """The next head, 1xx included; raises why there is none."""
         while not (self._answer is not None and self._answer.heads):
             if self._state is State.LOST:
                 raise self._take_failure()
-            await self._wait()
+            await self._arrival.wait()
         return self._answer.heads.popleft()
 
     async def read(self) -> bytes:
         """What has arrived of the body, at least a byte; b"" at its end."""
         while not (piece := self.read_nowait()) and not self.at_end():
-            await self._wait()
+            await self._arrival.wait()
         return piece
 
     def read_nowait(self) -> bytes:
@@ -252,8 +251,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Let drain() return."""
         self._writing_is_paused = False
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._drained.call()
 
     # The answer as it arrives
 
@@ -271,7 +269,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if answer.is_whole:
             self._finish()
         self._read_on(listening=not answer.must_wait)
-        self._wake()
+        self._arrival.call()
 
     def _parse_later(self) -> None:
         if self._parsing_later is None and self._state is State.WAITING:
@@ -298,7 +296,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """The whole answer has arrived."""
         self._state = State.DONE
         self._stop_timers()
-        self._wake()
+        self._arrival.call()
 
     def _ended_in_order(self) -> bool:
         """Whether TLS, if there is any, was ended by close_notify."""
@@ -324,7 +322,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._state = State.LOST
             self._failure = error
             self._let_go()
-            self._wake()
+            self._arrival.call()
 
     def _let_go(self) -> None:
         """Let go of the answer, but for heads that were not read yet."""
@@ -344,11 +342,3 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """The reason, once: an exception that was raised refers to whoever raised it."""
         failure, self._failure = self._failure, None
         return failure or self._terms.failures.lost(None, is_silent=False, has_begun=True)
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        await self._waiter
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

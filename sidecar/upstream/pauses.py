@@ -1,4 +1,4 @@
-"""Noticing that the peer has paused for too long."""
+"""Waiting for what the peer does next, and noticing that it has paused for too long."""
 
 from __future__ import annotations
 
@@ -44,3 +44,21 @@ class PauseWatch:
             expired()
         else:
             self._timer = self._loop.call_later(self._seconds - quiet, self._check, expired)
+
+
+class Wake:
+    """Wakes the one coroutine that waits, if one does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait for the next call()."""
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def call(self) -> None:
+        """Wake whoever waits."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

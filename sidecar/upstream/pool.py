@@ -75,19 +75,20 @@ class Upstream:
             failures=failures,
         )
         self._resting = Resting()
-        self._renewing: dict[UpstreamConnection, asyncio.Task[None]] = {}
         self._cannot_renew = False
         self._look_at_files = 0.0  # when next, by the loop's clock
         self._is_closed = False
         self.connections: set[UpstreamConnection] = set()
         """Those that are open, resting or not."""
+        self.renewing: dict[UpstreamConnection, asyncio.Task[None]] = {}
+        """Those in whose place another is being made."""
 
     async def close(self) -> None:
         """End every connection, and the exchanges on them."""
         self._is_closed = True
         self._resting.close()
         self._dialler.close()
-        for task in self._renewing.values():
+        for task in self.renewing.values():
             task.cancel()
         for connection in list(self.connections):
             connection.abort()
@@ -175,9 +176,9 @@ class Upstream:
             connection.close()
             return
         self._resting.put(connection, kept_for)
-        if now >= connection.renew_at and connection not in self._renewing:
+        if now >= connection.renew_at and connection not in self.renewing:
             task = self._loop.create_task(self._renew(connection, kept_for))
-            self._renewing[connection] = task
+            self.renewing[connection] = task
 
     async def _renew(self, old: UpstreamConnection, kept_for: float | None) -> None:
         """Make a connection, and only then end the old one: there may be no way to Jira now."""
@@ -194,4 +195,4 @@ class Upstream:
             if self._resting.remove(old):
                 old.close()
         finally:
-            del self._renewing[old]
+            del self.renewing[old]

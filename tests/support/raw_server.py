@@ -125,6 +125,10 @@ class RawServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self.port}"
 
+    def stop_listening(self) -> None:
+        """Take no more connections; those that are there go on."""
+        self._server.close()
+
     async def end(self) -> None:
         """Wait until a connection's script is over; soon, and not when a pool gets tired of it."""
         async with asyncio.timeout(SOON):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from sidecar.upstream.pauses import PauseWatch
+from sidecar.upstream.pauses import PauseWatch, Wake
 
 
 class Loop:
@@ -82,3 +82,20 @@ def test_nothing_expires_once_it_is_stopped() -> None:
     pauses.stop()
     loop.go(100)
     assert not expired
+
+
+async def test_who_waits_is_woken_and_whoever_gave_up_is_not_missed() -> None:
+    wake = Wake(asyncio.get_running_loop())
+    wake.call()  # nobody waits: it is not kept for later
+    waiting = asyncio.create_task(wake.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    wake.call()
+    wake.call()
+    await waiting
+    waiting = asyncio.create_task(wake.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    wake.call()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()

@@ -26,7 +26,9 @@ from sidecar.errors import (
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.exchange import UpstreamResponse
 from sidecar.upstream.incoming import PIECE
+from sidecar.upstream.pool import MOST_AGE
 from tests.conftest import MakeSidecar
+from tests.support.clocks import LoopClock
 from tests.support.jira_edge import (
     Connect,
     Serve,
@@ -38,6 +40,7 @@ from tests.support.jira_edge import (
     whole,
 )
 from tests.support.raw_server import Peer, answers, field, once
+from tests.support.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -230,6 +233,99 @@ async def test_no_cookie_is_kept_and_nothing_is_added(serve: Serve, connect: Con
     for _ in range(2):
         await get(upstream, "/a?b=%20&c")
     assert seen == [b"GET /a?b=%20&c HTTP/1.1\r\nHost: jira\r\n\r\n"] * 2
+
+
+# Connections that fail over, or grow old
+
+
+async def test_a_retry_takes_a_fresh_connection_and_no_other_that_rested(
+    serve: Serve, make_sidecar: MakeSidecar
+) -> None:
+    together = asyncio.Barrier(4)
+    failed_over = False
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            if failed_over and peer in server.peers[:4]:
+                return peer.reset()
+            if not failed_over:
+                await together.wait()
+            await peer.answer(b"ok")
+
+    server = await serve(script)
+    sidecar = await make_sidecar(server.url, token="t")
+    await asyncio.gather(*(sidecar.get("/x") for _ in range(4)))
+    assert len(server.peers) == 4
+    failed_over = True
+    answer = await sidecar.get("/x")
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert len(server.peers) == 5
+    # The others that rested are gone, too: a POST, which is never sent twice, does not meet them.
+    posts = [sidecar.request("POST", "/x", body=b"{}") for _ in range(2)]
+    assert [answer.status for answer in await asyncio.gather(*posts)] == [200, 200]
+    assert len(server.peers) == 6
+
+
+async def test_requests_of_our_own_take_a_fresh_connection(serve: Serve, connect: Connect) -> None:
+    server = await serve(answers)
+    upstream = await connect(server.url)
+    await get(upstream)
+    for number in range(2, 4):
+        answer = await upstream.fetch(request("POST", "/plugins/servlet/oauth/access-token"))
+        assert answer.status == 200
+        assert len(server.peers) == number
+
+
+async def test_a_busy_connection_is_renewed_within_a_minute_the_new_one_first(
+    serve: Serve, connect: Connect, loop_clock: LoopClock
+) -> None:
+    server = await serve(answers)
+    upstream = await connect(server.url)
+    ages: list[float] = []
+    for _ in range(60):
+        await get(upstream)
+        now = asyncio.get_running_loop().time()
+        ages.append(now - min(connection.born for connection in upstream.connections))
+        assert upstream.connections  # an old one goes when the new one is there
+        await until(lambda: not upstream.renewing)
+        await loop_clock.skip(3)
+    assert 3 <= len(server.peers) <= 7  # in three minutes, at 30 to 45 s
+    assert max(ages) < MOST_AGE
+
+
+async def test_a_connection_that_cannot_be_renewed_goes_on(
+    serve: Serve, connect: Connect, loop_clock: LoopClock
+) -> None:
+    server = await serve(answers)
+    upstream = await connect(server.url)
+    await get(upstream)
+    server.stop_listening()
+    for _ in range(30):
+        assert await get(upstream) == b"GET / HTTP/1.1"
+        await loop_clock.skip(4)
+    assert len(server.peers) == 1
+
+
+async def test_a_connection_that_was_busy_for_long_is_not_kept(
+    serve: Serve, connect: Connect, loop_clock: LoopClock
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await go_on.wait()
+            await peer.answer(b"%d" % server.peers.index(peer))
+
+    server = await serve(script)
+    upstream = await connect(server.url, timeouts__response=1000)
+    waiting = asyncio.create_task(get(upstream))
+    await until(lambda: server.peers)
+    await loop_clock.skip(MOST_AGE + 1)
+    go_on.set()
+    assert await waiting == b"0"
+    assert await get(upstream) == b"1"
 
 
 # Whatever Jira may answer
@@ -809,6 +905,33 @@ async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connec
     async with asyncio.timeout(5):
         assert await whole(response) == b"too large"
     await server.end()  # never completed, and never used again
+
+
+@pytest.mark.parametrize("end", [Peer.reset, Peer.finish], ids=["RST", "FIN"])
+async def test_an_early_refusal_is_read_though_its_connection_ended_with_it(
+    serve: Serve, connect: Connect, end: Callable[[Peer], None]
+) -> None:
+    ended = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        await ended.wait()
+        for _ in range(64):  # the next write fails
+            yield b"x" * 65536
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
+        end(peer)
+        ended.set()
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    for _ in range(10):
+        ended.clear()
+        response = await upstream.send(request("PUT", body=pieces(), chunked=True))
+        assert response.status == 413
+        assert await whole(response) == b"too large"
 
 
 async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
