@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from sidecar.downstream.request import Request, body_refusal
+from sidecar.downstream.request import CLIENT_LEFT, Request
 from sidecar.errors import RequestRefused
 from sidecar.http.fields import first
 
@@ -20,6 +20,7 @@ class RequestBody:
     """
 
     def __init__(self, request: Request, idle_seconds: float, *, expects_continue: bool) -> None:
+        self._request = request
         self._stream = request.body
         self._connection = request.connection
         self._idle = idle_seconds
@@ -41,8 +42,7 @@ class RequestBody:
 
         RequestRefused where it has failed already: then nothing of it should be sent.
         """
-        if error := self._stream.exception():
-            raise body_refusal(error)
+        self._request.check_body()
         if self._chunked or not self._stream.is_eof() or self._stream.total_bytes > REPLAY_BYTES:
             return None
         while not self._stream.at_eof():
@@ -73,10 +73,10 @@ class RequestBody:
     async def __anext__(self) -> bytes:
         if self._replayed < len(self._kept):
             piece = self._kept[self._replayed]
-        elif self._stream.at_eof() or not (piece := await self._next()):
-            raise StopAsyncIteration
-        else:
+        elif piece := await self._next():
             self._keep(piece)
+        else:
+            raise StopAsyncIteration
         self._replayed += 1
         return piece
 
@@ -88,6 +88,17 @@ class RequestBody:
             self._kept.clear()
 
     async def _next(self) -> bytes:
+        """What has arrived since, at least a byte; b"" at the end."""
+        self._request.check_body()
+        if self._stream.at_eof():
+            return b""
+        piece = self._stream.read_nowait()
+        if not piece:
+            piece = await self._arrival()
+            self._request.check_body()
+        return piece
+
+    async def _arrival(self) -> bytes:
         try:
             self._continue()
             async with asyncio.timeout(self._idle):
@@ -98,10 +109,8 @@ class RequestBody:
                 f"The request's body paused for more than {self._idle:g} s.",
                 "timeouts.idle sets the limit",
             ) from None
-        except (RequestRefused, ConnectionError) as error:
-            # The client's ConnectionError, not to be mistaken for Jira's: what was sent of the
-            # body there must not pass for the whole.
-            raise body_refusal(error) from None
+        except ConnectionError:  # the client's, not to be mistaken for Jira's
+            raise RequestRefused(400, CLIENT_LEFT) from None
 
     def _continue(self) -> None:
         """Ask for the body, if the client waits for that (RFC 9110 §10.1.1).

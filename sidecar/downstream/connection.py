@@ -18,7 +18,7 @@ from aiohttp.base_protocol import BaseProtocol
 from sidecar.downstream import timers
 from sidecar.downstream.receiving import Receiver
 from sidecar.downstream.replies import Reply
-from sidecar.downstream.request import Request
+from sidecar.downstream.request import CLIENT_LEFT, Request
 from sidecar.downstream.states import State
 from sidecar.downstream.timers import IdleConnections, Timer
 from sidecar.downstream.writing import Writer, finish
@@ -91,7 +91,7 @@ class ClientConnection(BaseProtocol):
         self._head_timer.cancel()
         self._give_up_timer.cancel()
         if self.current is not None:
-            self.current.body.set_exception(ConnectionResetError("the client is gone"))
+            self.current.fail(CLIENT_LEFT)
             if self.task is not None:
                 self.task.cancel()
         if self.task is None:
@@ -202,7 +202,7 @@ class ClientConnection(BaseProtocol):
         try:
             self.received.read_body()
         except RequestRefused as refused:
-            self._fail_body(refused)
+            self._fail_body(refused.message)
 
     def _pace(self) -> None:
         """Read on soon where that is possible, and pause reading where enough is held."""
@@ -215,7 +215,7 @@ class ClientConnection(BaseProtocol):
             self._read_on_soon()
             waits = received.held > HELD_BYTES
         elif self._half_closed:
-            self._fail_body(framing.bad_body("it ended early"))
+            self._fail_body(framing.bad_body("it ended early").message)
         transport = self.transport
         if transport is None or transport.is_closing():
             return
@@ -236,13 +236,13 @@ class ClientConnection(BaseProtocol):
             self._enter(State.ANSWERING)
         finish(self._arrival)
 
-    def _fail_body(self, refused: RequestRefused) -> None:
+    def _fail_body(self, why: str) -> None:
         body = self.received.body
-        assert body is not None
         self.received.stop()
-        body.set_exception(refused)
-        if self.current is not None and self.current.body is body:
-            self.current.break_off()
+        for request in (self.current, self._next):
+            if isinstance(request, Request) and request.body is body:
+                request.fail(why)
+                request.break_off()
 
     async def _serve(self) -> None:
         """Answer requests until the connection is to end."""
@@ -284,7 +284,6 @@ class ClientConnection(BaseProtocol):
             reply = await self._owner.handler(arrived)
         finally:
             self.current = arrived.work = None
-            arrived.let_go()
         await reply.finish(arrived)
         return reply.keep_alive and arrived.body.is_eof() and self.state is not State.CLOSED
 

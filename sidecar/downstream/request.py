@@ -18,6 +18,8 @@ UNREAD = RawRequestMessage(
 )
 """In place of a request that could not be read, or was not waited for."""
 
+CLIENT_LEFT = "The client left before its request's body was complete."
+
 
 class Connection(Protocol):
     """What a request needs of the connection that it came on."""
@@ -49,7 +51,15 @@ class Connection(Protocol):
 class Request:
     """A request as the parser read it, with its body as it arrives."""
 
-    __slots__ = ("_is_broken_off", "body", "connection", "is_answered", "message", "work")
+    __slots__ = (
+        "_failure",
+        "_is_broken_off",
+        "body",
+        "connection",
+        "is_answered",
+        "message",
+        "work",
+    )
 
     def __init__(
         self, message: RawRequestMessage, body: StreamReader, connection: Connection
@@ -61,6 +71,7 @@ class Request:
         """Whether a final answer to it has begun."""
         self.work: asyncio.Task[Any] | None = None
         """The task that makes the answer, while it does."""
+        self._failure = ""
         self._is_broken_off = False
 
     @classmethod
@@ -68,11 +79,26 @@ class Request:
         """What stands for a request of which nothing is known, so that it can be answered."""
         return cls(UNREAD, EMPTY_PAYLOAD, connection)
 
+    def fail(self, why: str) -> None:
+        """Its body will never be whole: have its reader, who may wait for more of it, find out."""
+        self._failure = why
+        if not self.body.is_eof():
+            self.body.feed_eof()
+
+    def check_body(self) -> None:
+        """RequestRefused where the body will never be whole.
+
+        An error that is raised refers to every function that it passes.  If one of them, or the
+        request, kept it, all that they know would wait for the garbage collector.
+        """
+        if self._failure:
+            raise RequestRefused(400, self._failure)
+
     def break_off(self) -> None:
-        """Its body will never be whole: cancel whoever works on it, unless its answer has begun.
+        """Cancel whoever works on it, unless its answer has begun: its body has failed.
 
         Whatever that work waits for, what was sent to Jira must end now.  Work that has just had
-        the parser look at more of the body finds out by itself.
+        more of the body read finds out by itself.
         """
         work = self.work
         if work is not None and work is not asyncio.current_task() and not self.is_answered:
@@ -81,19 +107,6 @@ class Request:
 
     def broken_off(self) -> RequestRefused | None:
         """What a CancelledError means: a body that failed, or None where it is a cancellation."""
-        error = self.body.exception()
-        if not self._is_broken_off or error is None or self.work is None:
+        if not self._is_broken_off or self.work is None:
             return None
-        return None if self.work.uncancel() else body_refusal(error)
-
-    def let_go(self) -> None:
-        """Forget how its body failed: that error knows every function that met it, and they it."""
-        if self.body.exception() is not None:
-            self.body.set_exception(ConnectionResetError())
-
-
-def body_refusal(error: BaseException) -> RequestRefused:
-    """The refusal of a request whose body failed: malformed, ended early, or its client left."""
-    if isinstance(error, RequestRefused):
-        return error
-    return RequestRefused(400, "The client left before its request's body was complete.")
+        return None if self.work.uncancel() else RequestRefused(400, self._failure)

@@ -11,17 +11,11 @@ from collections.abc import Iterable
 
 from sidecar.errors import RequestRefused
 from sidecar.http.fields import Field
+from sidecar.http.methods import KNOWN_METHODS
 from sidecar.http.target import absolute_form
 
 MAX_FIELDS = 128
 """As many fields a head may have; Tomcat and Apache take 100."""
-
-METHODS = frozenset(
-    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR"
-    b" MKCOL MOVE NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH"
-    b" SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE".split()
-)
-"""Those of HTTP that llhttp, the parser of aiohttp and Node.js, knows."""
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -142,7 +136,7 @@ def bad_body(why: str) -> RequestRefused:
 def _check_request_line(head: bytes) -> int:
     """Where the fields begin, behind `METHOD SP target SP HTTP/1.x CRLF`."""
     line = _REQUEST_LINE.match(head)
-    if line is None or line[1] not in METHODS:
+    if line is None or line[1] not in KNOWN_METHODS:
         raise _bad_request_line(head.partition(b"\r\n")[0])
     if not line[2].startswith(b"/"):
         absolute_form(line[2].decode("utf-8", "surrogateescape"))
@@ -195,7 +189,7 @@ def _bad_request_line(line: bytes) -> RequestRefused:
     if line.startswith(_TLS_HANDSHAKE):
         return _tls()
     method, *others = line.split(b" ")
-    if method not in METHODS:
+    if method not in KNOWN_METHODS:
         return RequestRefused(400, "The request's method is not one that HTTP knows.")
     if others and _NOT_IN_TARGET.search(others[0]):
         return RequestRefused(

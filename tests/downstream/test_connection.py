@@ -19,6 +19,7 @@ from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from tests.conftest import MakeSidecar, Running
+from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, Handler, RawUpstream
 from tests.support.wire import Client, Wire
 
@@ -538,32 +539,34 @@ def beginning(head: bytes, go_on: asyncio.Event, rest: Handler) -> Handler:
     return handler
 
 
-async def test_an_idle_connection_is_closed(
-    make_sidecar: MakeSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timers, "IDLE_SECONDS", 0.1)
-    edge = await make_sidecar(upstream.url, token="t")
+async def test_an_idle_connection_is_closed(edge: Running, loop_clock: LoopClock) -> None:
     async with await edge.wire() as fresh, await edge.wire() as used:
         await used.send(edge.message("GET", "/x"))
         await used.receive()
-        assert await used.end() == (b"", False)
+        await loop_clock.skip(timers.IDLE_SECONDS - 5)
+        await used.send(edge.message("GET", "/x"))
+        await used.receive()
+        await loop_clock.skip(6)
         assert await fresh.end() == (b"", False)
+        await used.send(edge.message("GET", "/x"))
+        await used.receive()
+        await loop_clock.skip(timers.IDLE_SECONDS + 1)
+        assert await used.end() == (b"", False)
 
 
 async def test_a_head_that_has_begun_is_not_cut_for_idleness(
-    make_sidecar: MakeSidecar, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+    edge: Running, loop_clock: LoopClock
 ) -> None:
     """It has a deadline of its own, and then an answer."""
-    monkeypatch.setattr(timers, "IDLE_SECONDS", 0.1)
-    edge = await make_sidecar(upstream.url, token="t")
     message = edge.message("GET", "/x")
     async with await edge.wire() as fresh, await edge.wire() as used, await edge.wire() as idle:
         await used.send(message)
         await used.receive()
+        await loop_clock.skip(timers.IDLE_SECONDS - timers.HEAD_SECONDS / 2)
         for wire in (fresh, used):
             await wire.send(message[:10])
+        await loop_clock.skip(timers.HEAD_SECONDS / 2 + 1)
         assert await idle.end() == (b"", False)
-        monkeypatch.setattr(timers, "IDLE_SECONDS", 60)
         for wire in (fresh, used):
             await wire.send(message[10:])
             assert (await wire.receive()).status == 200

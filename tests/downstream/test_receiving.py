@@ -16,6 +16,7 @@ from sidecar.downstream import connection, timers
 from sidecar.downstream.connection import ClientConnection
 from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
+from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.wire import Wire
 
@@ -38,13 +39,13 @@ async def is_open(edge: Running, wire: Wire) -> bool:
 
 
 async def test_a_head_that_is_late_is_refused_and_only_that(
-    edge: Running, monkeypatch: pytest.MonkeyPatch
+    edge: Running, loop_clock: LoopClock
 ) -> None:
-    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.1)
     async with await edge.wire() as slow, await edge.wire() as idle, await edge.wire() as used:
         assert await is_open(edge, used)
         await slow.send(b"GET /x HTTP/1.1\r\nHost: lo")
         await used.send(b"G")
+        await loop_clock.skip(timers.HEAD_SECONDS + 1)
         for wire in (slow, used):
             answer = await wire.receive()
             assert (answer.status, answer["Connection"]) == (408, "close")
@@ -53,36 +54,30 @@ async def test_a_head_that_is_late_is_refused_and_only_that(
 
 
 async def test_a_deadline_ends_with_the_head(
-    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
 ) -> None:
     """Neither a body, nor its end, nor an empty line is taken for the next head."""
-    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.1)
-    later = asyncio.Event()
     async with await edge.wire() as wire, await edge.wire() as slow:
         await wire.send(edge.message("PUT", "/a", ("Content-Length", "200000")), bytes(100_000))
         await wire.send(bytes(100_000))
         assert (await wire.receive()).status == 200
         await wire.send(edge.message("PUT", "/b", CHUNKED)[:-1], b"\n", b"5\r\nhello\r\n")
         await slow.send(edge.message("PUT", "/c", ("Content-Length", "2"))[:-2], b"\r\n", b"x")
-        asyncio.get_running_loop().call_later(0.25, later.set)
-        await later.wait()
+        await loop_clock.skip(timers.HEAD_SECONDS + 1)
         await wire.send(b"0\r\n\r\n")
         assert (await wire.receive()).status == 200
         await wire.send(b"\r\n")
         await slow.send(b"y")
         assert (await slow.receive()).status == 200
-        later.clear()
-        asyncio.get_running_loop().call_later(0.25, later.set)
-        await later.wait()
+        await loop_clock.skip(timers.HEAD_SECONDS + 1)
         assert await is_open(edge, wire)
         assert await is_open(edge, slow)
     assert [exchange.complete for exchange in upstream.exchanges] == [True] * 3
 
 
 async def test_a_late_head_behind_a_request_is_refused_behind_its_answer(
-    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
 ) -> None:
-    monkeypatch.setattr(timers, "HEAD_SECONDS", 0.05)
     go_on = asyncio.Event()
 
     async def slow(exchange: Exchange) -> None:
@@ -95,7 +90,8 @@ async def test_a_late_head_behind_a_request_is_refused_behind_its_answer(
         await wire.send(edge.message("GET", "/x"))
         await upstream.request()
         await wire.send(b"GET /y")
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        await loop_clock.skip(timers.HEAD_SECONDS + 1)
+        go_on.set()
         assert (await wire.receive()).body == b"slow"
         assert (await wire.receive()).status == 408
         assert await wire.end() == (b"", False)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sidecar.downstream.receiving import Receiver
 from sidecar.errors import RequestRefused
 from sidecar.http.framing import (
-    METHODS,
     body_length,
     check_beginning,
     check_expectation,
     without_trailing_space,
 )
+from sidecar.http.methods import KNOWN_METHODS
 from tests.conftest import Running
 
 HOST = b"Host: localhost\r\n"
@@ -161,7 +161,7 @@ def good_heads(draw: st.DrawFn) -> bytes:
         for _ in range(draw(st.integers(0, 8)))
     ]
     lines.insert(draw(st.integers(0, len(lines))), b"Host: localhost")
-    method = draw(st.sampled_from(sorted(METHODS - {b"CONNECT"})))
+    method = draw(st.sampled_from(sorted(KNOWN_METHODS - {b"CONNECT"})))
     return b"\r\n".join([method + b" /x?y HTTP/1.1", *lines, b"", b""])
 
 
