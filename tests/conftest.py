@@ -16,8 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import HealthCheck, settings
 
-from sidecar.config import load as configuration
-from sidecar.config.load import Config
+from sidecar.config.load import Config, load
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.files import keys
 from sidecar.files.private import write_private
@@ -192,7 +191,7 @@ def make_config(base_url: str, folder: Path, private_key: RSAPrivateKey, **optio
         "listen.addresses": ["127.0.0.1:0"],
     }
     values |= {name.replace("__", "."): value for name, value in options.items()}
-    return configuration.load(None, {"HOME": str(folder)}, values)
+    return load(None, {"HOME": str(folder)}, values)
 
 
 def store_token(config: Config, token: str, **facts: Any) -> None:

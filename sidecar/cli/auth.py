@@ -13,7 +13,7 @@ from sidecar.cli.base import (
     browser_opener,
     example,
     global_options,
-    run,
+    run_coroutine,
     say,
     show,
     warn,
@@ -52,7 +52,7 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
             step = _finish(_first_line() if verifier == "-" else verifier)
         else:
             step = _whole(browser=not no_browser)
-        line = run(_with_authorizer(config, step))
+        line = run_coroutine(_with_authorizer(config, step))
     except KeyboardInterrupt:
         raise dance.interrupted() from None
     show(line)

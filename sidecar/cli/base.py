@@ -40,10 +40,10 @@ class Global:
 
     def load(self, **overrides: object) -> Config:
         """Read the configuration; flags come by option name, dots as double underscores."""
-        from sidecar.config import load as config
+        from sidecar.config.load import load
 
         named = {name.replace("__", "."): value for name, value in overrides.items()}
-        return config.load(self.config_path, os.environ, named)
+        return load(self.config_path, os.environ, named)
 
     def with_config(self, text: str) -> str:
         """The text, with --config in every command that it names if it was given here."""
@@ -133,7 +133,7 @@ def ask(
     return answered
 
 
-def run(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
+def run_coroutine(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> Result:
     """Run a coroutine; with uvloop, if it is there and speed matters.
 
     The event loop is not closed: that would wait for threads, and main() ends the process.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run, show
+from sidecar.cli.base import Global, example, global_options, run_coroutine, show
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
     else:
         from sidecar.check.diagnosis import Check
 
-        steps = run(Check(settings.load).run(tell))
+        steps = run_coroutine(Check(settings.load).run(tell))
     if as_json:  # in one piece
         show(json.dumps(step.as_json([named(one) for one in steps]), indent=2))
     context.exit(step.exit_code(steps))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run, say
+from sidecar.cli.base import Global, example, global_options, run_coroutine, say
 from sidecar.errors import JiraError, NotJira, UsageError
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def request(
     show_head: bool,
     where: str,
 ) -> None:
-    from sidecar.commands import request as oneshot
+    from sidecar.commands.request import Wanted
 
-    wanted = oneshot.Wanted(where, method, fields, None if data is None else _data(data))
-    status, trouble = run(_request(settings.load(), wanted, show_head))
+    wanted = Wanted(where, method, fields, None if data is None else _data(data))
+    status, trouble = run_coroutine(_request(settings.load(), wanted, show_head))
     if status >= 400:
         if trouble is None:
             raise JiraError(f"Jira answered {status}")
@@ -56,11 +56,11 @@ def request(
 
 async def _request(config: Config, wanted: Wanted, show_head: bool) -> tuple[int, Finding | None]:
     """Print the answer as it comes; return its status, and what OAuth has to do with it."""
-    from sidecar.commands import request as oneshot
+    from sidecar.commands.request import send
     from sidecar.http import fields
 
     out = sys.stdout.buffer
-    async with oneshot.send(config, wanted) as sent:
+    async with send(config, wanted) as sent:
         response = sent.response
         if show_head:
             start = b"HTTP/1.1 %d %b" % (response.status, response.reason)

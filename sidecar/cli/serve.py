@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecar.cli import output
-from sidecar.cli.base import Global, browser_opener, example, global_options, say, show
-from sidecar.cli.base import run as run_coroutine
+from sidecar.cli.base import (
+    Global,
+    browser_opener,
+    example,
+    global_options,
+    run_coroutine,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from sidecar.config.load import Config
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
 @global_options
 @click.pass_obj
 def run(settings: Global, listen: tuple[str, ...]) -> None:
-    from sidecar.server import run as service
+    from sidecar.server.run import serve
     from sidecar.telemetry import logs
 
     def load() -> Config:
@@ -40,7 +47,7 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
         logs.set_up(form, level, os.environ, verbose=settings.verbose, complete=complete)
 
     output.never_wait_for_stderr()
-    run_coroutine(service.serve(load, settings.environ, say, set_up_logs), fast=True)
+    run_coroutine(serve(load, settings.environ, say, set_up_logs), fast=True)
 
 
 @click.command(
@@ -71,7 +78,7 @@ async def _until_signal(work: Coroutine[None, None, None]) -> None:
 
 
 async def _demo(port: int, manual: bool) -> None:
-    from sidecar.commands.demo import demo as running_demo
+    from sidecar.commands.demo import running_demo
 
     with ExitStack() as stack:
         user = _user_at_terminal(stack) if manual else None

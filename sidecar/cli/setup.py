@@ -42,21 +42,21 @@ def init(
     sample: Path | None,
     force: bool,
 ) -> None:
-    from sidecar.commands import init as provision
-    from sidecar.commands import sample_client
+    from sidecar.commands.init import provision_key, without_key
+    from sidecar.commands.sample_client import SampleClient, read_sample_client
     from sidecar.config import places
 
     path = settings.config_path or places.user_config(os.environ)
-    keyless = None if sample or force else provision.without_key(path, os.environ)
+    keyless = None if sample or force else without_key(path, os.environ)
     if keyless:
-        made = provision.provision_key(
+        made = provision_key(
             keyless, path, base_url, consumer_key, bits=2048 if bits is None else bits
         )
         say(f"{path} is there and stays as it is: only its key was missing")
     else:
-        known = sample_client.SampleClient()
+        known = SampleClient()
         if sample:
-            known = sample_client.read_sample_client(sample)
+            known = read_sample_client(sample)
         if known.private_key and bits is not None:
             raise UsageError(f"--bits: {sample} has a key already", "leave --bits out")
         made = _provision(path, base_url, consumer_key, bits, known, force=force)
@@ -73,14 +73,14 @@ def _provision(
     force: bool,
 ) -> Provisioned:
     """Write everything, having asked for what is not known."""
-    from sidecar.commands import init as provision
+    from sidecar.commands.init import provision, refuse_existing
     from sidecar.config import options
 
     has_token = known.access_token is not None
-    provision.refuse_existing(path, os.environ, has_token=has_token, force=force)
+    refuse_existing(path, os.environ, has_token=has_token, force=force)
     url = base_url or known.base_url or ask("--base-url", "Jira's URL", options.base_url)
     key = consumer_key or known.consumer_key
-    return provision.provision(
+    return provision(
         path,
         url,
         key or ask("--consumer-key", "Consumer key", options.consumer_key, "OauthKey"),

@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 
 from sidecar.account.authorize import Authorizer
 from sidecar.account.identity import Identity
-from sidecar.config import load as config
-from sidecar.config.load import Config
+from sidecar.config.load import Config, load
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import AddressInUse, ConfigError, SidecarError
 from sidecar.files import keys
@@ -39,7 +38,7 @@ class Demo:
 
 
 @asynccontextmanager
-async def demo(
+async def running_demo(
     port: int,
     environ: MutableMapping[str, str],
     tell: Callable[[str], None],
@@ -82,7 +81,7 @@ async def _start(server: Server) -> list[str]:
 
 
 def _settings(jira_url: str, folder: Path, port: int) -> Config:
-    return config.load(
+    return load(
         None,
         {"HOME": str(folder)},
         {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.config import load as config
 from sidecar.config import options
+from sidecar.config.load import load, token_path
 from sidecar.config.places import is_there
 from sidecar.config.settings import OPTIONS, TABLES, Config
 from sidecar.credentials import Secret, TokenCredentials
@@ -107,7 +107,7 @@ def provision(
     config_path = config_path.absolute()
     refuse_existing(config_path, environ, has_token=access_token is not None, force=force)
     key_path = config_path.with_name(KEY_NAME)
-    tokens = TokenFile(config.token_path(environ), url, consumer_key) if access_token else None
+    tokens = TokenFile(token_path(environ), url, consumer_key) if access_token else None
     key = private_key or generate_private_key(bits)
     verify_signing(key)
     files = {key_path: private_key_pem(key)}
@@ -119,7 +119,7 @@ def provision(
     files[config_path] = render(values).encode()
     kept = _free_names(files)
     _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
-    written = config.load(config_path, {}, {"token.path": str(config_path)})  # wherever that is
+    written = load(config_path, {}, {"token.path": str(config_path)})  # wherever that is
     return Provisioned(
         config_path,
         key_path,
@@ -138,7 +138,7 @@ def without_key(config_path: Path, environ: Mapping[str, str]) -> Config | None:
     if not os.path.exists(config_path):
         return None
     _refuse_irregular(config_path)
-    found = config.load(config_path, environ, {})
+    found = load(config_path, environ, {})
     return None if is_there(found.jira.private_key) else found
 
 
@@ -206,7 +206,7 @@ def refuse_existing(
         raise UsageError(f"--config: {KEY_NAME} is the private key's name", "choose another name")
     elsewhere = {config_path: "place with --config", key_path: "place with --config"}
     if has_token:
-        elsewhere[config.token_path(environ)] = "token.path with SIDECAR_TOKEN_PATH"
+        elsewhere[token_path(environ)] = "token.path with SIDECAR_TOKEN_PATH"
     existing = [path for path in elsewhere if is_there(path)]
     for path in existing:
         _refuse_irregular(path)

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.check import local
 from sidecar.check.diagnosis import Check
 from sidecar.check.step import exit_code
-from sidecar.config import load as configuration
-from sidecar.config.load import Config
+from sidecar.config.load import Config, load
 from sidecar.credentials import Secret
 from sidecar.errors import ConfigError
 from sidecar.files import keys
@@ -37,7 +36,7 @@ async def test_without_a_configuration_nothing_else_can_be_tried(tmp_path: Path)
 def _refused(folder: Path) -> Config:
     file = folder / "config.toml"
     file.write_text('[jira]\nbase_ur = "x"\n')
-    return configuration.load(file, {"HOME": str(folder)}, {})
+    return load(file, {"HOME": str(folder)}, {})
 
 
 @pytest.mark.parametrize("host", ["acme.atlassian.net", "ACME.Atlassian.NET", "acme.jira.com"])

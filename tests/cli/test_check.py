@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import load as configuration
+from sidecar.config.load import load
 from sidecar.sandbox import Sandbox
 from tests.conftest import store_token
 from tests.support.checking import NAMES
@@ -47,7 +47,7 @@ async def test_the_command_exits_0_only_if_all_is_well(
     shell: Shell, sandbox: Sandbox, write_config: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = write_config(sandbox.url)
-    store_token(configuration.load(file, {"HOME": str(tmp_path)}, {}), sandbox.grant().token)
+    store_token(load(file, {"HOME": str(tmp_path)}, {}), sandbox.grant().token)
     done = await shell.run("check", "--json")
     assert (done.code, json.loads(done.out)["ok"]) == (0, True)
 

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.commands import init as provision
+from sidecar.commands import init
 from sidecar.commands.init import Provisioned
-from sidecar.config import load as config
 from sidecar.config import options
+from sidecar.config.load import load, token_path
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, SidecarError, StoreError, UsageError
 from sidecar.files import keys
@@ -46,7 +46,7 @@ def provide(folder: Path, key: RSAPrivateKey | None, **more: Any) -> Provisioned
         "private_key": key,
         **more,
     }
-    return provision.provision(folder / "config.toml", **arguments)
+    return init.provision(folder / "config.toml", **arguments)
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
@@ -54,7 +54,7 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 
 def token_file(folder: Path, url: str = URL) -> TokenFile:
-    return TokenFile(config.token_path(environ(folder)), BaseURL.parse(url), "OauthKey")
+    return TokenFile(token_path(environ(folder)), BaseURL.parse(url), "OauthKey")
 
 
 def refusal(folder: Path, key: RSAPrivateKey, **more: Any) -> SidecarError:
@@ -69,7 +69,7 @@ def refusal(folder: Path, key: RSAPrivateKey, **more: Any) -> SidecarError:
 
 def test_a_configuration_and_a_new_key_are_written_that_work_together(folder: Path) -> None:
     made = provide(folder, None, bits=1024)
-    found = config.load(made.config_path, environ(folder), {})
+    found = load(made.config_path, environ(folder), {})
     assert (str(found.jira.base_url), found.jira.consumer_key) == (URL, "OauthKey")
     assert found.jira.private_key == made.key_path
     key = keys.load_private_key(found.jira.private_key)
@@ -124,7 +124,7 @@ def test_force_overwrites_both(folder: Path, private_key: RSAPrivateKey) -> None
     assert "config.toml and " in str(both)
     assert "exist already" in str(both)
     made = provide(folder, private_key, consumer_key="another", force=True)
-    found = config.load(made.config_path, environ(folder), {})
+    found = load(made.config_path, environ(folder), {})
     assert found.jira.consumer_key == "another"
     assert keys.load_private_key(made.key_path).key_size == 2048
 
@@ -151,7 +151,7 @@ def test_a_wrong_argument_is_a_usage_error(
 
 def test_the_configuration_cannot_have_the_keys_name(folder: Path) -> None:
     with pytest.raises(UsageError, match="the private key's name"):
-        provision.provision(folder / "private_key.pem", URL, "k", environ(folder))
+        init.provision(folder / "private_key.pem", URL, "k", environ(folder))
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -174,7 +174,7 @@ def test_when_one_file_cannot_be_written_all_are_as_before(
             raise StoreError(f"{path}: cannot be written: No space left on device", "free some")
         write_private(path, data)
 
-    monkeypatch.setattr(provision, "write_private", write)
+    monkeypatch.setattr(init, "write_private", write)
     error = refusal(folder, private_key, access_token=Secret("NEW"), force=force)
     assert failing in str(error)
 
@@ -206,27 +206,27 @@ def test_a_huge_file_is_not_replaced(folder: Path, private_key: RSAPrivateKey) -
 @pytest.mark.parametrize("force", [False, True])
 def test_what_is_no_regular_file_is_not_replaced(private_key: RSAPrivateKey, force: bool) -> None:
     with pytest.raises(StoreError, match="/dev/zero: not a regular file"):
-        provision.provision(Path("/dev/zero"), URL, "k", {}, private_key=private_key, force=force)
+        init.provision(Path("/dev/zero"), URL, "k", {}, private_key=private_key, force=force)
 
 
 def test_the_key_is_made_where_the_configuration_wants_it(folder: Path) -> None:
     folder.mkdir()
     file = folder / "config.toml"
     file.write_text(f'[jira]\nbase_url = "{URL}"\nconsumer_key = "k"\nprivate_key = "../my.pem"\n')
-    found = provision.without_key(file, environ(folder))
+    found = init.without_key(file, environ(folder))
     assert found is not None
-    made = provision.provision_key(found, file, bits=1024)
+    made = init.provision_key(found, file, bits=1024)
     assert made.key_path.samefile(folder.parent / "my.pem")
     assert "1024 bits" in made.warnings[0]
-    assert provision.without_key(file, environ(folder)) is None
+    assert init.without_key(file, environ(folder)) is None
 
 
 def test_a_configuration_that_makes_no_sense_is_not_given_a_key(folder: Path) -> None:
-    assert provision.without_key(folder / "config.toml", environ(folder)) is None
+    assert init.without_key(folder / "config.toml", environ(folder)) is None
     folder.mkdir()
     (folder / "config.toml").write_text("nonsense")
     with pytest.raises(ConfigError, match=r"config\.toml:1"):
-        provision.without_key(folder / "config.toml", environ(folder))
+        init.without_key(folder / "config.toml", environ(folder))
 
 
 def test_a_folder_that_cannot_be_made_is_a_store_error(
@@ -244,7 +244,7 @@ def test_an_imported_token_is_stored_where_run_looks_for_it(
     folder: Path, private_key: RSAPrivateKey
 ) -> None:
     made = provide(folder, private_key, access_token=Secret("ACCESS"))
-    found = config.load(made.config_path, environ(folder), {})
+    found = load(made.config_path, environ(folder), {})
     assert made.token_path == found.token.path
     assert token_file(folder).load() == TokenCredentials(Secret("ACCESS"), Secret(""))
     assert "ACCESS" not in repr(made)
@@ -277,7 +277,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 @given(PRINTABLE, PRINTABLE)
 def test_any_text_survives_being_written_into_the_file(url: str, consumer_key: str) -> None:
-    text = provision.render({"jira.base_url": url, "jira.consumer_key": consumer_key})
+    text = init.render({"jira.base_url": url, "jira.consumer_key": consumer_key})
     jira = tomli.loads(text)["jira"]
     assert jira == {"base_url": url, "consumer_key": consumer_key}
 
@@ -294,8 +294,8 @@ def test_any_consumer_key_that_is_accepted_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, consumer_key: str
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "round-trip.toml"
-    file.write_text(provision.render({"jira.base_url": URL, "jira.consumer_key": consumer_key}))
-    assert config.load(file, {"HOME": "/h"}, {}).jira.consumer_key == consumer_key
+    file.write_text(init.render({"jira.base_url": URL, "jira.consumer_key": consumer_key}))
+    assert load(file, {"HOME": "/h"}, {}).jira.consumer_key == consumer_key
 
 
 def test_an_idn_host_is_written_as_it_is_sent(folder: Path, private_key: RSAPrivateKey) -> None:

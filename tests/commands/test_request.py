@@ -9,8 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.commands.request import Finding, Wanted, send
-from sidecar.config import load as configuration
-from sidecar.config.load import Config
+from sidecar.config.load import Config, load
 from sidecar.credentials import Secret
 from sidecar.errors import UsageError
 from sidecar.files import keys
@@ -164,7 +163,7 @@ def write_config(
         write_private(folder / "private_key.pem", keys.private_key_pem(private_key))
         text = f'[jira]\nbase_url = "{sandbox.url}"\nconsumer_key = "{CONSUMER_KEY}"\n'
         (folder / "config.toml").write_text(text)
-        made = configuration.load(folder / "config.toml", {"HOME": str(tmp_path)}, {})
+        made = load(folder / "config.toml", {"HOME": str(tmp_path)}, {})
         store_token(made, sandbox.grant().token)
 
     return write

@@ -161,7 +161,7 @@ def test_what_cannot_be_used_is_named_with_file_and_line(
 def test_a_file_that_is_missing_another_or_huge_is_refused(tmp_path: Path) -> None:
     for path, problem in (
         (tmp_path / "no.properties", "cannot be read: No such file"),
-        (tmp_path, "cannot be read: it is not a regular file"),
+        (tmp_path, "cannot be read: Is a directory"),
         (write(tmp_path, "a=1\n"), "there is no jira_home, consumer_key or private_key in it"),
     ):
         with pytest.raises(ConfigError, match=problem) as caught:

@@ -15,10 +15,9 @@ import pytest
 import tomli
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.commands import init as provision
-from sidecar.config import load as config
+from sidecar.commands import init
 from sidecar.config import places
-from sidecar.config.load import Config, TCPAddress, UnixAddress
+from sidecar.config.load import Config, TCPAddress, UnixAddress, load, token_path, variable_of
 from sidecar.config.settings import OPTIONS, TABLES
 from sidecar.credentials import Secret
 from sidecar.errors import ConfigError, SidecarError, UsageError
@@ -44,7 +43,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def load(
+def loaded(
     file: Path | None = None,
     text: str = "",
     environ: Mapping[str, str] | None = None,
@@ -54,7 +53,7 @@ def load(
     if file:
         file.write_text(BASE + text)
     flags = {name.replace("__", "."): value for name, value in overrides.items()}
-    return config.load(file, environ or {"HOME": "/home/alana"}, flags)
+    return load(file, environ or {"HOME": "/home/alana"}, flags)
 
 
 def refusal(
@@ -62,7 +61,7 @@ def refusal(
 ) -> SidecarError:
     """Return the error that loading gives; every one has a hint of one line."""
     with pytest.raises(SidecarError) as caught:
-        load(file, text, environ, **overrides)
+        loaded(file, text, environ, **overrides)
     assert caught.value.hint
     assert "\n" not in caught.value.message + caught.value.hint
     return caught.value
@@ -82,7 +81,7 @@ def refusal_at(
 
 
 def test_the_environment_alone_suffices_and_the_rest_is_the_contracts_defaults() -> None:
-    found = config.load(None, ENVIRON, {})
+    found = load(None, ENVIRON, {})
     jira, limits, timeouts, access = found.jira, found.limits, found.timeouts, found.access
     assert (jira.base_url, jira.consumer_key) == (
         BaseURL.parse("https://jira.example.com"),
@@ -116,24 +115,24 @@ def test_the_environment_alone_suffices_and_the_rest_is_the_contracts_defaults()
 def test_systemds_credentials_are_the_default_where_they_are_there(tmp_path: Path) -> None:
     (tmp_path / "private_key").touch()
     environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path), "STATE_DIRECTORY": "/var/lib/s"}
-    found = config.load(None, environ, {})
+    found = load(None, environ, {})
     assert found.jira.private_key == tmp_path / "private_key"
     assert found.jira.private_key_passphrase_file is None
     assert found.token.path == Path("/var/lib/s/token.json")
     (tmp_path / "passphrase").touch()
-    found = config.load(None, environ, {"jira.private_key": "/k.pem"})
+    found = load(None, environ, {"jira.private_key": "/k.pem"})
     assert found.jira.private_key == Path("/k.pem")
     assert found.jira.private_key_passphrase_file == tmp_path / "passphrase"
 
 
 def test_the_tokens_place_is_known_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config.token_path({"HOME": "/h"}) == Path("/h/.local/state/sidecar/token.json")
-    assert config.token_path({"HOME": "/h", "SIDECAR_TOKEN_PATH": "~/t.json"}) == Path("/h/t.json")
+    assert token_path({"HOME": "/h"}) == Path("/h/.local/state/sidecar/token.json")
+    assert token_path({"HOME": "/h", "SIDECAR_TOKEN_PATH": "~/t.json"}) == Path("/h/t.json")
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(ConfigError, match="no home folder"):
-        config.token_path({})
+        token_path({})
     with pytest.raises(ConfigError, match="no home folder"):
-        config.load(None, {**ENVIRON, "HOME": ""}, {})
+        load(None, {**ENVIRON, "HOME": ""}, {})
 
 
 # --- precedence ---
@@ -142,13 +141,13 @@ def test_the_tokens_place_is_known_without_a_file(monkeypatch: pytest.MonkeyPatc
 def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(
     file: Path,
 ) -> None:
-    assert load(file).log.level == "info"
+    assert loaded(file).log.level == "info"
     text = '[log]\nlevel = "error"\n'
-    assert load(file, text).log.level == "error"
+    assert loaded(file, text).log.level == "error"
     environ = {"HOME": "/h", "SIDECAR_LOG_LEVEL": "warning"}
-    assert load(file, text, environ).log.level == "warning"
-    assert load(file, text, environ, log__level="debug").log.level == "debug"
-    assert load(file, text, environ, log__level=None).log.level == "warning"
+    assert loaded(file, text, environ).log.level == "warning"
+    assert loaded(file, text, environ, log__level="debug").log.level == "debug"
+    assert loaded(file, text, environ, log__level=None).log.level == "warning"
 
 
 def test_variables_of_other_names_are_ignored_and_empty_ones_not_set(file: Path) -> None:
@@ -159,7 +158,7 @@ def test_variables_of_other_names_are_ignored_and_empty_ones_not_set(file: Path)
         "SIDECAR_LISTEN_PORT_8088_TCP": "x",
         "SIDECAR_LOG_LEVEL": "",
     }
-    assert load(file, "", environ) == load(file)
+    assert loaded(file, "", environ) == loaded(file)
 
 
 def test_every_option_can_come_from_the_environment() -> None:
@@ -169,8 +168,8 @@ def test_every_option_can_come_from_the_environment() -> None:
         if (value := option.default if option.example is None else option.example) is not None
     }
     assert set(values) == set(OPTIONS)
-    environ = {config.variable_of(name): value for name, value in values.items()}
-    found = config.load(None, environ | {"HOME": "/h"}, {})
+    environ = {variable_of(name): value for name, value in values.items()}
+    found = load(None, environ | {"HOME": "/h"}, {})
     assert found.access.hosts == ("sidecar.internal",)
     assert found.links.rewrite is True
     assert found.jira.proxy == Secret("http://proxy.example.com:3128")
@@ -179,7 +178,7 @@ def test_every_option_can_come_from_the_environment() -> None:
 
 def test_lists_in_the_environment_are_comma_separated(file: Path) -> None:
     environ = {"HOME": "/h", "SIDECAR_LISTEN_ADDRESSES": "127.0.0.1:1, unix:/run/s.sock"}
-    addresses = load(file, "", environ).listen.addresses
+    addresses = loaded(file, "", environ).listen.addresses
     assert addresses == (TCPAddress("127.0.0.1", 1), UnixAddress(Path("/run/s.sock")))
 
 
@@ -189,7 +188,7 @@ def test_relative_paths_are_relative_to_the_file_or_to_where_we_are(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     text = 'ca_file = "tls/ca.pem"\n[token]\npath = "~/t.json"\n[listen]\naddresses = ["unix:s"]\n'
-    found = load(Path("..", "config.toml"), text)
+    found = loaded(Path("..", "config.toml"), text)
     assert found.path == tmp_path / "here" / ".." / "config.toml"
     assert found.jira.private_key.resolve() == tmp_path / "private_key.pem"
     assert found.jira.ca_file is not None
@@ -199,7 +198,7 @@ def test_relative_paths_are_relative_to_the_file_or_to_where_we_are(
     assert isinstance(socket, UnixAddress)
     assert socket.path.resolve() == tmp_path / "s"
     environ = {"HOME": "/h", "SIDECAR_JIRA_CA_FILE": "ca.pem"}
-    found = load(file, "", environ, jira__private_key="k.pem")
+    found = loaded(file, "", environ, jira__private_key="k.pem")
     assert found.jira.ca_file == tmp_path / "here" / "ca.pem"
     assert found.jira.private_key == tmp_path / "here" / "k.pem"
 
@@ -209,7 +208,7 @@ def test_the_users_file_is_found(tmp_path: Path) -> None:
     users.parent.mkdir(parents=True)
     users.write_text(BASE)
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
-    assert config.load(None, environ, {}).path == users
+    assert load(None, environ, {}).path == users
 
 
 # --- errors ---
@@ -241,7 +240,7 @@ def test_an_unknown_key_is_named_with_file_line_and_the_nearest_known(
 def test_a_key_above_all_tables_is_told_where_it_belongs(file: Path) -> None:
     file.write_text('base_url = "https://jira.example.com"\n')
     with pytest.raises(ConfigError, match=r':1: unknown key "base_url"$') as caught:
-        config.load(file, ENVIRON, {})
+        load(file, ENVIRON, {})
     assert caught.value.hint == 'did you mean "jira.base_url"?'
 
 
@@ -249,7 +248,7 @@ def test_a_key_above_all_tables_is_told_where_it_belongs(file: Path) -> None:
 def test_a_table_that_is_none_is_refused(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=r":[12]: jira: must be a table"):
-        config.load(file, ENVIRON, {})
+        load(file, ENVIRON, {})
 
 
 WRONG = [
@@ -332,7 +331,7 @@ def test_an_entry_of_access_that_nothing_can_be_judged_by_is_named_with_file_and
 
 def test_a_rule_is_judged_by_the_context_path_that_counts(file: Path) -> None:
     text = '[access]\ndeny = ["* /jira/rest"]'
-    assert load(file, text).access.deny == ("* /jira/rest",)
+    assert loaded(file, text).access.deny == ("* /jira/rest",)
     error = refusal(file, text, jira__base_url="https://jira.example.com/jira")
     assert "without the context path /jira" in str(error)
 
@@ -369,7 +368,7 @@ def test_what_goes_together_is_accepted(file: Path) -> None:
         '[listen]\naddresses = ["0.0.0.0:80", "127.0.0.1:0"]\n'
         '[access]\nkey_file = "key"\n[admin]\naddress = "127.0.0.1:0"\n'
     )
-    assert load(file, text).listen.addresses[0] == TCPAddress("0.0.0.0", 80)
+    assert loaded(file, text).listen.addresses[0] == TCPAddress("0.0.0.0", 80)
 
 
 def test_a_wrong_variable_is_named(file: Path) -> None:
@@ -396,12 +395,12 @@ def test_a_wrong_flag_is_a_usage_error_and_an_open_listener_a_configuration_erro
 def test_what_is_required_is_asked_for(file: Path, tmp_path: Path) -> None:
     file.write_text("[jira]\n")
     with pytest.raises(ConfigError) as caught:
-        config.load(file, {"HOME": "/h"}, {})
+        load(file, {"HOME": "/h"}, {})
     assert str(caught.value) == f"{file}: jira.base_url and jira.consumer_key missing"
     assert 'base_url = "https://jira.example.com" below [jira]' in caught.value.hint
     assert "sidecar init" in caught.value.hint
     with pytest.raises(ConfigError) as caught:
-        config.load(None, {"HOME": "/h"}, {})
+        load(None, {"HOME": "/h"}, {})
     assert str(caught.value) == (
         "no configuration: there is no /h/.config/sidecar/config.toml and no "
         f"{tmp_path}/etc/config.toml"
@@ -412,7 +411,7 @@ def test_what_is_required_is_asked_for(file: Path, tmp_path: Path) -> None:
 
 def test_a_file_given_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: no such configuration file"):
-        config.load(tmp_path / "no.toml", ENVIRON, {})
+        load(tmp_path / "no.toml", ENVIRON, {})
 
 
 @pytest.mark.parametrize(
@@ -435,7 +434,7 @@ def test_no_error_quotes_what_may_be_a_secret(file: Path, text: str) -> None:
 
 
 def test_a_configuration_shows_no_secret(file: Path) -> None:
-    found = load(file, 'proxy = "http://u:hunter2@proxy:3128"')
+    found = loaded(file, 'proxy = "http://u:hunter2@proxy:3128"')
     assert found.jira.proxy is not None
     assert found.jira.proxy.reveal() == "http://u:hunter2@proxy:3128"
     assert "hunter2" not in repr(found)
@@ -445,7 +444,7 @@ def test_a_configuration_shows_no_secret(file: Path) -> None:
 
 
 def warned(file: Path, text: str) -> str:
-    return " / ".join(load(file, text).warnings())
+    return " / ".join(loaded(file, text).warnings())
 
 
 def test_plain_http_is_warned_about_unless_it_stays_on_the_machine(file: Path) -> None:
@@ -458,12 +457,12 @@ def test_plain_http_is_warned_about_unless_it_stays_on_the_machine(file: Path) -
         "https://jira.example.com": False,
     }.items():
         environ = {"HOME": "/h", "SIDECAR_JIRA_BASE_URL": url}
-        assert bool(load(file, "", environ).warnings()) is is_warned, url
+        assert bool(loaded(file, "", environ).warnings()) is is_warned, url
 
 
 def test_a_password_in_a_file_that_others_can_read_is_warned_about(file: Path) -> None:
     text = 'proxy = "http://u:hunter2@proxy:3128"'
-    load(file, text)
+    loaded(file, text)
     file.chmod(0o644)
     assert f"{file} holds the proxy's password" in warned(file, text)
     assert "hunter2" not in warned(file, text)
@@ -489,7 +488,7 @@ def test_names_that_web_pages_can_reach_are_warned_about(file: Path) -> None:
 
 
 def test_a_file_that_has_vanished_meanwhile_is_not_warned_about(file: Path) -> None:
-    found = load(file, 'proxy = "http://u:hunter2@proxy:3128"')
+    found = loaded(file, 'proxy = "http://u:hunter2@proxy:3128"')
     file.unlink()
     assert found.warnings() == []
 
@@ -501,7 +500,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 def test_the_example_file_is_rendered_from_the_option_table() -> None:
     """To make it anew: print `sidecar.commands.init.example()`."""
-    assert EXAMPLE.read_text() == provision.example()
+    assert EXAMPLE.read_text() == init.example()
 
 
 def uncommented() -> str:
@@ -527,10 +526,10 @@ def test_the_example_file_shows_every_default() -> None:
 
 
 def test_the_example_file_loads_as_it_is_and_with_everything_uncommented(file: Path) -> None:
-    plain = config.load(EXAMPLE, {"HOME": "/h"}, {})
-    assert plain.limits == config.load(None, ENVIRON, {}).limits
+    plain = load(EXAMPLE, {"HOME": "/h"}, {})
+    assert plain.limits == load(None, ENVIRON, {}).limits
     file.write_text(uncommented())
-    assert config.load(file, {"HOME": "/h"}, {}).listen.tls_key == file.parent / "localhost.key"
+    assert load(file, {"HOME": "/h"}, {}).listen.tls_key == file.parent / "localhost.key"
 
 
 def test_the_example_file_fits_a_terminal() -> None:

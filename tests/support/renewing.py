@@ -19,7 +19,7 @@ from typing import Any
 from sidecar.account.authorize import Authorizer
 from sidecar.account.identity import Identity
 from sidecar.account.renewal import Renewal
-from sidecar.config import load as config
+from sidecar.config.load import load
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
 
@@ -72,7 +72,7 @@ class Fuse:
 
 
 async def renew(values: dict[str, object], fuse: Fuse) -> None:
-    settings = config.load(None, {}, values)
+    settings = load(None, {}, values)
     identity = Identity(settings)
     upstream = Upstream(settings)
     renewal = Renewal(identity, Authorizer(identity, upstream), Troubles())
