@@ -94,6 +94,10 @@ def refuse_unless_private(info: os.stat_result, path: Path, what: str) -> None:
     hint = f"chmod 600 {file}" if info.st_uid == user else f"chown {user} {file}; chmod 600 {file}"
     if info.st_uid not in (user, 0):
         raise ConfigError(f"{path}: the {what} file is another user's (uid {info.st_uid})", hint)
+    if (
+        mode & 0o067 == 0o060
+    ):  # what Kubernetes gives the group of a volume, each time that it mounts
+        hint += '; if a pod\'s fsGroup opened it, set fsGroupChangePolicy: "OnRootMismatch" there'
     raise ConfigError(f"{path}: the {what} file is open to others (mode {mode:04o})", hint)
 
 

@@ -93,6 +93,16 @@ def test_a_secret_is_ours_alone_or_roots_as_systemd_shows_it(
     assert (f"mode {mode:04o}" if owner != OTHER else "uid 1001") in str(caught.value)
 
 
+@pytest.mark.parametrize(("mode", "is_named"), [(0o660, True), (0o644, False), (0o666, False)])
+def test_what_a_pods_fs_group_opened_is_refused_with_what_to_set_there(
+    mode: int, is_named: bool
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        refuse_unless_private(info(stat.S_IFREG | mode, os.geteuid()), Path("/v/t"), "token")
+    assert caught.value.hint.startswith("chmod 600 /v/t")
+    assert ("fsGroupChangePolicy" in caught.value.hint) is is_named
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFDIR, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_only_regular_files_are_secrets(kind: int) -> None:
     with pytest.raises(ConfigError, match="not a regular file"):
