@@ -96,56 +96,6 @@ async def test_from_an_empty_folder_to_a_signed_request(
     assert all(request.verdict != "signature_invalid" for request in sandbox.log)
 
 
-async def test_request_sends_what_it_is_told(
-    shell: Shell, make_sandbox: MakeSandbox, write_config: Callable[..., None], tmp_path: Path
-) -> None:
-    sandbox = await make_sandbox()
-    write_config(sandbox.url)
-    url = (await shell.run("auth", "--begin")).out.strip()
-    await shell.run("auth", "--verifier", await approve(url))
-    write_private(tmp_path / "data", b'{"from": "a file"}')
-    sandbox.log.clear()
-    await shell.run("request", "-d", "@data", "-H", "X-One: 1", "/_sandbox/echo?a=b")
-    await shell.run("request", "-X", "PUT", "-d", "@-", f"{sandbox.url}/_sandbox/echo", stdin=b"x")
-    await shell.run(
-        "request", "-H", "Content-Type: application/x-www-form-urlencoded", "-d", "a=1",
-        "/_sandbox/echo",
-    )  # fmt: skip
-    post, put, form = sandbox.log
-    assert (post.method, post.body_length, post.fields.get("x-one")) == ("POST", 18, "1")
-    assert post.fields.get("content-type") == "application/json"
-    assert (put.method, put.body_length) == ("PUT", 1)
-    assert {request.verdict for request in (post, put, form)} == {"ok"}
-    foreign = await shell.run("request", "https://elsewhere.example/rest")
-    assert foreign.code == 2
-    assert "not on the configured Jira" in foreign.error
-    assert (await shell.run("request", "-d", "@nowhere", "/x")).code == 2
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ['/rest/api/2/search?jql=summary ~ "ä"'],
-        ["/rest/api/2/search?jql=ä"],
-        ["/rest/../x"],
-        ["/rest?oauth_token=x"],
-        ["-H", "Content-Type: application/x-www-form-urlencoded", "-d", "oauth_x=1", "/x"],
-        ["-X", "FOO", "/rest"],
-        ["-X", "CONNECT", "/x"],
-        ["http://u:p@127.0.0.1:1/rest"],
-        ["ftp://127.0.0.1:1/rest"],
-    ],
-)
-async def test_a_request_that_cannot_be_sent_exits_2_and_says_what_to_do(
-    shell: Shell, write_config: Callable[..., None], words: list[str]
-) -> None:
-    write_config("http://127.0.0.1:1")
-    done = await shell.run("request", *words)
-    assert done.code == 2
-    assert done.error
-    assert done.hint
-
-
 async def test_an_address_in_use_exits_75(shell: Shell, write_config: Callable[..., None]) -> None:
     write_config("http://127.0.0.1:1")
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -440,59 +440,6 @@ def test_a_configuration_shows_no_secret(file: Path) -> None:
     assert "hunter2" not in repr(found)
 
 
-# --- warnings ---
-
-
-def warned(file: Path, text: str) -> str:
-    return " / ".join(loaded(file, text).warnings())
-
-
-def test_plain_http_is_warned_about_unless_it_stays_on_the_machine(file: Path) -> None:
-    for url, is_warned in {
-        "http://jira.example.com": True,
-        "http://10.1.1.1": True,
-        "http://localhost:2990/jira": False,
-        "http://127.0.0.1": False,
-        "http://[::1]:8080": False,
-        "https://jira.example.com": False,
-    }.items():
-        environ = {"HOME": "/h", "SIDECAR_JIRA_BASE_URL": url}
-        assert bool(loaded(file, "", environ).warnings()) is is_warned, url
-
-
-def test_a_password_in_a_file_that_others_can_read_is_warned_about(file: Path) -> None:
-    text = 'proxy = "http://u:hunter2@proxy:3128"'
-    loaded(file, text)
-    file.chmod(0o644)
-    assert f"{file} holds the proxy's password" in warned(file, text)
-    assert "hunter2" not in warned(file, text)
-    file.chmod(0o600)
-    assert warned(file, text) == ""
-    file.chmod(0o644)
-    assert warned(file, 'proxy = "http://proxy:3128"') == ""
-
-
-def test_listeners_that_others_reach_are_warned_about(file: Path) -> None:
-    open_to_all = '[listen]\naddresses = ["0.0.0.0:80"]\n[access]\nkey_file = "k"\n'
-    assert "0.0.0.0:80 can be reached from elsewhere" in warned(file, open_to_all)
-    assert "access key can be read on the way" in warned(file, open_to_all)
-    socket = '[listen]\naddresses = ["unix:/run/s"]\nunix_mode = "0666"\n'
-    assert "listen.unix_mode 0666" in warned(file, socket)
-    assert warned(file, socket.replace("0666", "0600")) == ""
-
-
-def test_names_that_web_pages_can_reach_are_warned_about(file: Path) -> None:
-    hosts = '[access]\nhosts = ["sidecar.internal"]\n'
-    assert "access.hosts" in warned(file, hosts)
-    assert warned(file, hosts + 'key_file = "k"\n') == ""
-
-
-def test_a_file_that_has_vanished_meanwhile_is_not_warned_about(file: Path) -> None:
-    found = loaded(file, 'proxy = "http://u:hunter2@proxy:3128"')
-    file.unlink()
-    assert found.warnings() == []
-
-
 # --- the example file ---
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sidecar.errors import RequestRefused
 from sidecar.sandbox import Answer, Sandbox
 from sidecar.telemetry import logs
-from sidecar.telemetry.record import Record, shown_id, shown_path
+from sidecar.telemetry.record import Record
 from tests.conftest import MakeSidecar, Running
 from tests.support.waiting import PATIENCE, until
 
@@ -191,37 +191,6 @@ class TestLevels:
             logs.set_up("text", level, {}, verbose=False, stream=stderr)
             logs.log_request(Record("GET", "/_sidecar/ready", "abc", 0.0, 200))
             assert bool(stderr.getvalue()) is shown
-
-
-class TestWhatIsShown:
-    @pytest.mark.parametrize(
-        ("target", "shown"),
-        [
-            ("/rest/api/2/search?jql=secret", "/rest/api/2/search"),
-            ("http://me:secret@jira.example.com/x?y", "jira.example.com/x"),
-            ("/a\x1b[31m\u202eb", r"/a\x1b[31m\u202eb"),
-            ("/caf\udcc3\udca9", r"/caf\udcc3\udca9"),
-            ("/user@example.com", "/user@example.com"),
-        ],
-    )
-    def test_no_query_no_login_no_control_character(self, target: str, shown: str) -> None:
-        assert shown_path(target) == shown
-
-    @given(st.text())
-    def test_a_path_is_one_printable_line_and_not_endless(self, target: str) -> None:
-        shown = shown_path(target)
-        assert shown.isascii()
-        assert shown.isprintable()
-        assert "?" not in shown
-        assert len(shown) < 11_000
-
-    @given(st.binary())
-    def test_a_request_id_is_visible_ascii(self, value: bytes) -> None:
-        assert re.fullmatch("[!-~]{0,128}", shown_id(value))
-
-    @given(st.from_regex(rb"[!-~]{1,128}", fullmatch=True))
-    def test_a_sound_request_id_is_shown_as_it_is(self, value: bytes) -> None:
-        assert shown_id(value).encode() == value
 
 
 class TestRequests:
