@@ -36,7 +36,7 @@ _ONCE = re.compile(
     rb"|transfer-encoding|user-agent)):([^\r]*+)"
 )
 _LENGTH = re.compile(rb"[0-9]{1,18}")  # of 64 bits, as much as any sender can mean
-_TRAILING_SPACE = re.compile(rb"[\t ]++(?=\r\n)")
+_TRAILING_SPACE = re.compile(rb"(?<![\t ])[\t ]++(?=\r\n)")  # each run of spaces is tried once
 _TLS_HANDSHAKE = b"\x16\x03"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.downstream import connection, timers
+from sidecar.downstream import boundaries, connection, timers
 from sidecar.downstream.connection import ClientConnection
 from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
@@ -325,6 +326,33 @@ async def test_what_stands_around_chunks_is_limited_by_the_chunks(
     for body in bad:
         assert await upload(edge, segments(body, 5000)) == 400
     assert not any(exchange.complete for exchange in upstream.exchanges)
+
+
+async def test_many_chunks_in_one_segment_are_read_in_turns(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two portions of them whatever else is ready has its turn."""
+    turn, takes = 0, Counter[int]()
+    take = boundaries.Chunked.take
+
+    def counted(self: boundaries.Chunked, data: bytes, start: int) -> tuple[bytes, int]:
+        takes[turn] += 1
+        return take(self, data, start)
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(boundaries.Chunked, "take", counted)
+    counting = asyncio.create_task(count_turns())
+    chunks = b"1\r\nx\r\n" * (10 * boundaries.CHUNKS_AT_ONCE)
+    assert await upload(edge, [chunks + b"0\r\n\r\n"]) == 200
+    counting.cancel()
+    assert len(upstream.exchanges[0].body) == 10 * boundaries.CHUNKS_AT_ONCE
+    assert sum(takes.values()) >= 10
+    assert max(takes.values()) <= 2  # a new segment may come in the turn of a portion
 
 
 async def upload(edge: Running, pieces: list[bytes]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 
 import pytest
 from aiohttp.base_protocol import BaseProtocol
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.downstream.receiving import Receiver
 from sidecar.errors import RequestRefused
+from sidecar.http import framing
 from sidecar.http.framing import (
     body_length,
     check_beginning,
@@ -232,3 +234,55 @@ def test_one_expectation_is_met(value: bytes, is_met: bool) -> None:
     with pytest.raises(RequestRefused) as refused:
         check_expectation([(b"Expect", value)])
     assert refused.value.status == 417
+
+
+HUGE = 2 << 20
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        head_with(b"X: " + b" \t" * (HUGE // 2) + b"y "),
+        head_with(*[b"X: " + b" " * 15_000 + b"y" + b" " * 15_000] * 60),
+        head_with(b"Accept-Encoding: " + b"," * HUGE),
+        head_with(b"X" * HUGE + b": y"),
+        head_with(b"Content-Length: " + b"1" * HUGE),
+        head_with(b"Transfer-Encoding: " + b"chunked," * (HUGE // 8)),
+        head_with(host=b"Host: " + b"a." * (HUGE // 2) + b"\r\n"),
+        head_with().replace(b"/x", b"/x?" + b"%&" * (HUGE // 2)),
+        head_with().replace(b"/x", b"http://" + b"a." * (HUGE // 2)),
+        head_with().replace(b"/x", b" " * HUGE),
+        head_with().replace(b"POST", b"A" * HUGE),
+        b"\r\n" * (HUGE // 2) + head_with(),
+    ],
+    ids=lambda head: repr(head[:60]),
+)
+async def test_the_work_on_a_head_grows_with_its_size_and_no_faster(head: bytes) -> None:
+    """If it grew with the square, this would take minutes."""
+    receiver = Receiver(BaseProtocol(asyncio.get_running_loop()), 2 * HUGE)
+    receiver.add(head)
+    with suppress(RequestRefused):
+        receiver.next_request()
+    with suppress(RequestRefused):
+        check_beginning(head[:-2], 0, 2 * HUGE)
+
+
+async def test_a_head_that_comes_byte_by_byte_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+
+    class Counting:
+        def search(self, data: bytes, start: int) -> None:
+            nonlocal looked_at
+            looked_at += len(data) - start
+
+    monkeypatch.setattr(framing, "ODD_BYTE", Counting())
+    head = head_with(b"X: " + b"y" * 60_000)
+    receiver = Receiver(BaseProtocol(asyncio.get_running_loop()), 65536)
+    for at in range(len(head) - 1):
+        receiver.add(head[at : at + 1])
+        assert receiver.next_request() is None
+    receiver.add(head[-1:])
+    assert receiver.next_request() is not None
+    assert looked_at <= 2 * len(head)
