@@ -1,13 +1,13 @@
-"""May this caller do this?  Host, Origin, access key and rules, judged before anything else.
+"""Decides, before anything else, whether a caller may do this: by Host, Origin, key and rules.
 
-The order of judgement is fixed, and the caller of this module keeps it:
+The order is fixed, and whoever uses this module keeps it:
 
     check_caller     exactly one allowed Host, no other site's browser page     400, 421, 403
     preflight        an allowed origin's CORS question is answered (204), without a key
     check_key        the access key, where one is configured                    401
     check_request    read_only, access.deny, access.allow (rules.py)            403
 
-Pure: request fields in, a verdict out.  Field names are compared in any letter case.
+Field names are compared in any letter case.
 """
 
 from __future__ import annotations

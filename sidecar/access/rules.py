@@ -1,4 +1,4 @@
-"""Which methods and paths are forwarded: access.read_only, access.allow and access.deny; pure."""
+"""Which methods and paths are forwarded: access.read_only, access.allow and access.deny."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Rules:
         """
         self._context_path = context_path
         self._read_only = read_only
-        # Tomcat minds letter case.  Deny is matched without regard to it and allow with it, so
-        # that neither lets more pass than it says where something on the way does not mind.
+        # To Tomcat, upper and lower case differ; to a gateway on the way they may not.  Deny
+        # ignores case and allow does not, so that neither lets more pass than it says.
         self._deny = [compile_rule(rule, context_path, re.IGNORECASE) for rule in deny]
         self._allow = [compile_rule(rule, context_path) for rule in allow]
 
@@ -130,8 +130,8 @@ def _rule_problem(method: str, path: str, context_path: str) -> str | None:
 def _path_pattern(path: str) -> str:
     """Translate a rule's path so that matching takes time linear in the path's length.
 
-    As fnmatch does since 3.11: what follows a `**` is found at its first place and never tried
-    again (an atomic group), only the last `**` reaches to the end.
+    As fnmatch does since Python 3.11: what follows a `**` is matched at the first place where it
+    fits and nowhere else (an atomic group); only the last `**` reaches to the end.
     """
     chunks = [""]
     for segment in filter(None, path.split("/")):

@@ -22,7 +22,7 @@ CACHED_BYTES = 32 * 1024
 
 
 class Received(list[Field]):
-    """The fields of a message as they arrived.  Looking one up doesn't go through all of them."""
+    """The fields of a message as they arrived, with an index of their names."""
 
     __slots__ = ("firsts",)
 

@@ -26,8 +26,8 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# What would let a caller be somebody else, let a web page's context through, or make Jira see
-# another method or URL than the one that is signed.
+# These would make Jira take the caller for somebody else, tell Jira of the web page that asks, or
+# make Jira see another method or URL than the one that is signed.
 _REQUEST_DROPPED = HOP_BY_HOP | {
     b"authorization",
     b"cookie",
@@ -106,7 +106,7 @@ _RESPONSE_SPECIAL = {
     b"content-location": _Fate.URL,
     b"link": _Fate.LINK,
     b"etag": _Fate.ETAG,
-    # What describes the bytes of a body that is not sent as it came.
+    # These describe the bytes of the body, and are wrong once it has changed.
     b"content-length": _Fate.OF_BODY,
     b"content-encoding": _Fate.OF_BODY,
     b"content-md5": _Fate.OF_BODY,
@@ -153,8 +153,8 @@ def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fiel
     """The fields of a client's request as they go to Jira, Host first, Authorization not yet.
 
     `raw` are the fields received, `host` is upstream's authority, `request_id` is sent as
-    X-Request-Id unless the client names one.  Framing fields other than Content-Length are the
-    caller's to add.  Raises RequestRefused (400) for a value that isn't UTF-8.
+    X-Request-Id unless the client names one.  The caller adds framing fields other than
+    Content-Length.  Raises RequestRefused (400) for a value that isn't UTF-8.
     """
     kept: Fields = [(b"Host", host)]
     connection: list[bytes] = []
@@ -209,9 +209,10 @@ def response_fields(
 ) -> Fields:
     """The fields of Jira's answer as they go to the client.
 
-    `rewrite` leads Location, Content-Location and Link there; of an answer whose body changes,
-    the fields that describe its bytes are left out, and its ETag is weak (RFC 9110 §8.8).  Raises
-    ProtocolError where a field holds control bytes, which could be taken for the end of the field.
+    `rewrite` makes Location, Content-Location and Link lead to the client's own address.  If the
+    body changes, the fields that describe its bytes are left out and the ETag becomes weak (RFC
+    9110 §8.8).  Raises ProtocolError if a field holds control bytes: a reader could take them for
+    the end of the field.
     """
     text = b"".join([value for _, value in raw])
     if len(text.translate(None, _CONTROL)) != len(text):

@@ -1,4 +1,4 @@
-"""Request target → the target that is signed and sent; pure.  (RFC 9112 §3.2, RFC 3986)"""
+"""Makes of a client's request target the one that is signed and sent (RFC 9112 §3.2, RFC 3986)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class BaseURL:
-    """Where Jira is: scheme, authority and context path, in the one spelling that is used."""
+    """Where Jira is: scheme, authority and context path, in normal form."""
 
     scheme: str
     host: str
@@ -123,8 +123,8 @@ class Target(NamedTuple):
 def clean(raw: str, context_path: str) -> Target:
     """Make an origin-form target RFC 3986-clean, byte for byte otherwise, below the context path.
 
-    Octets beyond ASCII may come decoded or as surrogateescape has them; RequestRefused (400) names
-    what cannot be signed and sent as it is meant.
+    Octets beyond ASCII may come decoded or as surrogates of surrogateescape.  RequestRefused (400)
+    names what cannot be signed and sent as the client means it.
     """
     match = _PLAIN.fullmatch(raw)
     if match is None:
@@ -238,7 +238,7 @@ def _encode_unsafe(text: str) -> str:
 
 
 def _refuse_segments(path: bytes) -> None:
-    """Refuse what a server may resolve or cut off, so that it would not be the path signed."""
+    """Refuse what a server may resolve or cut off: it would see another path than was signed."""
     if b"\\" in path:
         problem, hint = "a backslash", "separate segments with /"
     elif _CONTROL.search(path):

@@ -1,6 +1,6 @@
-"""Jira's signature base string beside ours: what differs, why, and what to do about it.
+"""Compares Jira's signature base string with ours: what differs, why, and what to do about it.
 
-Jira names its own where it finds a signature wrong.  No text holds a parameter's value.
+Jira names its own when it finds a signature wrong.  No text holds a parameter's value.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Links in Jira's answers, led to the address that the client uses.
+"""Rewrites links in Jira's answers, so that they lead to the address that the client uses.
 
-A link is a JSON string that begins with one of Jira's URLs and stands under one of KEYS.  Its
-scheme and authority are replaced; its path, the context path included, stays, and so does every
-other byte of the text.  A name or URL spelled with \\uXXXX is none: Jira writes only `\\/`.
+A link is a JSON string that begins with one of Jira's URLs and is the value of one of KEYS.  Its
+scheme and authority are replaced; its path with the context path, and every other byte of the
+text, stay.  A name or URL spelled with \\uXXXX is not recognised: Jira writes only `\\/`.
 
-Where a link stands can be told from its surroundings, without parsing from the start.  In JSON
+A link can be told by its surroundings, without parsing the text from its start.  In JSON
 text (RFC 8259) the bytes `"self":"https://…` whose first quote has no backslash before it are
 always a member of an object: that quote cannot end a string, for a letter follows it and not
 `,` `:` `]` `}` or whitespace; it cannot stand inside one, where every quote has a backslash.  So
@@ -26,7 +26,7 @@ KEYS = (
     "nextPage", "prevPage", "jiraRest", "thumbnail", "avatarUrl", "searchUrl", "previousPage",
     "web",
 )  # fmt: skip
-"""Names whose values Jira makes itself; N is a digit (48x48).  `url` is not one: people fill it."""
+"""Names whose values Jira makes; N is a digit (48x48).  Not `url`: its values are people's."""
 
 _BASE_URL = re.compile(
     r"""(https?)://(\[[0-9a-f:.]+\]|[^][\s/?#@:"\\<>]+)(?::([1-9][0-9]*)?)?(/[^\s?#"\\<>]*)?""",
@@ -98,10 +98,10 @@ class Links:
 
 
 class LinkRewriter:
-    """Leads the links of one JSON body to the client's origin; the body may come in any pieces.
+    """Rewrites the links of one JSON body, which may come in any pieces.
 
-    How it is split never changes the output.  Only the beginning of a value that may yet turn out
-    to be a link is held back: no more than one of Jira's base URLs.
+    How it is split never changes the output.  Only what may become a link is held back until more
+    comes: the beginning of a value, no longer than one of Jira's base URLs.
     """
 
     __slots__ = ("_context", "_held", "_jira", "_lead")

@@ -1,9 +1,8 @@
 """Problems with OAuth, as Jira's answers tell them.
 
-A problem comes as OAuth's Problem Reporting extension has it, in `WWW-Authenticate` and as a form
-in the body, or, without any name, as an answer that only an unsigned request should get.  Pure:
-an answer in, knowledge out; what can be healed is healed elsewhere.  Nothing here ever raises on
-what Jira sends, and no text holds a parameter's value.
+Jira names a problem as OAuth's Problem Reporting extension does: in `WWW-Authenticate`, and as a
+form in the body.  Or it names none, and answers as only an unsigned request should be answered.
+Nothing that Jira sends makes these functions raise; no text of theirs holds a parameter's value.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ _BODY_LIMIT = 64 * 1024
 _MOST_PARAMETERS = 64
 _LISTED_LIMIT = 4 * 1024
 
-# Challenges of all schemes together: the separator is ", " or ",", and realms and other schemes
-# stand between.  The look-behind and the limit keep this linear in what an upstream can send.
+# A parameter in the challenges of all schemes: the separator is ", " or ",", and realms and other
+# schemes stand between.  Look-behind and limit keep the time in proportion to the text's length.
 _PARAMETER = re.compile(
     r"(?<![\w-])([\w-]{1,64})[ \t]*=[ \t]*"
     r'(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,;"]*))',
@@ -67,7 +66,7 @@ def parse_problem(status: int, fields: Fields, body: bytes | None = None) -> Pro
     if status >= 400 and (problem := oauth_problem(fields, body)):
         return problem
     user = _value(fields, b"x-ausername")
-    # Whom Jira knows and doesn't let in gets an empty 401; whom it doesn't know reads so in one.
+    # A user that Jira knows and does not let in gets an empty 401; an unknown one, a body.
     is_empty = body == b"" or _value(fields, b"content-length") == b"0"
     if status == 401 and (not user or (user == b"anonymous" and is_empty)):
         return Problem("user_may_not_log_in")

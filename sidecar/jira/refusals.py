@@ -1,4 +1,4 @@
-"""Why a step of the dance yielded nothing: Jira's answer in, an error out; pure.
+"""Makes an error of an answer of Jira's that ends the dance.
 
 What an OAuth problem means depends on the step: `token_rejected` is a mistyped code when a
 request token is exchanged, and a revoked token when an access token is renewed.

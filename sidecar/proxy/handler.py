@@ -1,6 +1,7 @@
-"""A client's request, from its head to the last byte of the answer.
+"""Answers a client's request, from its head to the last byte of the answer.
 
-Is the caller allowed?  Can the target be understood?  Then sign, send, stream back.
+The handler asks whether the caller is allowed, cleans the target, has the request signed and sent,
+and streams Jira's answer back.
 """
 
 from __future__ import annotations

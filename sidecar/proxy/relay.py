@@ -1,4 +1,4 @@
-"""Jira's answer on its way to the client: fields adapted, body streamed with back-pressure."""
+"""Sends Jira's answer to the client: adapts its fields and streams its body with back-pressure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sidecar.telemetry.record import Record
 from sidecar.upstream.pool import UpstreamResponse
 
 _SEND_BYTES = 64 * 1024
-"""What is put together before it is sent: an inflated body comes in many pieces at once."""
+"""As much is collected before it is sent: an inflated body comes in many small pieces."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 

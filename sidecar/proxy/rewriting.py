@@ -1,4 +1,4 @@
-"""Which answers have their links led to the client, and what that does to their bodies."""
+"""Decides which answers have their links rewritten, and rewrites their bodies in pieces."""
 
 from __future__ import annotations
 

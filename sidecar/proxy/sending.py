@@ -1,4 +1,4 @@
-"""A client's request on its way to Jira: signed, sent, and sent again where that heals it."""
+"""Signs a client's request, sends it to Jira, and sends it again if that heals a problem."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Outgoing:
     """Whether it may be sent again, once, after a lost connection."""
 
     @property
-    def is_at_hand(self) -> bool:
+    def is_replayable(self) -> bool:
         """Whether all that was read of the body is still in memory."""
         return isinstance(self.content, bytes) or self.content.replayable
 
@@ -137,7 +137,7 @@ class Sender:
             raise
         if url is None:
             return exchanged
-        if not outgoing.is_at_hand:
+        if not outgoing.is_replayable:
             self._healer.believe(url)
             return exchanged._replace(is_put_right=True)
         response.close()
@@ -162,7 +162,7 @@ class Sender:
                     outgoing.signed(signed.authorization), fresh=fresh
                 )
             except ConnectionLost:
-                if not (outgoing.may_reconnect and outgoing.is_at_hand):
+                if not (outgoing.may_reconnect and outgoing.is_replayable):
                     raise
                 outgoing.may_reconnect = False
                 fresh = True

@@ -23,16 +23,16 @@ DIGEST_BYTES = 20
 LENGTH_BYTES = 4
 _READ_BYTES = 64 * DIGEST_BYTES
 _TOGETHER = 4
-"""Signatures written at a time, where so many are wanted: each write wakes the sidecar up."""
+"""Signatures that are written together when there are more: each write wakes the sidecar up."""
 
 
 def main() -> None:
-    """Sign until the input ends.  To stop is the sidecar's decision: signals to all are its own."""
+    """Sign until the input ends.  Signals to the whole group are ignored: the sidecar decides."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     gc.disable()  # nothing here makes cycles
     with suppress(AttributeError, OSError):  # not Linux, or not allowed
-        # There is always more to sign: whoever wakes up, the sidecar above all, goes first.
+        # This process always has more to sign: any other, above all the sidecar, runs first.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(BrokenPipeError):  # the sidecar is gone
         sign_all(0, 1)

@@ -1,7 +1,7 @@
-"""A process that signs with our key, as the event loop sees it.
+"""Starts the process that signs with our key, and asks it for signatures.
 
-A thread that signs and the loop would wait for each other's hold on the GIL at every signature,
-which costs 70 to 120 µs of CPU (measured); a process has a GIL of its own.
+A thread would not do: it and the loop would wait for the GIL at every signature, which costs 70 to
+120 µs of CPU (measured).  A process has a GIL of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from sidecar.signing import child
 from sidecar.signing.signer import Signer
 
 PATIENCE = 2.0
-"""Seconds; a process that makes nothing for so long, though it was asked, is given up."""
+"""Seconds: a process that was asked for a signature and makes none for this long is given up."""
 STARTING_SECONDS = 10.0
 """How long it has for its first signature."""
 LOOK_SECONDS = 0.5
-"""How often it is looked after."""
+"""How often its progress is checked."""
 IDLE_SECONDS = 60.0
-"""It ends when it has had nothing to do for so long."""
+"""It is ended when it has had nothing to do for this long."""
 
 _PROBE = b"Is anybody there?"
 

@@ -1,10 +1,10 @@
 """RFC 5849 §3.4–3.6 as Jira reads it: parameters, base string URI, signature base string; pure.
 
-Where Jira's servlet engine departs from the RFC, the engine is followed ("Tomcat": measured on
-Tomcat 9): a signature is only worth what the verifier makes of the same bytes.
+Where Jira's servlet engine departs from the RFC, this module follows the engine ("Tomcat": measured
+on Tomcat 9), because it is the engine that checks the signature.
 
-Parameters are signed percent-encoded, and most of a query is just that already: it is carried
-over as it is and not decoded first.  The type `Encoded` keeps the two apart.
+Parameters are signed percent-encoded.  Most of a query already is, and is not decoded first.  The
+type `Encoded` tells encoded from decoded text.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _OCTETS = [
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ENCODED_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")
 
-# What §3.6 would write differently in a form-encoded text: `,` `+` `%2c` `%7E` `%41`, and what
-# takes more than a look at one octet: those beyond ASCII and a stray `%`.
+# What §3.6 writes differently in a form-encoded text: `,` `+` `%2c` `%7E` `%41`.  Octets beyond
+# ASCII and a stray `%` match, too, and have no entry in _RECODED: they need more than one octet.
 _NOT_ENCODED = re.compile(
     r"[^A-Za-z0-9._~=&-]"
     r"(?:(?<!%)|(?!(?:[01][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[BCDF]))(?:[0-9A-Fa-f]{2})?)"
@@ -50,7 +50,7 @@ def _spelled(name: str) -> str:
     return "".join(f"(?:{char}|%{ord(char):x}|%{ord(char.upper()):x})" for char in name)
 
 
-# A control or a space beside the name hides nothing; nor does the case of its letters.
+# Controls and spaces around the name, and the case of its letters, do not count.
 _SPACE = r"(?:%[01][0-9a-f]|%20|[\x00-\x20+])*+"
 _RESERVED_NAME = re.compile(
     rf"(?:\A|&){_SPACE}({_spelled('x')}?{_spelled('oauth_')}[\w.%-]{{0,32}}"

@@ -1,7 +1,7 @@
-"""RSA signatures, made on the event loop while it has the time, and beside it while it has not.
+"""Makes RSA signatures: on the event loop, or in a process of their own when many are wanted.
 
-A signature is the one costly step of a request: 0.25 ms for 2048 bits, 3 ms for 4096.  Handing it
-to another process costs a lone request more than it gains, so that takes place in a rush alone.
+A signature is the one costly step of a request: 0.25 ms for 2048 bits, 3 ms for 4096.  To have it
+made by another process costs a lone request more than it gains, so that is done in a rush only.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from sidecar.signing.signer import Signer
 log = logging.getLogger(__name__)
 
 WINDOW = 100
-"""Signatures after which the next ones are judged by the time that these came in."""
+"""After this many signatures it is decided whether there is a rush."""
 RUSH = 4
-"""There is a rush if they came in less than this many times what it takes to make them."""
+"""There is one if they were asked for within this many times what it takes to make them."""
 QUICK = 0.0005
-"""Seconds that the loop may be held up by a signature while it has other things to do."""
+"""Seconds: in a rush the loop makes a signature only if that takes no longer."""
 ENOUGH = 16
-"""Where so many wait for the process, it has enough to do, and a quick loop helps it."""
+"""When this many signatures wait for the process, a loop that is quick enough helps it."""
 SHARE = 8
-"""Then the loop makes one signature in so many."""
+"""Then the loop makes every eighth signature itself."""
 FULL = 256
-"""Where so many wait, any loop signs: who waits may leave, and the place in the queue stays."""
+"""When this many wait, even a slow loop signs: clients that leave keep their place in the queue."""
 PAUSE_SECONDS = 60.0
-"""How long no process is started after one that failed."""
+"""After a process has failed, no other is started for this long."""
 
 
 class Signatures:
@@ -90,7 +90,7 @@ class Signatures:
         self._asked = 0
 
     def _free_process(self) -> SigningProcess | None:
-        """The process, if it is up and has not enough to do; it is started if there is none."""
+        """Return the process if it is up and not too busy; start it if there is none."""
         process = self._process
         if process is not None:
             return process if process.is_ready and not self._is_to_help(process) else None
@@ -99,7 +99,7 @@ class Signatures:
         return None
 
     def _is_to_help(self, process: SigningProcess) -> bool:
-        """Whether the loop had better sign.  If it did so too often, the process would starve."""
+        """Whether the loop should sign this time: seldom, or the process has nothing to do."""
         if process.waiting >= FULL:
             return True
         self._passed_on += 1

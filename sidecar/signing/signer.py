@@ -1,4 +1,4 @@
-"""Key, clock and nonce → Authorization.  (RFC 5849 §3.1–3.5)"""
+"""Makes the value of `Authorization` from a key, a clock and a nonce (RFC 5849 §3.1 to §3.5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ os.register_at_fork(after_in_child=_unused_nonces.clear)
 def random_nonce() -> str:
     """Return 128 random bits in hexadecimal, never twice the same, not in a forked child either.
 
-    They are drawn in blocks: one system call does for many.
+    They are drawn in blocks: one system call yields many.
     """
     while True:
         try:
@@ -105,7 +105,7 @@ class Signer:
         token: str | None,
         extra: Sequence[tuple[str, str]] = (),
     ) -> Unsigned:
-        """Take a nonce and a timestamp, and put together everything but the signature.
+        """Take a nonce and a timestamp, and prepare everything but the signature.
 
         `uri` is the base string URI, `parameters` are the query's and the form's; `extra` are
         more protocol parameters, not yet encoded, such as oauth_callback.

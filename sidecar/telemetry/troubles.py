@@ -1,4 +1,4 @@
-"""What goes wrong, as it is seen: told in plain words, but not over and over."""
+"""Counts troubles, remembers the last one, and logs each kind at most once a minute."""
 
 from __future__ import annotations
 
