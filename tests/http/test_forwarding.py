@@ -263,6 +263,32 @@ def test_a_name_that_is_no_token_breaks_the_answer(name: bytes) -> None:
         response_fields([(name, b"x")])
 
 
+def test_a_field_may_be_called_like_an_option_of_connection() -> None:
+    assert sent((b"Connection", b"close"), (b"Close", b"x")) == [(b"Close", b"x")]
+
+
+def test_what_describes_the_bytes_of_a_changed_body_is_left_out() -> None:
+    kept: Fields = [(b"Content-Type", b"application/json"), (b"Vary", b"Accept-Encoding")]
+    names = ["Content-Length", "Content-Encoding", "Content-MD5", "Digest", "Content-Digest"]
+    dropped = [(name.encode(), b"x") for name in (*names, "Repr-Digest")]
+    assert response_fields([*kept, *dropped], body_changes=True) == kept
+    assert response_fields([*kept, *dropped]) == [*kept, *dropped]
+
+
+@pytest.mark.parametrize(("etag", "weak"), [(b'"abc"', b'W/"abc"'), (b'W/"abc"', b'W/"abc"')])
+def test_a_changed_body_has_a_weak_etag(etag: bytes, weak: bytes) -> None:
+    assert response_fields([(b"ETag", etag)], body_changes=True) == [(b"ETag", weak)]
+    assert response_fields([(b"ETag", etag)]) == [(b"ETag", etag)]
+
+
+def test_the_fields_that_are_links_are_rewritten_and_no_others() -> None:
+    names = [b"Location", b"content-location", b"LINK", b"X-Location", b"Refresh", b"Content-Base"]
+    rewritten = response_fields([(name, b"x") for name in names], lambda f: (f[0], b"ours"))
+    assert [name for name, value in rewritten if value == b"ours"] == names[:3]
+    assert [name for name, _ in rewritten] == names
+    assert response_fields([(b"Location", b"x")]) == [(b"Location", b"x")]
+
+
 # Whatever comes
 
 tokens = st.text("abcXYZ-_09", min_size=1, max_size=10).map(str.encode)

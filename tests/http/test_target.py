@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import RequestRefused
-from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_reserved, signing_uri
+from sidecar.http.target import (
+    LONGEST_URL,
+    BaseURL,
+    Target,
+    absolute_form,
+    clean,
+    refuse_reserved,
+    signing_uri,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +108,13 @@ def test_a_bad_base_url_is_refused_with_a_reason_that_quotes_nothing(
         ("http://jira:8080/jira", "http", "jira", False),
         ("http://[::1]:8080", "http", "[0:0:0:0:0:0:0:1]:8080", True),
         ("http://[::1]:8080", "http", "::1:8080", False),
+        ("http://[::1]:8080", "http", "[::1]", False),
+        ("http://[::1]:8080", "http", "[::2]:8080", False),
+        ("http://[FD00::1]", "http", "[fd00:0::1]:80", True),
+        ("https://[fd00::1]", "http", "[FD00::1]:80", True),
+        ("https://[fd00::1]", "https", "[fd00::1]x", False),
+        ("https://[fd00::1]", "https", "fd00::1", False),
+        ("http://[::ffff:127.0.0.1]", "http", "[::FFFF:7f00:1]", True),
     ],
 )
 def test_an_authority_is_compared_without_case_and_default_ports(
@@ -278,6 +293,26 @@ def test_a_hint_says_how_the_character_is_encoded(raw: str, hint: str) -> None:
 )
 def test_the_context_path_is_added_once(raw: str, expected: str) -> None:
     assert str(clean(raw, "/jira")) == expected
+
+
+def test_a_base_url_has_its_bounds() -> None:
+    longest = "https://jira.example.com/" + "a" * (LONGEST_URL - 25)
+    assert str(BaseURL.parse(longest)) == longest
+    with pytest.raises(ValueError, match="no more than 2000 characters"):
+        BaseURL.parse(longest + "a")
+    name = ".".join(["a" * 63] * 4) + "." + "a" * 38
+    assert BaseURL.parse(f"http://{name}:8080").authority == f"{name}:8080"
+    with pytest.raises(ValueError, match="host or port is malformed"):
+        BaseURL.parse(f"http://{name}aaaaa:8080")
+    base = BaseURL.parse("http://a")
+    assert not base.is_same_authority("http", "é" * 60_000)
+
+
+def test_an_ipv6_base_url_has_its_brackets_where_they_belong() -> None:
+    base = BaseURL.parse("http://[FD00:0:0::1]:8080/jira")
+    assert (base.host, base.port, base.authority) == ("fd00::1", 8080, "[fd00::1]:8080")
+    assert (base.origin, str(base)) == ("http://[fd00::1]:8080", "http://[fd00::1]:8080/jira")
+    assert BaseURL.parse("https://[::1]:443").authority == "[::1]"
 
 
 def test_a_bare_question_mark_is_a_query() -> None:

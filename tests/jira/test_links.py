@@ -491,3 +491,49 @@ def test_hostile_link_fields_take_linear_time() -> None:
 )
 def test_only_json_types_may_hold_links(content_type: bytes, json_type: bool) -> None:
     assert may_hold_links(content_type) is json_type
+
+
+def test_these_are_the_names_whose_values_are_links() -> None:
+    """Those that real clients follow; never `url`, which people fill."""
+    names = [
+        *["self", "content", "thumbnail", "iconUrl", "avatarUrl", "48x48", "16x16", "nextPage"],
+        *["prevPage", "previousPage", "next", "prev", "base", "baseUrl", "viewUrl", "searchUrl"],
+        *["web", "jiraRest", "agent"],
+    ]
+    others = ["url", "Self", "selfs", "xself", "href", "48x4", "4x48", "AAxBB", "48X48", "link", ""]
+    for name in names + others:
+        text = json.dumps({name: JIRA}).encode()
+        led = text.replace(b"https://jira.example.com", CLIENT)
+        assert rewrite(text) == (led if name in names else text)
+
+
+@pytest.mark.parametrize(
+    ("address", "written", "is_ours"),
+    [
+        ("http://[fd00::1]:8080/j", "http://[FD00::1]:8080/j/x", True),
+        ("http://[fd00::1]:8080/j", "http://[fd00::1]/j/x", False),
+        ("http://[fd00::1]:8080/j", "http://[fd00::2]:8080/j/x", False),
+        ("http://[fd00::1]/j", "http://[fd00::1]:80/j", True),
+        ("http://[fd00::1]/j", "http://[fd00::1]:443/j", False),
+        ("https://[fd00::1]/j", "https://[fd00::1]:443/j", True),
+        ("https://a.test:8443", "https://a.test:8443/x", True),
+        ("https://a.test:8443", "https://a.test:84430/x", False),
+        ("https://a.test:8443", "https://a.test/x", False),
+    ],
+)
+def test_a_link_is_ours_by_any_spelling_of_its_authority(
+    address: str, written: str, is_ours: bool
+) -> None:
+    links = Links({address}, CLIENT)
+    text = json.dumps({"self": written}).encode()
+    assert (rewrite(text, links) != text) is is_ours
+    assert (links.url(written.encode()) != written.encode()) is is_ours
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [b"localhost:8088", b"http://", b"http:/x", b"ftp://x", b"http://a/b", b"http://a\x00"],
+)
+def test_what_is_no_origin_is_refused(origin: bytes) -> None:
+    with pytest.raises(ValueError, match="is not a scheme and an authority"):
+        Links({JIRA}, origin)

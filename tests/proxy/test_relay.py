@@ -329,3 +329,19 @@ async def test_after_each_step_of_rewriting_the_loop_has_its_turn(
     assert answer.body == b" " * 500_000
     assert len(turns) >= 15
     assert len(set(turns)) >= len(turns) - 2
+
+
+async def test_after_the_last_piece_too_the_client_is_waited_for(
+    upstream: RawUpstream, make_sidecar: MakeSidecar
+) -> None:
+    """Else a client that asks and does not read has us keep any number of answers."""
+    edge = await make_sidecar(upstream.url, token="t" * 32, timeouts__idle=1)
+    upstream.handler = says(b"x" * 60_000, PLAIN)
+    async with await edge.wire(limit=1) as wire:
+        await wire.send(edge.message("GET", TARGET) * 400)
+        await upstream.request(1)
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while edge.server.listener.connections:  # noqa: ASYNC110 — nothing tells
+                await asyncio.sleep(0.01)
+    assert 1 < len(upstream.exchanges) < 400

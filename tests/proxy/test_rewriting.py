@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from sidecar.access.callers import Caller
 from sidecar.errors import ProtocolError
-from sidecar.http.fields import Fields
-from sidecar.http.forwarding import response_fields
 from sidecar.http.paths import readings
 from sidecar.http.target import BaseURL
 from sidecar.jira.links import Links
@@ -37,39 +35,6 @@ def through(pieces: list[bytes], *, gzipped: bool) -> bytes:
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in at)})
     return [data[start:end] for start, end in pairwise(edges)]
-
-
-def test_what_describes_the_bytes_of_a_changed_body_is_left_out() -> None:
-    fields: Fields = [
-        JSON,
-        (b"Content-Length", b"5"),
-        (b"Content-Encoding", b"gzip"),
-        (b"Digest", b"sha-256=x"),
-        (b"Vary", b"Accept-Encoding"),
-    ]
-    assert response_fields(fields, body_changes=True) == [JSON, (b"Vary", b"Accept-Encoding")]
-    assert response_fields(fields) == fields
-
-
-@pytest.mark.parametrize(("etag", "weak"), [(b'"abc"', b'W/"abc"'), (b'W/"abc"', b'W/"abc"')])
-def test_a_changed_body_has_a_weak_etag(etag: bytes, weak: bytes) -> None:
-    assert response_fields([(b"ETag", etag)], body_changes=True) == [(b"ETag", weak)]
-    assert response_fields([(b"ETag", etag)]) == [(b"ETag", etag)]
-
-
-def test_links_in_fields_lead_to_the_client() -> None:
-    fields: Fields = [
-        (b"Location", b"https://jira.example.com/jira/x"),
-        (b"content-location", b"https://jira.example.com/jira"),
-        (b"Link", b'<https://jira.example.com/jira?p=2>; rel="next"'),
-        (b"X-Other", b"https://jira.example.com/jira"),
-    ]
-    assert [value for _, value in response_fields(fields, LINKS.field)] == [
-        b"http://localhost:8088/jira/x",
-        b"http://localhost:8088/jira",
-        b'<http://localhost:8088/jira?p=2>; rel="next"',
-        b"https://jira.example.com/jira",
-    ]
 
 
 @pytest.mark.parametrize("status", [204, 206, 304])
