@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from sidecar.errors import RequestRefused
+from sidecar.http.methods import SAFE_METHODS
 from sidecar.http.paths import without_extensions
 
 # `1`, `1.0` and `latest` name the same version.
@@ -20,7 +21,6 @@ _LOGIN = re.compile(
     re.IGNORECASE,
 )
 """The login page, gadgets, secure administrator sessions, and Jira's two-step verification."""
-_HARMLESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def is_session_login(method: str, paths: frozenset[str]) -> bool:
@@ -32,7 +32,7 @@ def is_session_login(method: str, paths: frozenset[str]) -> bool:
 
 def refuse_login(method: str, paths: frozenset[str]) -> None:
     """Raise RequestRefused (403) for any other login; the pages that ask for one may be read."""
-    if method in _HARMLESS_METHODS or not any(map(_LOGIN.fullmatch, without_extensions(paths))):
+    if method in SAFE_METHODS or not any(map(_LOGIN.fullmatch, without_extensions(paths))):
         return
     raise RequestRefused(
         403,

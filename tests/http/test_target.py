@@ -308,6 +308,14 @@ def test_a_base_url_has_its_bounds() -> None:
     assert not base.is_same_authority("http", "é" * 60_000)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://jira:1/X", "http://jira:65535/boX", "https://jira:80", "http://jira:443"]
+)
+def test_a_base_url_in_normal_form_stays_as_it_is(url: str) -> None:
+    assert str(BaseURL.parse(url)) == url
+    assert str(BaseURL.parse(url + "//")) == url
+
+
 def test_an_ipv6_base_url_has_its_brackets_where_they_belong() -> None:
     base = BaseURL.parse("http://[FD00:0:0::1]:8080/jira")
     assert (base.host, base.port, base.authority) == ("fd00::1", 8080, "[fd00::1]:8080")
