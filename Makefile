@@ -10,7 +10,7 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual deb image units fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual deb rpm image units fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -95,6 +95,11 @@ manual: $(VENV)/.run ## man pages and completions for bash, zsh and fish, in bui
 deb: ## a Debian package of the release that this is, in dist/; ROOT=FOLDER: of that root's; tried as root
 	deploy/debian/build $(ROOT)
 	deploy/debian/try "$$(ls -t dist/*.deb | head -n 1)" $(ROOT)
+
+rpm: ## an rpm package for RHEL 9, in dist/; elsewhere one to look into, with the Python that is there
+	rm -f dist/*.rpm
+	deploy/rpm/build
+	deploy/rpm/check dist/*.rpm
 
 image: ## the container image by buildah, tried as Kubernetes would run it, as root; ROOT=FOLDER: on that root
 	deploy/container/build $(ROOT)
