@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 
@@ -44,3 +45,19 @@ def has_unread(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def read_rest(sock: socket.socket, limit: int) -> bytes:
+    """What has arrived and was not read, up to `limit` bytes: the kernel keeps it after a RST, too.
+
+    For a socket of the event loop's, which is then of no further use.
+    """
+    rest = b""
+    with socket.socket(fileno=os.dup(sock.fileno())) as twin:
+        twin.setblocking(False)
+        try:
+            while len(rest) < limit and (piece := twin.recv(limit - len(rest))):
+                rest += piece
+        except OSError:  # there is no more, or this was the error that the RST left
+            pass
+    return rest

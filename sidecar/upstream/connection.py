@@ -55,7 +55,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._loop = loop
         self._terms = terms
         self._ended = ended
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
+        """None once the connection has ended."""
         self._state = State.RESTING
         self._answer: Incoming | None = None
         self._failure: Exception | None = None
@@ -64,7 +65,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._drained = Wake(loop)
         self._parsing_later: asyncio.Handle | None = None
         self._pauses = PauseWatch(loop, terms.idle_seconds)
-        self._writing_is_paused = False
+        self.writing_is_paused = False
+        """Whether enough waits to be sent."""
         self.born = loop.time()
         self.renew_at = self.born
         """When another should take its place, by the loop's clock."""
@@ -83,7 +85,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> bool:
         """Send bytes; False where the connection has ended already."""
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.is_closing():
             return False
         transport.write(data)
@@ -91,7 +93,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written, or is gone."""
-        if self._writing_is_paused:
+        if self.writing_is_paused:
             await self._drained.wait()
 
     async def read_head(self) -> RawResponseMessage:
@@ -126,8 +128,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def be_patient(self, *, patient: bool) -> None:
         """Let the peer leave what it is sent unread for long, or notice in seconds that it died."""
-        if self._transport is not None and not self._transport.is_closing():
-            liveness.set_patience(self._transport.get_extra_info("socket"), patient=patient)
+        if self.transport is not None and not self.transport.is_closing():
+            liveness.set_patience(self.transport.get_extra_info("socket"), patient=patient)
 
     def rest(self) -> bool:
         """Wait for another request, if one may follow; whether that is so."""
@@ -146,16 +148,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return self._answer is not None and self._answer.has_head
 
     @property
-    def writing_is_paused(self) -> bool:
-        """Whether enough waits to be sent."""
-        return self._writing_is_paused
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """None once the connection has ended."""
-        return self._transport
-
-    @property
     def is_usable(self) -> bool:
         """Whether a request can be sent on a resting connection, as far as one can know.
 
@@ -166,13 +158,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def has_unread(self) -> bool:
         """Whether the kernel holds something that arrived: bytes, or the connection's end."""
-        transport = self._transport
+        transport = self.transport
         return transport is None or liveness.has_unread(transport.get_extra_info("socket"))
 
     def close(self) -> None:
         """End a resting connection in order."""
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def abort(self) -> None:
         """End the connection at once: what was sent stays incomplete."""
@@ -185,14 +177,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._failure = None
         if self._answer is not None:
             self._answer.heads.clear()
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the event loop puts what it reads, until buffer_updated()."""
@@ -213,9 +205,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                     "does Jira speak HTTP at that port? jira.base_url says which it is",
                 )
             )
-        elif data and self._transport is not None:  # the answer is read to its end all the same
+        elif data and self.transport is not None:  # the answer is read to its end all the same
             self._is_reusable = False
-            self._transport.abort()
+            self.transport.abort()
 
     def eof_received(self) -> None:
         """End the body, if that is how it ends, or else the exchange.
@@ -238,19 +230,33 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange, if there is one, with the reason."""
         self._is_reusable = False
+        if self._state is State.WAITING and exc is not None:
+            self._read_rest()
         if self._state is not State.DONE:
             self._lose(self._why_lost(exc))
-        self._transport = None
+        self.transport = None
         self.resume_writing()
         self._ended(self)
 
+    def _read_rest(self) -> None:
+        """Parse an answer that came before the end: a write that failed left it unread.
+
+        Not with TLS: only what reads the socket in order can decrypt it.
+        """
+        transport, answer = self.transport, self._answer
+        assert transport is not None
+        assert answer is not None
+        if transport.get_extra_info("ssl_object") is None and not answer.must_wait:
+            answer.receive(liveness.read_rest(transport.get_extra_info("socket"), PIECE))
+            self._parse()
+
     def pause_writing(self) -> None:
         """Make drain() wait."""
-        self._writing_is_paused = True
+        self.writing_is_paused = True
 
     def resume_writing(self) -> None:
         """Let drain() return."""
-        self._writing_is_paused = False
+        self.writing_is_paused = False
         self._drained.call()
 
     # The answer as it arrives
@@ -278,7 +284,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _read_on(self, *, listening: bool) -> None:
         """Read from the socket only while all that was read is parsed."""
-        transport = self._transport
+        transport = self.transport
         if listening == self._pauses.is_listening or transport is None or transport.is_closing():
             return
         self._pauses.is_listening = listening
@@ -300,8 +306,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _ended_in_order(self) -> bool:
         """Whether TLS, if there is any, was ended by close_notify."""
-        assert self._transport is not None
-        security = self._transport.get_extra_info("ssl_object")
+        assert self.transport is not None
+        security = self.transport.get_extra_info("ssl_object")
         try:
             return security is None or security.read(1) == b""
         except ssl.SSLError:  # it waits for more

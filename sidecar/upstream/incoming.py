@@ -106,7 +106,7 @@ class Incoming:
 
     def receive(self, data: bytes) -> None:
         """Take bytes that arrived; parse() parses them."""
-        self.is_silent = False
+        self.is_silent = self.is_silent and not data
         self._unparsed = self._unparsed + data if self._unparsed else data
 
     def parse(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 
@@ -61,3 +63,20 @@ def test_what_has_arrived_is_known_before_it_is_read(
     ours.setblocking(True)
     assert ours.recv(1, socket.MSG_PEEK) == (b"" if end else b"x")  # so it has arrived
     assert liveness.has_unread(ours)
+
+
+def test_what_arrived_before_a_reset_is_still_read(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"x" * 1000)
+    assert ours.recv(1, socket.MSG_PEEK)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+    with contextlib.suppress(OSError):
+        while True:
+            ours.send(b"x")
+    assert liveness.read_rest(ours, 600) == b"x" * 600
+    assert liveness.read_rest(ours, 600) == b"x" * 400
+    assert liveness.read_rest(ours, 600) == b""
+    assert ours.fileno() > 0

@@ -239,3 +239,27 @@ async def test_a_connection_that_was_used_a_thousand_times_holds_no_more_than_a_
         gc.enable()
     assert not left
     assert len(server.peers) == 1
+
+
+async def test_an_answer_is_read_after_a_write_that_failed(serve: Serve, connect: Connect) -> None:
+    gone = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
+        peer.reset()
+        gone.set()
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    connection = await upstream._dial()
+    connection.begin("PUT")
+    connection.write(b"PUT / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+    await gone.wait()
+    connection.write(b"x" * 65536)  # before the event loop has read
+    message = await connection.read_head()
+    assert message.code == 413
+    assert await connection.read() == b"too large"
+    assert connection.at_end()
+    assert not connection.rest()
+    connection.abort()
