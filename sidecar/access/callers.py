@@ -16,7 +16,7 @@ import binascii
 import hmac
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from sidecar.access.rules import Rules, denied
@@ -72,18 +72,21 @@ class AccessControl:
         base_url: BaseURL,
         hosts: Sequence[str] = (),
         origins: Sequence[str] = (),
-        key: bytes | None = None,
+        key: bytes | Callable[[], bytes] | None = None,
         read_only: bool = False,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
     ) -> None:
-        """Compile the table; ConfigError names the entry that makes no sense."""
+        """Compile the table; ConfigError names the entry that makes no sense.
+
+        `key` may be a function that returns the key of the moment, b"" where there is none left.
+        """
         self._base_url = base_url
         self._hosts = frozenset(map(_host_entry, hosts)) | {(name, None) for name in LOOPBACK_NAMES}
         self._origins = frozenset(map(_origin_entry, origins))
-        if key is not None and not key:
+        if key == b"":
             raise ConfigError("access.key_file is empty", "put a long random text into it")
-        self._key = key
+        self._key = key if callable(key) else None if key is None else lambda: key
         self._rules = Rules(base_url.path, read_only=read_only, allow=allow, deny=deny)
         self._judged: Cache[tuple[str, bytes], Caller] = Cache(
             lambda at: self._judge_host(*at),
@@ -153,8 +156,10 @@ class AccessControl:
 
     def check_key(self, fields: Fields) -> None:
         """Demand the access key, if there is one, in any of its three places; else 401."""
-        key = self._key
-        if key is None or any(hmac.compare_digest(key, text) for text in _keys_shown(fields)):
+        if self._key is None:
+            return
+        key = self._key()
+        if key and any(hmac.compare_digest(key, text) for text in _keys_shown(fields)):
             return
         raise RequestRefused(
             401,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import ssl
@@ -13,10 +12,9 @@ from typing import NoReturn
 
 from sidecar.config.settings import Jira
 from sidecar.errors import ConfigError
-from sidecar.files.private import SECRET_LIMIT, FileWatch, read_secret
+from sidecar.files.private import SECRET_LIMIT, read_secret
 from sidecar.files.regular import open_regular
-
-log = logging.getLogger(__name__)
+from sidecar.files.watched import Watched
 
 _BUNDLES = (
     "/etc/ssl/cert.pem",  # Alpine, Arch, BSD
@@ -70,47 +68,16 @@ def server_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
-class Watched:
-    """A TLS context that is made anew when one of its files has changed.
-
-    One that cannot be made is reported, and the old one goes on.
-    """
-
-    def __init__(self, make: Callable[[], ssl.SSLContext], *files: Path | None) -> None:
-        """Raises ConfigError for files that cannot be used."""
-        self._make = make
-        self._watch = FileWatch(*files)
-        self._watch.seen()
-        self.current = make()
-
-    def refresh(self) -> bool:
-        """Look at the files, at the price of a stat each; whether the context is another now."""
-        if not self._watch.changed():
-            return False
-        self._watch.seen()
-        try:
-            self.current = self._make()
-        except ConfigError as error:
-            log.warning("%s; the one read before stays in use. What to do: %s", error, error.hint)
-            return False
-        log.info("a certificate or key of TLS has changed, and is used from now on")
-        return True
-
-    def latest(self) -> ssl.SSLContext:
-        """The context by what the files hold now."""
-        self.refresh()
-        return self.current
-
-
-def watched_client_context(jira: Jira) -> Watched:
-    """The context towards Jira, by what the configuration says now and the files say later."""
+def watched_client_context(jira: Jira) -> Watched[ssl.SSLContext]:
+    """The context towards Jira, by what its files hold now and later."""
     files = jira.ca_file, jira.client_certificate, jira.client_key
-    return Watched(lambda: client_context(*files), *files)
+    return Watched("TLS certificate or CA for Jira", lambda: client_context(*files), *files)
 
 
-def watched_server_context(certificate: Path, key: Path | None) -> Watched:
-    """The listener's context."""
-    return Watched(lambda: server_context(certificate, key), certificate, key)
+def watched_server_context(certificate: Path, key: Path | None) -> Watched[ssl.SSLContext]:
+    """The listener's context, by what its files hold now and later."""
+    what = "TLS certificate of the listener"
+    return Watched(what, lambda: server_context(certificate, key), certificate, key)
 
 
 def holds_key(certificate: Path) -> bool:

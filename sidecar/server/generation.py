@@ -14,7 +14,7 @@ from sidecar.config.load import Config
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import SidecarError
-from sidecar.files.private import read_access_key
+from sidecar.files.watched import AccessKeyFile
 from sidecar.proxy.handler import Local, Proxy
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
@@ -97,7 +97,7 @@ class Generation:
 def access_rules(config: Config) -> AccessControl:
     """Compile the table `access`; raises ConfigError for a rule or a key that makes no sense."""
     key_file = config.access.key_file
-    key = None if key_file is None else read_access_key(key_file)
+    key = None if key_file is None else AccessKeyFile(key_file)
     return AccessControl(
         base_url=config.jira.base_url,
         hosts=config.access.hosts,

@@ -19,6 +19,7 @@ from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
+from sidecar.files.watched import Watched
 from sidecar.net import sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.server.generation import Generation, access_rules, merged
@@ -94,7 +95,7 @@ class Server:
         identity = self._identity if stays else Identity(config)
         generation = self._generation(config, identity, access)
         if self._certificate and certificate:
-            self._certificate.current = certificate
+            self._certificate.watched = certificate
         if stays:
             identity.reload()
         self._config, self._identity = config, identity
@@ -231,23 +232,24 @@ class Server:
 
 
 class _Certificate:
-    """The listener's TLS certificate, which a reload exchanges for new connections."""
+    """The listener's TLS certificate, shown to each new connection as its files are then."""
 
     def __init__(self, config: Config) -> None:
-        self.current = self.load(config)
-        self.context = self.current
+        self.watched = self.load(config)
+        self.context = self.watched.current
         self.context.sni_callback = self._present  # called for each handshake, with SNI or without
 
     @staticmethod
-    def load(config: Config) -> ssl.SSLContext:
+    def load(config: Config) -> Watched[ssl.SSLContext]:
         """Read certificate and key; raises ConfigError."""
         certificate = config.listen.tls_certificate
         assert certificate is not None
-        return tls.server_context(certificate, config.listen.tls_key)
+        return tls.watched_server_context(certificate, config.listen.tls_key)
 
     def _present(self, connection: ssl.SSLObject, _: str, context: ssl.SSLContext) -> None:
-        if self.current is not context:
-            connection.context = self.current
+        latest = self.watched.latest()
+        if latest is not context:
+            connection.context = latest
 
 
 def require_c_parser() -> None:

@@ -809,3 +809,137 @@ async def test_no_error_shows_the_proxy_s_password(serve: Serve, connect: Connec
     while error is not None:
         assert "s3cret" not in str(error)
         error = error.__cause__
+
+
+# Files that change
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put another private file in its place, as whoever renews one does."""
+    private(path.with_name("other"), data).replace(path)
+
+
+async def test_a_changed_client_certificate_counts_without_a_restart(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: str, tmp_path: Path
+) -> None:
+    """Its first one has expired; resting connections that were made with the old one are ended."""
+    context = server_context(authority.issue_cert("127.0.0.1"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    authority.configure_trust(context)
+    past = datetime.now(UTC) - timedelta(days=1)
+    old = authority.issue_cert("a@example.com", not_before=past - timedelta(1), not_after=past)
+    both = private(tmp_path / "both.pem", old.private_key_and_cert_chain_pem.bytes())
+    server = await serve(answers, context=context)
+    upstream = await connect(server.url, jira__ca_file=ca_file, jira__client_certificate=str(both))
+    with pytest.raises(UpstreamError):
+        await upstream.send(request())
+    for number in range(1, 3):
+        new = authority.issue_cert(f"{number}@example.com")
+        replace(both, new.private_key_and_cert_chain_pem.bytes())
+        upstream._look_at_files = 0.0  # a second has passed
+        assert await get(upstream) == b"GET / HTTP/1.1"
+        assert len(server.peers) == number
+        shown = server.peers[-1].writer.get_extra_info("peercert")
+        assert ("email", f"{number}@example.com") in shown["subjectAltName"]
+
+
+async def test_a_changed_ca_file_counts_without_a_restart_and_a_broken_one_changes_nothing(
+    serve: Serve,
+    connect: Connect,
+    context: ssl.SSLContext,
+    authority: trustme.CA,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ca_file = private(tmp_path / "ca.pem", trustme.CA().cert_pem.bytes())
+    server = await serve(answers, context=context)
+    upstream = await connect(server.url, jira__ca_file=str(ca_file))
+    with pytest.raises(CertificateError):
+        await get(upstream)
+    replace(ca_file, authority.cert_pem.bytes())
+    assert await get(upstream) == b"GET / HTTP/1.1"
+    replace(ca_file, b"broken")
+    upstream._look_at_files = 0.0
+    assert await get(upstream) == b"GET / HTTP/1.1"
+    assert "jira.ca_file cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("alone", ["an intermediate", "the certificate itself", "self-signed"])
+async def test_what_is_trusted_may_be_any_part_of_the_chain(
+    serve: Serve, connect: Connect, authority: trustme.CA, tmp_path: Path, alone: str
+) -> None:
+    intermediate = authority.create_child_ca()
+    leaf = intermediate.issue_cert("localhost")
+    context = server_context(leaf)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(
+        intermediate.cert_pem.bytes()
+        if alone == "an intermediate"
+        else leaf.cert_chain_pems[0].bytes()
+    )
+    if alone == "self-signed":
+        trusted = self_signed(tmp_path, "localhost")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(trusted)
+    server = await serve(answers, context=context)
+    url = f"https://localhost:{server.port}"
+    assert await get(await connect(url, jira__ca_file=str(trusted))) == b"GET / HTTP/1.1"
+    other = f"https://127.0.0.1:{server.port}"  # a name is verified all the same
+    with pytest.raises(CertificateError, match="another name"):
+        await get(await connect(other, jira__ca_file=str(trusted)))
+
+
+# What the listener offers
+
+INTERMEDIATE = {  # https://ssl-config.mozilla.org/guidelines/5.7.json, "intermediate"
+    *("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),
+    *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+    *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+    *("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+    *("DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-CHACHA20-POLY1305"),
+}
+
+
+def test_the_listener_offers_forward_secrecy_and_aead_alone(pair: tuple[Path, Path]) -> None:
+    offered = tls.server_context(*pair).get_ciphers()
+    assert {cipher["name"] for cipher in offered} <= INTERMEDIATE
+    for cipher in offered:
+        assert cipher["aead"]
+        assert cipher["kea"] in ("kx-any", "kx-ecdhe")
+        assert cipher["strength_bits"] >= 128
+
+
+@pytest.mark.parametrize(
+    ("suite", "agreed"),
+    [
+        ("ECDHE-RSA-AES128-GCM-SHA256", True),
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", True),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", True),
+        ("ECDHE-ECDSA-AES256-SHA384", False),  # CBC
+        ("ECDHE-RSA-AES128-SHA", False),
+        ("AES128-GCM-SHA256", False),  # no forward secrecy
+        ("AES256-SHA", False),
+    ],
+)
+async def test_a_client_of_tls_1_2_agrees_on_nothing_weaker(
+    authority: trustme.CA, tmp_path: Path, suite: str, agreed: bool
+) -> None:
+    kind = trustme.KeyType.RSA if "ECDSA" not in suite else trustme.KeyType.ECDSA
+    leaf = authority.issue_cert("localhost", key_type=kind)
+    both = private(tmp_path / "both.pem", leaf.private_key_and_cert_chain_pem.bytes())
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(suite)
+    authority.configure_trust(client)
+    async with RawServer(answers, context=tls.server_context(both, None)) as server:
+        reaching = asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=client, server_hostname="localhost"
+        )
+        if not agreed:
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await reaching
+            return
+        _, writer = await reaching
+        assert writer.get_extra_info("cipher")[0] == suite
+        writer.close()

@@ -262,6 +262,25 @@ class TestTLS:
                 assert (await wire.receive()).json()["name"] == "alana"
         await old.close()
 
+    async def test_a_renewed_certificate_is_shown_without_a_reload(
+        self,
+        sandbox: Sandbox,
+        make_sidecar: MakeSidecar,
+        authority: trustme.CA,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        options = _certificate(authority, tmp_path, "127.0.0.1", "first.example")
+        sidecar = await make_sidecar(sandbox.url, token=sandbox.grant().token, **options)
+        _certificate(authority, tmp_path, "127.0.0.1", "second.example")
+        async with await sidecar.wire(ssl=_trusting(authority)) as wire:
+            assert "second.example" in _names(wire.writer)
+        (tmp_path / "tls.pem").write_text("nonsense")
+        async with await sidecar.wire(ssl=_trusting(authority)) as wire:
+            assert "second.example" in _names(wire.writer)
+        assert "tls_certificate cannot be used" in caplog.text
+        assert "stays in use" in caplog.text
+
     async def test_a_broken_certificate_is_refused_and_the_old_one_stays(
         self,
         sandbox: Sandbox,
