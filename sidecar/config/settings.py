@@ -62,7 +62,7 @@ class Jira:
     ca_file: Path | None = option(
         Kind.TEXT,
         options.file_path,
-        "PEM certificates to trust for Jira, besides the system's.",
+        "PEM certificates to trust for Jira, besides the system's: a CA's, or Jira's own.",
         example="ca.pem",
     )
     client_certificate: Path | None = option(
