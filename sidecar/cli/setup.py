@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from sidecar.cli.base import Global, ask, example, global_options, say, show, wa
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.commands.init import FormStep, Provisioned
+    from sidecar.commands.application_link import FormStep
+    from sidecar.commands.init import Provisioned
     from sidecar.commands.sample_client import SampleClient
 
 
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Import the config.properties of Atlassian's sample client.",
 )
+@click.option(
+    "--two-legged",
+    is_flag=True,
+    help="For an application link that acts by itself: no sign-in, no access token.",
+)
 @click.option("--force", is_flag=True, help="Overwrite what is there; it is kept as NAME.bak.")
 @global_options
 @click.pass_obj
@@ -40,6 +47,7 @@ def init(
     consumer_key: str | None,
     bits: int | None,
     sample: Path | None,
+    two_legged: bool,
     force: bool,
 ) -> None:
     from sidecar.commands.init import provision_key, without_key
@@ -50,7 +58,12 @@ def init(
     keyless = None if sample or force else without_key(path, os.environ)
     if keyless:
         made = provision_key(
-            keyless, path, base_url, consumer_key, bits=2048 if bits is None else bits
+            keyless,
+            path,
+            base_url,
+            consumer_key,
+            bits=2048 if bits is None else bits,
+            two_legged=two_legged,
         )
         say(f"{path} is there and stays as it is: only its key was missing")
     else:
@@ -59,7 +72,11 @@ def init(
             known = read_sample_client(sample)
         if known.private_key and bits is not None:
             raise UsageError(f"--bits: {sample} has a key already", "leave --bits out")
-        made = _provision(path, base_url, consumer_key, bits, known, force=force)
+        if two_legged:
+            known = replace(known, access_token=None)
+        made = _provision(
+            path, base_url, consumer_key, bits, known, two_legged=two_legged, force=force
+        )
     _tell(made, settings, is_new=keyless is None)
 
 
@@ -70,6 +87,7 @@ def _provision(
     bits: int | None,
     known: SampleClient,
     *,
+    two_legged: bool,
     force: bool,
 ) -> Provisioned:
     """Write everything, having asked for what is not known."""
@@ -88,6 +106,7 @@ def _provision(
         bits=2048 if bits is None else bits,
         private_key=known.private_key,
         access_token=known.access_token,
+        two_legged=two_legged,
         force=force,
     )
 
@@ -101,7 +120,8 @@ def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
         if written is not None:
             say(f"wrote {written}")
     show(_form_text(made.form))
-    say(settings.with_config(f"\nThen run: sidecar {'check' if made.token_path else 'auth'}"))
+    command = "check" if made.token_path or made.two_legged else "auth"
+    say(settings.with_config(f"\nThen run: sidecar {command}"))
 
 
 @click.command(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.commands.application_link import FormStep, application_link
 from sidecar.config import options
 from sidecar.config.load import load, token_path
 from sidecar.config.places import is_there
@@ -57,22 +58,6 @@ _TITLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class FormField:
-    """A field of Jira's form, and what to enter there; an empty value stays empty."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class FormStep:
-    """A page of Jira's form: what to do there, and its fields in their order."""
-
-    instruction: str
-    fields: tuple[FormField, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Provisioned:
     """What `init` wrote."""
 
@@ -81,6 +66,8 @@ class Provisioned:
     token_path: Path | None
     """Where an imported access token was stored; None where there was none."""
     form: tuple[FormStep, ...]
+    two_legged: bool = False
+    """Whether nobody has to sign in."""
     warnings: list[str] = field(default_factory=list)
     kept: dict[Path, Path] = field(default_factory=dict)
     """Where the former content of each file that was replaced is now."""
@@ -95,6 +82,7 @@ def provision(
     bits: int = 2048,
     private_key: RSAPrivateKey | None = None,
     access_token: Secret | None = None,
+    two_legged: bool = False,
     force: bool = False,
 ) -> Provisioned:
     """Write the configuration file and the private key beside it, all or nothing.
@@ -115,7 +103,9 @@ def provision(
         tokens.ensure_replaceable()
         # RSA-SHA1 never uses the token secret, so the sample client did not keep it.
         files[tokens.path] = tokens.encode(TokenCredentials(access_token, Secret("")))
-    values = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
+    values: dict[str, object] = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
+    if two_legged:
+        values["jira.two_legged"] = True
     files[config_path] = render(values).encode()
     kept = _free_names(files)
     _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
@@ -124,7 +114,8 @@ def provision(
         config_path,
         key_path,
         tokens.path if tokens else None,
-        application_link(consumer_key, public_key_base64(key)),
+        application_link(consumer_key, public_key_base64(key), two_legged=two_legged),
+        two_legged,
         [*written.warnings(), *key_warnings(key)],
         kept,
     )
@@ -149,10 +140,11 @@ def provision_key(
     consumer_key: str | None = None,
     *,
     bits: int = 2048,
+    two_legged: bool = False,
 ) -> Provisioned:
     """Make the private key that a configuration lacks, and leave everything else as it is.
 
-    Raises StoreError where `base_url` or `consumer_key` is given and another than found.
+    Raises StoreError where `base_url`, `consumer_key` or `two_legged` is given and not as found.
     """
     jira = found.jira
     url, name = _checked(base_url or jira.base_url, consumer_key or jira.consumer_key, bits)
@@ -167,6 +159,11 @@ def provision_key(
                 f"leave --{option.replace('_', '-')} out to make just the key for it; "
                 "or choose another place with --config",
             )
+    if two_legged and not jira.two_legged:
+        raise StoreError(
+            f"{config_path} exists already, without jira.two_legged",
+            "set two_legged = true there, below [jira]; or choose another place with --config",
+        )
     key = generate_private_key(bits)
     verify_signing(key)
     _write_all({jira.private_key: private_key_pem(key)})
@@ -174,7 +171,8 @@ def provision_key(
         config_path,
         jira.private_key,
         None,
-        application_link(name, public_key_base64(key)),
+        application_link(name, public_key_base64(key), two_legged=jira.two_legged),
+        jira.two_legged,
         [*found.warnings(), *key_warnings(key)],
     )
 
@@ -277,7 +275,7 @@ def _content(path: Path) -> bytes | None:
     return data
 
 
-def render(values: Mapping[str, str]) -> str:
+def render(values: Mapping[str, object]) -> str:
     """Write a configuration file that explains every option, with `values` set by option name."""
     parts = [_comment(_HEADER)]
     for table, cls in TABLES.items():
@@ -292,7 +290,7 @@ def example() -> str:
     return render({name: str(one.example) for name, one in OPTIONS.items() if one.required})
 
 
-def _entry(name: str, values: Mapping[str, str]) -> list[str]:
+def _entry(name: str, values: Mapping[str, object]) -> list[str]:
     one, key = OPTIONS[name], name.partition(".")[2]
     note = one.default_note or ("none" if one.default is None and not one.required else "")
     lines = [_comment(f"{one.help} Default: {note}." if note else one.help)]
@@ -304,31 +302,3 @@ def _entry(name: str, values: Mapping[str, str]) -> list[str]:
 
 def _comment(text: str) -> str:
     return "\n".join(f"# {line}" for line in textwrap.wrap(text, 86, break_on_hyphens=False))
-
-
-def application_link(consumer_key: str, public_key: str) -> tuple[FormStep, ...]:
-    """Say, page by page and field by field, what to enter in Jira's application link."""
-    return (
-        FormStep("As a Jira administrator: Administration → Applications → Application links"),
-        FormStep(
-            'Create a link. From Jira 8.22 choose "Atlassian product", not "External application". '
-            'Ignore "no response" and continue',
-            (FormField("Application URL", "http://localhost:8088"),),
-        ),
-        FormStep(
-            'Tick "Create incoming link", leave the rest empty, and continue',
-            (
-                FormField("Application Name", "jira-oauth-sidecar"),
-                FormField("Application Type", "Generic Application"),
-            ),
-        ),
-        FormStep(
-            "Enter the incoming link",
-            (
-                FormField("Consumer Key", consumer_key),
-                FormField("Consumer Name", "jira-oauth-sidecar"),
-                FormField("Public Key", public_key),
-                FormField("Consumer Callback URL", ""),
-            ),
-        ),
-    )

@@ -1,6 +1,6 @@
 """TOML file + environment + flags → one frozen Config, or an error that names file, line and key.
 
-What options there are says settings.py; here is where their values come from.
+tables.py lists the options; this module finds their values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from sidecar.access.acting import UserPatterns
 from sidecar.access.callers import AccessControl
 from sidecar.config import options, places
 from sidecar.config.options import Address, TCPAddress, UnixAddress
@@ -221,7 +222,22 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str, str]]:
         yield "listen.tls_key", "there is no listen.tls_certificate", "set both, or neither"
     if jira.client_key and not jira.client_certificate:
         yield "jira.client_key", "there is no jira.client_certificate", "set both, or neither"
+    yield from _three_legged_act_as(config)
     yield from _senseless_access(config)
+
+
+def _three_legged_act_as(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Find what only two-legged OAuth can do: there a token says who the user is."""
+    if config.jira.two_legged:
+        return
+    named = {"jira.act_as": config.jira.act_as, "access.act_as": config.access.act_as}
+    for name, value in named.items():
+        if value:
+            yield (
+                name,
+                "needs jira.two_legged: an access token acts as its own user alone",
+                "set jira.two_legged = true if the application link allows it, or remove it",
+            )
 
 
 def _senseless_access(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -233,6 +249,18 @@ def _senseless_access(config: Config) -> Iterator[tuple[str, str, str]]:
             AccessControl(base_url=config.jira.base_url, **entries)
         except ConfigError as error:
             yield name, error.message.removeprefix(f"{name}: "), error.hint
+    try:
+        patterns = UserPatterns(config.access.act_as)
+    except ConfigError as error:
+        yield "access.act_as", error.message.removeprefix("access.act_as: "), error.hint
+        return
+    if patterns.callers and not config.access.key_file:
+        caller = quoted(min(patterns.callers))
+        yield (
+            "access.act_as",
+            f"{caller} is a caller's name, and there is no access.key_file",
+            "make access.key_file a folder with a key for each caller, or leave the name out",
+        )
 
 
 # --- messages ---

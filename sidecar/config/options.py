@@ -22,6 +22,7 @@ from sidecar.http.target import BaseURL
 
 _YEAR = 365 * 24 * 3600
 _PATH_MAX = 4096  # Linux's PATH_MAX
+_LONGEST_NAME = 255  # as long as Jira's column for user names
 
 _KEY_TEXT = re.compile(r"\n|-----BEGIN|^MI[A-Za-z0-9+/=]{60,}")
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
@@ -174,6 +175,18 @@ def consumer_key(text: str) -> str:
     return text
 
 
+def user_name(text: str) -> str:
+    """Read a Jira user's name."""
+    text = _from_c_locale(text)
+    if not text:
+        raise ValueError("must not be empty")
+    if text != text.strip() or not text.isprintable():
+        raise ValueError("must have no control character, and no space at its ends")
+    if len(text) > _LONGEST_NAME:
+        raise ValueError(f"must have no more than {_LONGEST_NAME} characters")
+    return text
+
+
 def _from_c_locale(text: str) -> str:
     """Read an argument or variable as UTF-8 where the locale is ASCII alone (PEP 383)."""
     try:
@@ -321,3 +334,11 @@ def rules(texts: Sequence[str]) -> tuple[str, ...]:
         if not _RULE.fullmatch(text.strip()) or not text.isprintable():
             raise ValueError(f"{quoted(text)} is not a rule: a method or *, a space, a path")
     return tuple(texts)
+
+
+def user_patterns(texts: Sequence[str]) -> tuple[str, ...]:
+    """Check patterns of user names by their looks; sidecar/access reads them."""
+    for text in texts:
+        if not text.strip() or not text.isprintable():
+            raise ValueError(f"{quoted(text)} is not a pattern of user names")
+    return tuple(map(_from_c_locale, texts))

@@ -26,6 +26,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+ACT_AS = b"x-sidecar-act-as"
+"""Names the user that a two-legged request acts as; see access/acting.py."""
+
 # These would make Jira take the caller for somebody else, tell Jira of the web page that asks, or
 # make Jira see another method or URL than the one that is signed.
 _REQUEST_DROPPED = HOP_BY_HOP | {
@@ -40,6 +43,7 @@ _REQUEST_DROPPED = HOP_BY_HOP | {
     b"x-http-destinationurl",
     b"x-override-url",
     b"x-real-ip",
+    ACT_AS,
     b"x-sidecar-key",
 }
 _REQUEST_DROPPED_PREFIXES = (
@@ -61,8 +65,11 @@ _RESPONSE_DROPPED = HOP_BY_HOP | {
 }
 _RESPONSE_DROPPED_PREFIXES = (b"access-control-",)
 
-# A browser's User-Agent makes Jira's XSRF check refuse a POST.
-_BROWSER = re.compile(rb"\b(?:Mozilla|Opera)/")
+# A browser's User-Agent makes Jira's XSRF check refuse a POST, and one of WebDAV's makes its OAuth
+# filter look away, so that the request is anonymous.
+_REPLACED_AGENT = re.compile(
+    rb"\b(?:Mozilla|Opera|WebDAVFS|WebDAVLib|Microsoft-WebDAV-MiniRedir)/", re.IGNORECASE
+)
 _CONTROL = bytes([*range(9), *range(10, 32), 127])
 """No field's value holds these (RFC 9110 §5.5)."""
 _GZIP = re.compile(rb"(?:\A|(?<=,))[ \t]*+(gzip|x-gzip|\*)[ \t]*+(?:;([^,]*+)|(?=,|\Z))")
@@ -174,7 +181,7 @@ def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fiel
             case _Fate.ACCEPT_ENCODING:
                 encodings.append(value)
                 continue
-            case _Fate.USER_AGENT if _BROWSER.search(value):
+            case _Fate.USER_AGENT if _REPLACED_AGENT.search(value):
                 field = (name, USER_AGENT)
             case _Fate.RANGE:
                 ranged = True

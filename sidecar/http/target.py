@@ -13,6 +13,8 @@ from sidecar.http.shown import printable_ascii
 from sidecar.signing.signature import (
     DEFAULT_PORTS,
     base_string_uri,
+    names_requestor,
+    percent_encode,
     reserved_name,
 )
 
@@ -177,6 +179,24 @@ def refuse_reserved(parameters: str, part: str) -> None:
             f"The {part} has a parameter {printable_ascii(name)}, which only the sidecar may set.",
             "leave oauth_*, xoauth_*, os_username and os_password out: the sidecar signs requests",
         )
+
+
+def refuse_requestor(parameters: str, part: str) -> None:
+    """Raise RequestRefused if a query or form (`part`) of a two-legged request names its user."""
+    if names_requestor(parameters):
+        raise RequestRefused(
+            400,
+            f"The {part} has a parameter user_id, by which Jira would take us for that user.",
+            "leave user_id out; the field X-Sidecar-Act-As names a user that access.act_as allows",
+        )
+
+
+def acting_as(target: Target, user: str | None) -> Target:
+    """Name the user of a two-legged request to Jira, which takes the first that is named."""
+    if user is None:
+        return target
+    name = f"xoauth_requestor_id={percent_encode(user)}"
+    return Target(target.path, f"{name}&{target.query}" if target.query else name)
 
 
 def _parse_authority(authority: str) -> tuple[str, int | None] | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from sidecar.config.settings import Jira
+from sidecar.config.tables import Jira
 from sidecar.errors import ConfigError
 from sidecar.files.private import SECRET_LIMIT, read_secret
 from sidecar.files.regular import open_regular

@@ -52,10 +52,14 @@ def _spelled(name: str) -> str:
 
 # Controls and spaces around the name, and the case of its letters, do not count.
 _SPACE = r"(?:%[01][0-9a-f]|%20|[\x00-\x20+])*+"
+_NAME_ENDS = rf"(?={_SPACE}(?:[=&]|\Z))"
 _RESERVED_NAME = re.compile(
     rf"(?:\A|&){_SPACE}({_spelled('x')}?{_spelled('oauth_')}[\w.%-]{{0,32}}"
-    rf"|{_spelled('os_')}(?:{_spelled('username')}|{_spelled('password')})(?={_SPACE}(?:[=&]|\Z)))",
+    rf"|{_spelled('os_')}(?:{_spelled('username')}|{_spelled('password')}){_NAME_ENDS})",
     re.IGNORECASE | re.ASCII,
+)
+_USER_ID = re.compile(
+    rf"(?:\A|&){_SPACE}({_spelled('user_id')}){_NAME_ENDS}", re.IGNORECASE | re.ASCII
 )
 
 
@@ -120,6 +124,14 @@ def reserved_name(parameters: str) -> str | None:
     """
     match = _RESERVED_NAME.search(parameters)
     return unquote(match[1]) if match else None
+
+
+def names_requestor(parameters: str) -> bool:
+    """Tell whether a two-legged request would name its user by these.
+
+    Jira looks for xoauth_requestor_id, which is reserved anyway, and else for user_id.
+    """
+    return _USER_ID.search(parameters) is not None
 
 
 def base_string_uri(scheme: str, host: str, port: int, path: str) -> str:

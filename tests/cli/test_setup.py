@@ -133,6 +133,33 @@ async def test_after_an_import_with_a_token_nobody_has_to_sign_in(
     assert done.err.endswith("\nThen run: sidecar check\n")
 
 
+async def test_two_legged_oauth_needs_no_sign_in(shell: Shell, folder: Path, sample: Path) -> None:
+    done = await shell.run("init", "--two-legged", *ARGUMENTS)
+    assert (done.code, done.err.splitlines()[-1]) == (0, "Then run: sidecar check")
+    assert "Allow 2-Legged OAuth:  (tick)" in done.out
+    assert "Execute as:" in done.out
+    assert "Allow user impersonation through 2-Legged OAuth:" in done.out
+    assert "\ntwo_legged = true\n" in (folder / "config.toml").read_text()
+    assert "\n#act_as = " in (folder / "config.toml").read_text()
+    (folder / "private_key.pem").unlink()
+    again = await shell.run("init")
+    assert (again.code, again.err.splitlines()[-1]) == (0, "Then run: sidecar check")
+    assert "Execute as:" in again.out
+    imported = await shell.run("init", "--two-legged", "--force", "--from", str(sample))
+    assert imported.code == 0
+    assert "token.json" not in imported.err
+
+
+async def test_an_existing_configuration_does_not_become_two_legged(
+    shell: Shell, folder: Path
+) -> None:
+    await shell.run("init", *ARGUMENTS)
+    (folder / "private_key.pem").unlink()
+    refused = await shell.run("init", "--two-legged")
+    assert (refused.code, list(contents(folder))) == (73, ["config.toml"])
+    assert "two_legged = true" in refused.hint
+
+
 async def test_a_token_that_is_there_is_no_matter_of_config(shell: Shell, sample: Path) -> None:
     await shell.run("init", "--from", str(sample))
     done = await shell.run("init", "--from", str(sample), "--config", "elsewhere/c.toml")

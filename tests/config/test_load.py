@@ -97,6 +97,7 @@ def test_the_environment_alone_suffices_and_the_rest_is_the_contracts_defaults()
     assert (found.listen.tls_certificate, found.listen.tls_key) == (None, None)
     assert (access.hosts, access.origins, access.allow, access.deny) == ((), (), (), ())
     assert (access.key_file, access.read_only) == (None, False)
+    assert (jira.two_legged, jira.act_as, access.act_as) == (False, None, ())
     assert found.links.rewrite is True
     assert (timeouts.connect, timeouts.response, timeouts.idle, timeouts.shutdown) == (
         10,
@@ -295,6 +296,10 @@ TOGETHER = [
     ('client_key = "c.pem"', "jira.client_key", "jira.client_certificate"),
     ('[admin]\naddress = "[::1]:8088"', "admin.address", "listen.addresses"),
     (f'[admin]\naddress = "unix:/{"x" * 103}"', "admin.address", "bytes"),
+    ('act_as = "ci-deploy"', "jira.act_as", "needs jira.two_legged"),
+    ('two_legged = false\nact_as = "ci-deploy"', "jira.act_as", "needs jira.two_legged"),
+    ('[access]\nact_as = ["ci-*"]', "access.act_as", "needs jira.two_legged"),
+    ('two_legged = true\n[access]\nact_as = ["build: ci-*"]', "access.act_as", "access.key_file"),
     (f'[listen]\naddresses = ["unix:/{"x" * 103}"]', "listen.addresses", "bytes"),
 ]
 
@@ -313,6 +318,12 @@ SENSELESS = [
     ('allow = ["GET /a/**b"]', "access.allow", "* and ** stand for whole segments", "GET /rest/"),
     ('deny = ["* /rest/%6d"]', "access.deny", "paths are matched decoded", "GET /rest/"),
     ('deny = ["* /jira/rest"]', "access.deny", "without the context path /jira", "GET /rest/"),
+    ('act_as = ["ci-**"]', "access.act_as", "one * stands for any", '"ci-*"'),
+    ('act_as = ["a,b"]', "access.act_as", "no request can name a user with a comma", '"ci-*"'),
+    ('act_as = [":ci-*"]', "access.act_as", "not a caller's name", '"ci-*"'),
+    ('act_as = ["../x: ci-*"]', "access.act_as", "not a caller's name", '"ci-*"'),
+    ('act_as = ["build: "]', "access.act_as", "it names no user", '"ci-*"'),
+    ('act_as = ["ok", " "]', "access.act_as", "not a pattern of user names", '"ci-*"'),
 ]
 
 
@@ -320,7 +331,11 @@ SENSELESS = [
 def test_an_entry_of_access_that_nothing_can_be_judged_by_is_named_with_file_and_line(
     file: Path, text: str, name: str, problem: str, hint: str
 ) -> None:
-    environ = {"HOME": "/h", "SIDECAR_JIRA_BASE_URL": "https://jira.example.com/jira"}
+    environ = {
+        "HOME": "/h",
+        "SIDECAR_JIRA_BASE_URL": "https://jira.example.com/jira",
+        "SIDECAR_JIRA_TWO_LEGGED": "true",
+    }
     error = refusal(file, f"[access]\n{text}", environ)
     assert str(error).startswith(f"{file}:5: {name}: ")
     assert str(error).count(name) == 1
@@ -475,7 +490,7 @@ def test_the_example_file_shows_every_default() -> None:
 def test_the_example_file_loads_as_it_is_and_with_everything_uncommented(file: Path) -> None:
     plain = load(EXAMPLE, {"HOME": "/h"}, {})
     assert plain.limits == load(None, ENVIRON, {}).limits
-    file.write_text(uncommented())
+    file.write_text(uncommented().replace("two_legged = false", "two_legged = true"))
     assert load(file, {"HOME": "/h"}, {}).listen.tls_key == file.parent / "localhost.key"
 
 

@@ -35,18 +35,6 @@ def test_the_tables_are_those_of_the_configuration() -> None:
     assert {name.partition(".")[0] for name in OPTIONS} == set(TABLES)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_explains_itself_with_a_value_that_it_takes(name: str) -> None:
-    one = OPTIONS[name]
-    assert one.help.endswith(".")
-    assert one.help[0].isupper() or one.help[0] in "\"'"
-    assert one.default is not None or one.example is not None, "nothing to show"
-    for value in (one.default, one.example):
-        if value is not None:
-            options.check_kind(one.kind, value)
-            one.read(value)
-
-
 def test_what_a_configuration_holds_is_what_its_option_reads() -> None:
     base = {"jira.base_url": "https://jira.example.com", "jira.consumer_key": "k"}
     config = load(None, {"HOME": "/home/alana"}, base)
@@ -104,3 +92,12 @@ def test_a_file_that_has_vanished_meanwhile_is_not_warned_about(file: Path) -> N
     found = loaded(file, 'proxy = "http://u:hunter2@proxy:3128"')
     file.unlink()
     assert found.warnings() == []
+
+
+@pytest.mark.parametrize("pattern", ["*", "build: *", " build:*"])
+def test_a_pattern_that_lets_callers_act_as_anybody_is_warned_about(
+    file: Path, pattern: str
+) -> None:
+    text = f'two_legged = true\n[access]\nkey_file = "keys"\nact_as = ["ci-*", "{pattern}"]'
+    assert warned(file, text).count("act as anybody") == 1
+    assert warned(file, text.replace(f', "{pattern}"', "")) == ""

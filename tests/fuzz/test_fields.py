@@ -17,8 +17,8 @@ TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklm
 OURS = b"jira.example.com"
 NEVER_SENT = re.compile(
     r"authorization|proxy-authorization|cookie2?|origin|referer|sec-.*|forwarded|x-forwarded-.*"
-    r"|x-real-ip|x-sidecar-key|x-http-method(-override)?|x-method-override|x-original-ur[il]"
-    r"|x-rewrite-url|te|trailer|transfer-encoding|upgrade|connection|keep-alive|proxy-connection"
+    r"|x-real-ip|x-sidecar-act-as|x-sidecar-key|x-http-method(-override)?|x-method-override"
+    r"|x-original-ur[il]|x-rewrite-url|te|trailer|transfer-encoding|upgrade|connection|keep-alive|proxy-connection"
     r"|expect|http2-settings"
 )
 NEVER_RECEIVED = re.compile(

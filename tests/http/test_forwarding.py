@@ -48,7 +48,8 @@ DROPPED = [
     "Transfer-Encoding", "Upgrade", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
     "X-Forwarded-Prefix", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
     "X-HTTP-Host-Override", "X-Original-Host", "X-Original-Method", "X-Original-URI",
-    "X-Original-URL", "X-Override-URL", "X-Real-IP", "X-Rewrite-URL", "X-Sidecar-Key",
+    "X-Original-URL", "X-Override-URL", "X-Real-IP", "X-Rewrite-URL", "X-Sidecar-Act-As",
+    "X-Sidecar-Key",
 ]  # fmt: skip
 
 
@@ -169,9 +170,12 @@ def test_a_range_is_one_of_the_plain_bytes() -> None:
         b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
         b"Mozilla/4.0 (compatible; MSIE 7.0)",
         b"Opera/9.80 (Windows NT 6.1)",
+        b"WebDAVFS/3.0.0 (03008000) Darwin/20.6.0 (x86_64)",
+        b"WebDAVLib/1.3",
+        b"Microsoft-WebDAV-MiniRedir/10.0.19045",
     ],
 )
-def test_a_browser_is_not_told_of(agent: bytes) -> None:
+def test_a_browser_or_webdav_client_is_not_told_of(agent: bytes) -> None:
     assert sent((b"user-agent", agent)) == [(b"user-agent", USER_AGENT)]
 
 

@@ -15,7 +15,9 @@ from sidecar.http.target import (
     BaseURL,
     Target,
     absolute_form,
+    acting_as,
     clean,
+    refuse_requestor,
     refuse_reserved,
     signing_uri,
 )
@@ -333,6 +335,27 @@ def test_a_reserved_parameter_of_a_form_is_refused_by_name_alone() -> None:
     with pytest.raises(RequestRefused, match="The form has a parameter oauth_token,") as raised:
         refuse_reserved("a=1&oauth_token=secret", "form")
     assert "secret" not in str(raised.value)
+
+
+def test_a_user_that_a_form_or_query_names_is_refused_unquoted() -> None:
+    refuse_requestor("a=user_id", "form")
+    with pytest.raises(RequestRefused, match="The query has a parameter user_id,") as raised:
+        refuse_requestor("a=1&user_%69d=secret", "query")
+    assert raised.value.status == 400
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (None, "/a?xoauth_requestor_id=z%C3%BC%26%20%3D"),
+        ("", "/a?xoauth_requestor_id=z%C3%BC%26%20%3D"),
+        ("b=1&c", "/a?xoauth_requestor_id=z%C3%BC%26%20%3D&b=1&c"),
+    ],
+)
+def test_a_user_is_named_first(query: str | None, expected: str) -> None:
+    assert str(acting_as(Target("/a", query), "zü& =")) == expected
+    assert acting_as(Target("/a", query), None) == Target("/a", query)
 
 
 def test_the_signing_url_replaces_origin_and_context_path() -> None:

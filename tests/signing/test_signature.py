@@ -25,6 +25,7 @@ from sidecar.signing.signature import (
     encode_parameters,
     encode_query,
     is_form,
+    names_requestor,
     percent_encode,
     reserved_name,
     signature_base_string,
@@ -373,3 +374,34 @@ def test_a_name_is_reserved_if_it_is_once_it_is_decoded(query: str) -> None:
         for name in names
     ]
     assert (reserved_name(query) is not None) is any(found)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["user_id", "user_id=", "a&USER_ID=x", "%75ser%5Fid=x", "+user_id%20=x", "a=1&user_i%64&b"],
+)
+def test_a_user_is_named_in_any_encoding(query: str) -> None:
+    assert names_requestor(query)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "user=1", "user_ids=1", "user_id2", "xuser_id=1", "q=user_id", "a=b=user_id"]
+)
+def test_other_names_name_no_user(query: str) -> None:
+    assert not names_requestor(query)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *["&", "=", "user", "_", "id", "%75", "%55", "%5f", "%69", "%20", "+", "\n", "S"],
+                *["a", "er", "u", "us", "%C3%A9", "%", ";", "%00"],
+            ]
+        ),
+        max_size=8,
+    ).map("".join)
+)
+def test_whoever_reads_user_id_is_seen_to_name_a_user(query: str) -> None:
+    if any(name.lower() == "user_id" for name, _ in decode_query(query)):
+        assert names_requestor(query)
