@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that neither repr, str, format nor pickle gives away; `reveal()` does."""
+    """A text that repr, str, format and pickle do not show; `reveal()` does."""
 
     __slots__ = ("__text",)
 
@@ -48,9 +48,9 @@ class TemporaryCredentials:
 
 
 WARNING_SECONDS = 30 * 24 * 3600.0
-"""The end of a token, or of a certificate, is warned of so long before."""
+"""How long before its end a token, or a certificate, is warned about."""
 LATEST = 253402214400.0
-"""Unix time of 9999-12-31: calendars go no further, so what lasts longer has no end."""
+"""Unix time of 9999-12-31, the end of Python's calendar: whatever lasts longer has no end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class JiraError(SidecarError):
 
 
 class RequestRefused(SidecarError):
-    """A client's request that is not forwarded; `status` is the answer."""
+    """A client's request that is not forwarded; `status` is that of the answer."""
 
     def __init__(
         self,
@@ -134,13 +134,13 @@ class ConnectionLost(UpstreamError):
 
 
 class CertificateError(UpstreamError):
-    """Jira's TLS certificate is not to be trusted."""
+    """Jira's TLS certificate cannot be trusted."""
 
     proxy_error = "tls_certificate_error"
 
 
 class TLSError(UpstreamError):
-    """TLS could not be agreed on."""
+    """Jira and we could not agree on TLS."""
 
     proxy_error = "tls_protocol_error"
 

@@ -1,7 +1,7 @@
 """`sidecar check`: everything between the configuration and a search that Jira answers as us.
 
-Nothing is changed on the way, here or in Jira: where no token can be signed with, a request token
-is asked for, which lapses unused.  The steps, in their order, by their fixed names:
+Nothing is changed, here or in Jira: without a usable access token a request token is asked for,
+which expires unused.  The steps, in their order, by their fixed names:
 
 configuration    it can be read and makes sense; Jira Cloud is none
 private_key      it can be read and signs (a policy may forbid SHA-1)
@@ -17,7 +17,7 @@ user             whom Jira takes us for
 anonymous        a search is answered as that user, and its query arrives unchanged
 context_path     jira.base_url has Jira's context path; what Jira calls itself
 
-A step that fails does not keep later ones from being tried, unless it leaves them nothing to
-try with: those are "skipped", and say for want of what.  So a step is skipped only after another
-has failed.
+After a failed step the later ones are still tried, except those that need what it should have
+found out: they are "skipped" and say what they need.  So a step is skipped only after another has
+failed.
 """

@@ -61,7 +61,7 @@ class Conversation:
         note = ""
         if not answers.is_jiras(asked.answer):
             if (signed := await self._ask_signed(asked)) is not None:
-                note = " Strangers it does not let in, and signed requests get through."
+                note = " It refuses unsigned requests and lets signed ones through."
                 asked = signed
             elif (found := await self._find(asked)) is not None:
                 asked = found
@@ -110,7 +110,9 @@ class Conversation:
         """See whether Jira's clock and ours agree, by its answer's `Date`."""
         difference = self._asker.clock_difference
         if difference is None:
-            return Passed("Jira's answers tell no time; it accepts signatures if the clocks agree.")
+            return Passed(
+                "Jira's answers have no Date; it accepts signatures only if the clocks agree."
+            )
         apart = abs(difference)
         if apart <= CLOCKS_DRIFT:
             return Passed(f"Jira's clock and this machine's agree ({apart:.1f} s apart).")
@@ -129,7 +131,7 @@ class Conversation:
             self._myself = await asker.signed("/rest/api/2/myself", "", self._usable)
         note = ""
         if self._myself is None or _is_about_the_token(self._myself):
-            note = " (a request token was asked for, which lapses unused)"
+            note = " (a request token was asked for, which expires unused)"
             await self._ask_for_request_token()
         elif self._myself.problem is not None:
             raise asker.error(self._myself, DanceStep.MYSELF)
@@ -211,7 +213,7 @@ class Conversation:
         if self._info is None and self._known and self._usable is not None:
             asked = await self._asker.signed(answers.SERVER_INFO, "", self._usable)
             self._info = answers.server_info(asked.answer)
-        path = f"the right context path, {base.path}" if base.path else "rightly no context path"
+        path = f"the right context path, {base.path}" if base.path else "correctly no context path"
         message = f"jira.base_url has {path}"
         if self._info is None or not self._info.base_url:
             return Passed(f"{message}; Jira does not say what it calls itself.")

@@ -114,7 +114,7 @@ class Check:
         host = way.peer.host
         if is_address(host):
             return Passed(f"{host} is an address already: there is no name to resolve.")
-        rest = " (looking for Jira's is the proxy's affair)" if way.through_proxy else ""
+        rest = " (the proxy looks up Jira's)" if way.through_proxy else ""
         return Passed(f"The name {host} has the address {', '.join(addresses[:4])}{rest}.")
 
     async def _connection(self) -> Passed:
@@ -165,7 +165,7 @@ async def _take(name: str, take: Callable[[], Awaitable[Passed]]) -> Step:
     try:
         passed = await take()
     except NotTried as want:
-        return Step(name, "skipped", f"{_QUESTIONS[name]} was not tried, for want of {want}.")
+        return Step(name, "skipped", f"{_QUESTIONS[name]} was not tried: that needs {want}.")
     except SidecarError as error:
         return failed(name, error, _TRY_AGAIN if isinstance(error, UpstreamError) else _MEND)
     except ssl.SSLError as error:  # none of a connection's: those are UpstreamErrors

@@ -34,18 +34,18 @@ class Step:
 
 
 class Passed(NamedTuple):
-    """A step found nothing wrong; a hint says what would still be wise."""
+    """A step found nothing wrong; its hint says what is still worth doing."""
 
     message: str
     hint: str = ""
 
 
 class NotTried(Exception):
-    """A step cannot be tried; the text says for want of what."""
+    """A step cannot be tried; the text names what it needs."""
 
 
 def failed(name: str, error: SidecarError, hint: str = "") -> Step:
-    """The step that came to an error; `hint` is for an error that has none."""
+    """Make the step of an error; `hint` is used if the error has none."""
     return Step(name, "fail", error.message, error.hint or hint, error.exit_code)
 
 
@@ -60,7 +60,7 @@ def as_json(steps: Sequence[Step]) -> dict[str, object]:
 
 
 def needed(value: Value | None, what: str) -> Value:
-    """The value, or NotTried for want of `what`."""
+    """Return the value; NotTried if there is none, with `what` it is."""
     if value is None:
         raise NotTried(what)
     return value

@@ -35,7 +35,9 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 )
 @click.option("--no-browser", is_flag=True, help="Only print the URL of the approval page.")
 @click.option("--begin", is_flag=True, help="Print the URL and stop; finish with --verifier.")
-@click.option("--verifier", metavar="CODE_OR_URL", help="Finish what --begin began; - is stdin.")
+@click.option(
+    "--verifier", metavar="CODE_OR_URL", help="Finish what --begin started; - reads stdin."
+)
 @global_options
 @click.pass_obj
 def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) -> None:

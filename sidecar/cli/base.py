@@ -46,7 +46,7 @@ class Global:
         return load(self.config_path, os.environ, named)
 
     def with_config(self, text: str) -> str:
-        """The text, with --config in every command that it names if it was given here."""
+        """Add --config to every command that the text names, if it was given to this one."""
         if self.config_path is None:
             return text
         command = f"sidecar --config {shlex.quote(str(self.config_path))} "
@@ -89,25 +89,25 @@ def example(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the user something that is no result: results alone go to stdout."""
+    """Print to stderr what is not a result."""
     sys.stderr.write(f"{text}\n")
 
 
 def show(text: str) -> None:
-    """Print a result."""
+    """Print a result to stdout."""
     sys.stderr.flush()  # on a terminal, what was said before it stands before it
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """Tell of what is allowed but unwise."""
+    """Print warnings about what is allowed but unwise."""
     for warning in warnings:
         say(f"sidecar: warning: {warning}")
 
 
 def report(message: str, hint: str) -> None:
-    """Tell of an error in its two lines, and the journal how bad it is."""
+    """Print an error and its hint; under systemd with a priority for the journal."""
     from sidecar.telemetry import logs
 
     priority = "<3>" if logs.is_journal(sys.stderr, os.environ) else ""
@@ -119,7 +119,7 @@ def report(message: str, hint: str) -> None:
 def ask(
     flag: str, question: str, read: Callable[[str], Answer], default: str | None = None
 ) -> Answer:
-    """Ask on a terminal, until `read` takes the answer; elsewhere the flag has to be there."""
+    """Ask on a terminal until `read` accepts the answer; elsewhere the flag is required."""
     if not sys.stdin.isatty():
         raise UsageError(f"{flag} is missing", "give it: there is no terminal to ask on")
 
@@ -150,7 +150,7 @@ def run_coroutine(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> R
 
 
 def browser_opener() -> Callable[[str], bool]:
-    """What opens a URL in the user's browser, whose own words are no results of ours."""
+    """Return what opens a URL in the browser, whose own output then goes to stderr."""
     import webbrowser
 
     output.keep_from_programs()

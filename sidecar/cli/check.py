@@ -23,8 +23,12 @@ _PLAIN_MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
     help="Go through everything from configuration to an accepted signature.",
     epilog=example("sidecar check --json"),
 )
-@click.option("--json", "as_json", is_flag=True, help="For monitoring.")
-@click.option("--ready", is_flag=True, help="Ask the running sidecar alone, for exec probes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for monitoring.")
+@click.option(
+    "--ready",
+    is_flag=True,
+    help="Only ask the running sidecar whether it is ready, for exec probes.",
+)
 @global_options
 @click.pass_context
 def check(context: click.Context, as_json: bool, ready: bool) -> None:
@@ -63,7 +67,7 @@ def _ready(settings: Global) -> Step:
 
 
 def _tell(step: Step) -> None:
-    """Print one line for a step, and a second for what to do."""
+    """Print a line for the step, and one for its hint."""
     show(f"{_marks()[step.status]} {step.message}")
     if step.hint:
         show(f"    {step.hint}")

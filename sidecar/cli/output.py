@@ -1,7 +1,7 @@
 """The three standard streams: whatever they lead to, a command ends with its own exit code.
 
-Standard output has results alone, and one that cannot be written is an error.  What cannot be
-written to standard error is left out: there is nobody to tell.
+Results go to standard output, and failing to write one is an error.  What cannot be written to
+standard error is dropped: there is nobody to tell.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _IN_PLACE_OF_CLOSED = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
-"""How /dev/null is opened: to read or to write results there is EBADF, as if it were closed."""
+"""How to open /dev/null: reading input or writing results fails with EBADF, as when closed."""
 
 
 class _Descriptor(io.FileIO):
-    """A descriptor that waits where another process has made it non-blocking."""
+    """A descriptor that can be waited for, though another process may have made it non-blocking."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         while (written := super().write(data)) is None:
@@ -38,7 +38,7 @@ class _Descriptor(io.FileIO):
 
 
 class _Output(_Descriptor):
-    """Standard output: what fails is a StoreError, but for a broken pipe."""
+    """Standard output: any failure but a broken pipe is a StoreError."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -77,14 +77,14 @@ def take_over() -> None:
 
 
 def never_wait_for_stderr() -> None:
-    """Have a thread write to standard error from now on: what is served does not wait for it."""
+    """From now on have a thread write to standard error, so that serving never waits for it."""
     from sidecar.telemetry.spool import SpooledStream
 
     sys.stderr = SpooledStream(sys.stderr)
 
 
 def keep_from_programs() -> None:
-    """Let the programs that we start from now on, browsers, write to standard error instead."""
+    """Send what browsers write to standard output to standard error; our results still go there."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -92,9 +92,9 @@ def keep_from_programs() -> None:
 
 
 def exit_now(code: int) -> NoReturn:
-    """Write what is left and end the process, without a wait for any thread.
+    """Write what is left and end the process without waiting for any thread.
 
-    Python and libuv would wait for theirs, and one may wait for a name server.
+    Python and libuv would wait for their threads, and those may wait for a name server.
     """
     with suppress(StoreError, OSError):  # the command has failed with it already
         sys.stdout.flush()

@@ -45,7 +45,7 @@ async def running_demo(
     *,
     user: dance.User | None = None,
 ) -> AsyncIterator[Demo]:
-    """Run everything; leave nothing behind.
+    """Run everything, and remove it all at the end.
 
     `user` approves the access in a browser; without one, the demo does that itself.
     Raises AddressInUse where the port is taken.

@@ -219,7 +219,7 @@ def refuse_existing(
 
 
 def _refuse_irregular(path: Path) -> None:
-    """Raise StoreError for a device, a FIFO or a folder: there is no replacing it."""
+    """Raise StoreError for a device, a FIFO or a folder: it cannot be replaced."""
     with contextlib.suppress(OSError):
         if not stat.S_ISREG(path.stat().st_mode):
             raise StoreError(f"{path}: not a regular file", "choose another place with --config")
@@ -241,7 +241,7 @@ def _free_names(paths: Iterable[Path]) -> dict[Path, Path]:
 
 
 def _write_all(files: Mapping[Path, bytes]) -> None:
-    """Write all files, or put things back as they were and raise StoreError."""
+    """Write all files; or restore what was there, and raise StoreError."""
     before: dict[Path, bytes | None] = {}
     try:
         for path, data in files.items():

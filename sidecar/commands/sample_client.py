@@ -36,7 +36,7 @@ class SampleClient:
 def read_sample_client(path: Path) -> SampleClient:
     """Read config.properties; ConfigError names the file and the line of what cannot be used.
 
-    Its `secret` is the verifier and its `request_token` long dead: both are left out.
+    Its `secret` is the verifier and its `request_token` has expired: both are left out.
     """
     found = {name: one for name, one in parse_properties(_text(path)).items() if one.value.strip()}
     key, token = found.get("private_key"), found.get("access_token")

@@ -39,14 +39,14 @@ _UNIX_PATH_MAX = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, the 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value before it is read: the text of a variable, else as TOML has it."""
+    """A value before it is parsed: a variable's text, or what TOML holds."""
 
     value: object = field(repr=False)
     place: str
     """Where it stands, for a message: `config.toml:7`, `SIDECAR_LOG_LEVEL` or `--listen`."""
     source: Literal["default", "file", "environment", "flag"]
     base: Path | None = None
-    """The folder that a relative path is relative to; None: where we are."""
+    """The folder that relative paths are relative to; None for the current folder."""
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
@@ -241,7 +241,7 @@ def _three_legged_act_as(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _senseless_access(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Find entries of `access` that no request can be judged by; Jira's context path counts."""
+    """Find entries of `access` that cannot be used as rules below Jira's context path."""
     for key in ("hosts", "origins", "allow", "deny"):
         name = f"access.{key}"
         entries: dict[str, Any] = {key: getattr(config.access, key)}
@@ -284,7 +284,7 @@ def _example(given: Given, name: str) -> str:
 
 
 def _refuse_unknown(place: str, name: str, *, is_table: bool = False) -> NoReturn:
-    """Refuse a key or table that there is none of, and suggest the nearest."""
+    """Refuse an unknown key or table, and suggest the nearest known one."""
     if is_table:
         nearest = _closest(name, TABLES, 0.5)
         hint = f"did you mean [{nearest}]?" if nearest else f"there are {', '.join(TABLES)}"
@@ -295,7 +295,7 @@ def _refuse_unknown(place: str, name: str, *, is_table: bool = False) -> NoRetur
 
 
 def _nearest_option(name: str) -> str | None:
-    """Find the option that a name may stand for: in its own table if it can be."""
+    """Find the option that a misspelt name may mean, in its own table first."""
     table, _, key = name.rpartition(".")
     by_key = {option.partition(".")[2]: option for option in OPTIONS}
     siblings = {option.partition(".")[2] for option in OPTIONS if option.startswith(f"{table}.")}

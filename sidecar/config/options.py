@@ -47,17 +47,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option as declared: all there is to know about it but its name."""
+    """Everything about an option except its name."""
 
     kind: Kind
     read: Callable[[Any], object]
     help: str
     default: object = None
-    """As TOML has it; None where there is none, or where it depends on the surroundings."""
+    """As TOML writes it; None if there is none, or if it depends on the environment."""
     example: object = None
-    """Shown where there is no default, or where the default shows nothing."""
+    """Shown if there is no default, or if the default explains nothing."""
     default_note: str = ""
-    """What the default is where it depends on the surroundings."""
+    """Describes a default that depends on the environment."""
     required: bool = False
     flag: str = ""
     """The command-line flag that overrides it."""
@@ -166,7 +166,7 @@ def base_url(text: str) -> BaseURL:
 
 
 def consumer_key(text: str) -> str:
-    """Read a consumer key: any printable text, without the spaces that pasting brings along."""
+    """Read a consumer key: printable text without the spaces at its ends that pasting adds."""
     text = _from_c_locale(text)
     if not text:
         raise ValueError("must not be empty")
@@ -196,7 +196,7 @@ def _from_c_locale(text: str) -> str:
 
 
 def file_path(text: str) -> Path:
-    """Read the path of a file; whoever puts the file's content there learns so, unquoted."""
+    """Read the path of a file; refuse a file's content given by mistake, without quoting it."""
     if not text:
         raise ValueError("must not be empty")
     if _KEY_TEXT.search(text):
@@ -313,7 +313,7 @@ def switch(value: bool) -> bool:
 
 
 def hosts(texts: Sequence[str]) -> tuple[str, ...]:
-    """Check Host values by their looks; sidecar/access reads them."""
+    """Check the form of Host values; sidecar/access parses them."""
     for text in texts:
         if not text or not text.isprintable() or any(char in text for char in "/@*, "):
             raise ValueError(f"{quoted(text)} is not a host name, with or without :PORT")
@@ -321,7 +321,7 @@ def hosts(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def origins(texts: Sequence[str]) -> tuple[str, ...]:
-    """Check browser origins by their looks; sidecar/access reads them."""
+    """Check the form of browser origins; sidecar/access parses them."""
     for text in texts:
         if not _ORIGIN.fullmatch(text.removesuffix("/")) or not text.isprintable():
             raise ValueError(f"{quoted(text)} is not an origin, scheme://host[:port]")
@@ -329,7 +329,7 @@ def origins(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def rules(texts: Sequence[str]) -> tuple[str, ...]:
-    """Check access rules by their looks; sidecar/access reads them."""
+    """Check the form of access rules; sidecar/access parses them."""
     for text in texts:
         if not _RULE.fullmatch(text.strip()) or not text.isprintable():
             raise ValueError(f"{quoted(text)} is not a rule: a method or *, a space, a path")

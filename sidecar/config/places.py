@@ -1,6 +1,6 @@
 """Where files are: the folders of XDG's base directory specification, and those systemd gives.
 
-All by the environment that is passed in, so that what a test passes is all that counts.
+Everything is taken from the environment that is passed in, so that a test controls all of it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def home(environ: Mapping[str, str]) -> Path | None:
 
 
 def is_there(file: Path) -> bool:
-    """Whether there is a file at all; one in a folder that is closed to us is none of ours."""
+    """Whether a file exists; one in a folder that we may not search counts as missing."""
     try:
         file.lstat()
     except OSError:

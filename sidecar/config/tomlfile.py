@@ -53,7 +53,7 @@ def _text(file: Path) -> str:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a FIFO does not hold us up until somebody writes to it."""
+    """Open a file without waiting until somebody writes to it, as a FIFO would make us."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
@@ -69,8 +69,8 @@ def _refuse(file: Path, text: str, error: ValueError) -> NoReturn:
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """Find the line on which each table and key of a valid TOML text begins.
 
-    tomli tells no positions, but it tells where a statement ends: where the lines since the one
-    before it parse, which they do for every statement on its own.
+    tomli reports no positions.  But every statement parses on its own, so a statement ends with the
+    first line that makes the lines since the previous statement parse.
     """
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()

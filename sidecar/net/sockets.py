@@ -78,7 +78,7 @@ def open_sockets(config: Config, environ: MutableMapping[str, str]) -> list[List
 
 
 def warnings(opened: Sequence[Listening], config: Config) -> Iterator[str]:
-    """What to know of the sockets that systemd passed; Config.warnings() knows our own."""
+    """Warn about the sockets that systemd passed; Config.warnings() covers our own."""
     passed = [one for one in opened if not one.is_ours and not one.is_admin]
     configured = sorted(map(str, config.listen.addresses))
     if passed and configured not in (
@@ -182,7 +182,7 @@ def _listening(name: str, address: Address, unix_mode: int) -> list[Listening]:
 
 
 def refuse_strangers(opened: Sequence[Listening], config: Config) -> None:
-    """Whatever names and units say: what is reached from elsewhere needs an access key."""
+    """Refuse sockets that other machines can reach, unless there is an access key."""
     for listening in opened:
         if not (listening.is_local or listening.is_admin or config.access.key_file):
             raise ConfigError(
@@ -228,7 +228,7 @@ def _tcp_socket(address: TCPAddress) -> socket.socket | None:
 
 
 def _refused(name: str, address: Address, error: OSError) -> AddressInUse | ConfigError:
-    """Why there is no listening at an address that the key `name` has."""
+    """Make the error for an address of the key `name` that cannot be listened on."""
     flag = OPTIONS[name].flag
     key = f"{name} (or {flag})" if flag else name
     if isinstance(error, socket.gaierror):
@@ -284,7 +284,7 @@ def _make_room(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
-        raise FileExistsError(errno.EEXIST, "there is something else, or somebody else's")
+        raise FileExistsError(errno.EEXIST, "there is a file that is no socket of ours")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

@@ -1,4 +1,4 @@
-"""Everything that one configuration makes.  A reload puts another one in its place."""
+"""Everything that is built from one configuration; a reload builds it anew."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Generation:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for their turn."""
+        """How many requests wait for their turn."""
         return self._proxy.slots.waiting
 
     async def handle(self, request: Request) -> Reply:
@@ -72,7 +72,7 @@ class Generation:
                 self._free.set()
 
     def refuse(self, error: SidecarError) -> Reply:
-        """Answer what never became a request."""
+        """Answer bytes that never became a request."""
         return self._proxy.refuse(error)
 
     def look_after_token(self) -> None:
@@ -110,7 +110,7 @@ def access_rules(config: Config) -> AccessControl:
 
 
 def merged(running: Config, wanted: Config) -> tuple[Config, list[str]]:
-    """What of a new configuration can be had without a restart, and the keys that must wait."""
+    """Return the new configuration as far as it needs no restart, and the keys that need one."""
     waiting = []
     for name in _FIXED:
         table, _, key = name.partition(".")

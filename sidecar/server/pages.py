@@ -1,4 +1,4 @@
-"""What lies below /_sidecar/: health, ready, status, metrics.  Never forwarded, never secret."""
+"""The pages below /_sidecar/: health, ready, status, metrics.  They hold no secret."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LocalPages:
 
 
 class AdminPages:
-    """The handler of the admin listener: the pages, for whoever is no web page."""
+    """The handler of the admin listener: shows the pages to everybody but web pages."""
 
     def __init__(self, pages: LocalPages, finished: Callable[[Record], None]) -> None:
         self._pages = pages

@@ -1,4 +1,4 @@
-"""`sidecar run`: the server among signals and service managers."""
+"""`sidecar run`: the server, told what to do by signals, and what it tells a service manager."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from sidecar.server.server import Server
 log = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 5.0
-"""How often token and status are looked after where no request and no signal comes."""
-CLOSE_SECONDS = 3.5
+"""How often token and status are looked at when no request and no signal comes."""
+CLOSE_SECONDS = 4.2
 """What closing may take beyond timeouts.shutdown; a renewed token is stored meanwhile."""
-END_SECONDS = 4.5
+END_SECONDS = 4.7
 """Beyond timeouts.shutdown; then the process ends, whatever it still waits for."""
 AT_ONCE_SECONDS = 1.0
 """What a second signal leaves for cutting off the connections of clients."""
@@ -59,13 +59,13 @@ async def serve(
 
 
 def _end_after(seconds: float) -> None:
-    """Have the process ended then, even if the event loop never turns again."""
+    """End the process after so many seconds, even if the event loop is held up for ever."""
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _calm_collector() -> None:
-    """Leave what lives as long as the process out of garbage collections, and make them rarer.
+    """Keep what lives as long as the process out of garbage collections, and make those rarer.
 
     A request leaves few cycles behind, and Python would look for them every 700 objects: a tenth
     of what a request costs.
@@ -84,7 +84,7 @@ class _Signals:
         self.reload = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stops = 0
-        # By Python, not by the event loop: a second signal ends even a loop that is held up.
+        # Handled by Python, not by the loop: a second signal ends even a loop that is held up.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, lambda *_: self._tell(self.reload))
@@ -100,7 +100,7 @@ class _Signals:
 
 
 class _Service:
-    """The server, and what is said about it."""
+    """The server, its log and what systemd is told about it."""
 
     def __init__(
         self,
@@ -157,11 +157,11 @@ class _Service:
         self._watchdog.stop()
 
     def cut(self) -> None:
-        """End what a second signal has left no time for."""
+        """Cut off the connections of clients."""
         self._server.cut()
 
     def _reload(self) -> None:
-        """Take a new configuration, or say why not; what runs is as before then."""
+        """Apply a new configuration, or log why it is refused and keep the old one."""
         self._notifier.reloading()
         try:
             config = self._load()
@@ -199,7 +199,7 @@ async def _first(*waits: Any) -> None:
 
 
 def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say what the event loop could not tell anybody; what a client caused is debug's."""
+    """Log an error that reached the event loop; at level debug if a client caused it."""
     error, message = context.get("exception"), context.get("message", "")
     if isinstance(error, ConnectionError | ssl.SSLError | TimeoutError):
         log.debug("a connection ended badly: %s: %s", message, error)

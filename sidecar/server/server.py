@@ -31,7 +31,7 @@ from sidecar.telemetry.troubles import Troubles
 
 
 class Server:
-    """Listens, and hands every request to the generation of the day."""
+    """Listens, and passes every request to the current generation."""
 
     def __init__(self, config: Config, environ: MutableMapping[str, str]) -> None:
         """Check what can be checked before listening; raises ConfigError."""
@@ -131,7 +131,7 @@ class Server:
         yield from self._identity.warnings()
 
     def look_after_token(self) -> None:
-        """Take a changed token, renew one whose end is near; without a request, too."""
+        """Read a token that has changed, and renew one whose end is near."""
         try:
             self._identity.token()
         except SidecarError:
@@ -214,7 +214,7 @@ class Server:
         return await loop.create_unix_server(listener, **options)
 
     async def _stop_accepting(self, *, is_admin: bool) -> None:
-        """Close listening sockets; whatever was accepted from them gets its connection.
+        """Close listening sockets; what was accepted from them still becomes a connection.
 
         asyncio makes a connection one turn of its loop after it has accepted, and drops it if
         the server was closed in between.

@@ -73,7 +73,7 @@ class JSONFormatter(logging.Formatter):
 
 
 class RequestLine:
-    """What is said of one request; put together when a line is written, not before."""
+    """The log line of one request; it is formatted only when it is written."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -124,7 +124,7 @@ class RequestLine:
 
 
 class RefusedLine:
-    """What is said of what never became a request: the parser, or a deadline, refused it."""
+    """The log line of what never became a request: the parser or a deadline refused it."""
 
     def __init__(self, error: SidecarError, request_id: str) -> None:
         self._error = error
@@ -180,7 +180,7 @@ def set_up(
 
 
 class _LineHandler(logging.StreamHandler[TextIO]):
-    """Writes a line and does not wait for it to be read: nobody may be there to read it."""
+    """Writes a line without waiting until somebody reads it."""
 
     def flush(self) -> None:
         """Leave that to the stream."""
@@ -197,7 +197,7 @@ def _loss(count: int) -> logging.LogRecord:
 
 
 def _spare_what_nobody_reads() -> None:
-    """Where a line came from costs half of it (Python's logging HOWTO, "Optimization")."""
+    """Leave out where a line was logged: half its cost (logging HOWTO, "Optimization")."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -213,7 +213,7 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def log_request(record: Record) -> None:
-    """The one line for each request; requests for the sidecar's own pages are debug's."""
+    """Log the line of one request; one for the sidecar's own pages at level debug."""
     level = logging.DEBUG if record.is_local else logging.INFO
     if log.isEnabledFor(level):
         log.log(level, RequestLine(record))

@@ -1,7 +1,7 @@
 """Numbers to watch, for `/_sidecar/metrics` and the counters of `/_sidecar/status`.
 
-They are kept as plain integers, which costs a request about a microsecond, and become Prometheus'
-metrics when somebody asks.  Only prometheus_client's exposition is used, and only then: its import
+They are plain integers, which costs a request about a microsecond, and become Prometheus' metrics
+when somebody asks for them.  Only prometheus_client's exposition is used, and only then: its import
 takes 30 ms.
 """
 
@@ -71,7 +71,7 @@ _STARTED = time.time()
 
 
 class Gauges(NamedTuple):
-    """What is true at the moment of asking."""
+    """Values at the moment of a scrape."""
 
     is_ready: bool
     in_flight: int
@@ -121,7 +121,7 @@ class Metrics:
         self.signings = Histogram(_SIGNING_SECONDS)
 
     def finished(self, record: Record) -> None:
-        """Count a request that is done with; those for the sidecar's own pages don't count."""
+        """Count a finished request, unless it asked for one of the sidecar's own pages."""
         if record.is_local:
             return
         method = record.method if record.method in METHODS else "other"

@@ -10,7 +10,7 @@ from time import perf_counter
 from sidecar.http.shown import escaped_ascii, printable_ascii
 
 RESERVED = "/_sidecar/"
-"""What lies below is the sidecar's own; it is neither forwarded nor counted."""
+"""Pages below this path are our own: requests for them are neither forwarded nor counted."""
 
 _SHOWN_PATH = 1000
 _SHOWN_ID = 128
@@ -71,7 +71,7 @@ def new_id() -> str:
 
 
 def shown_path(target: str) -> str:
-    """A request target fit for a log: no query, no userinfo, no control character, not endless."""
+    """Make a request target fit for a log: short, without query, userinfo, control characters."""
     path = target.partition("?")[0]
     if "@" in path and not path.startswith("/"):  # http://user:password@host/path
         path = path.rpartition("@")[2]

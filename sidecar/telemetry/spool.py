@@ -1,4 +1,4 @@
-"""Standard error for a service: a thread writes it, so that nobody who fails to read holds us up.
+"""Standard error for a service: a thread writes it, so that the service never waits for a reader.
 
 A write to a full pipe (a stopped pager, a stuck log collector) or to a terminal under Ctrl-S blocks
 for as long as its reader likes.  Lines wait here instead; when too many wait, more are dropped and

@@ -39,7 +39,7 @@ class Quiet:
         self._held_back: Counter[str] = Counter()
 
     def due(self, kind: str) -> str | None:
-        """None if it was said lately; else what to add to it: how often it was held back."""
+        """Return None if this kind was logged lately; else how often it was held back, to add."""
         now = self._clock()
         if kind not in self._said and len(self._said) >= self._most_kinds:
             self._forget(now)
