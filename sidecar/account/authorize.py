@@ -1,6 +1,6 @@
 """The steps of the OAuth dance with Jira (RFC 5849 §2): request token, exchange, renewal, who am I.
 
-Only requests and answers: who shows the URL and who types the code says dance.py.
+Requests and answers only; signin/dance.py shows the URL and takes the code.
 """
 
 from __future__ import annotations
@@ -8,18 +8,17 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from sidecar.account.identity import Identity
+from sidecar.account.own_requests import TOKEN_ENDPOINTS, OwnRequests, Question
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
-from sidecar.http.fields import USER_AGENT, Fields
 from sidecar.http.shown import printable
-from sidecar.http.target import BaseURL, signing_uri
-from sidecar.jira.explanations import Remedy
-from sidecar.jira.problems import Problem, explain, oauth_problem, parse_problem
+from sidecar.http.target import BaseURL
+from sidecar.jira.problems import Problem
 from sidecar.jira.refusals import (
     DENIED,
     Consumer,
@@ -30,7 +29,7 @@ from sidecar.jira.refusals import (
     unexpected_answer,
 )
 from sidecar.signing.signature import decode_form, decode_query, percent_encode
-from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
+from sidecar.upstream.pool import Answer, Upstream
 
 OUT_OF_BAND = "oob"
 """RFC 5849 §2.1: there is no callback, Jira shows the verifier.  Unless the application link has
@@ -38,8 +37,11 @@ a Consumer Callback URL: Jira then goes there all the same."""
 REQUEST_TOKEN_LIFE = 600.0
 """Seconds that Jira keeps a request token."""
 
-_ENDPOINTS = "/plugins/servlet/oauth/"
+_REQUEST_TOKEN = TOKEN_ENDPOINTS + "request-token"
+_ACCESS_TOKEN = TOKEN_ENDPOINTS + "access-token"
 _LONGEST_LIFE = 10**10  # seconds, 317 years: past that a number means "never"
+_LONGEST = 1024
+"""Characters of a token or handle: Jira's have 32, and a head of more than 8 KiB is refused."""
 _CODE = re.compile(r"[A-Za-z0-9._~+-]{1,256}")
 _AROUND = " \t\r\n\v\f\"'`´‘’“”«»<>,.;"
 
@@ -51,30 +53,28 @@ class Authorizer:
         self,
         identity: Identity,
         upstream: Upstream,
+        seconds: float,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`seconds` is the limit on each step, on the whole of it: timeouts.response."""
         self._base = identity.base_url
         self._identity = identity
-        self._upstream = upstream
         self._clock = clock
+        self._requests = OwnRequests(upstream, seconds, clock=clock)
 
     async def request_token(self, callback: str = OUT_OF_BAND) -> TemporaryCredentials:
         """Get a request token (RFC 5849 §2.1); `callback` is a URL or OUT_OF_BAND."""
         issued_at = self._clock()  # before asking: it never lives longer than we say
-        answer = await self._ask(
-            DanceStep.REQUEST_TOKEN,
-            "POST",
-            _ENDPOINTS + "request-token",
-            extra=[("oauth_callback", callback)],
-        )
+        question = Question("POST", _REQUEST_TOKEN, extra=[("oauth_callback", callback)])
+        answer = await self._ask(DanceStep.REQUEST_TOKEN, question, None)
         token, secret, _ = self._credentials(DanceStep.REQUEST_TOKEN, answer)
         return TemporaryCredentials(token, secret, issued_at)
 
     def authorize_url(self, temporary: TemporaryCredentials) -> str:
         """Where the user decides (RFC 5849 §2.2)."""
         token = percent_encode(temporary.token.reveal())
-        return f"{self._base}{_ENDPOINTS}authorize?oauth_token={token}"
+        return f"{self._base}{TOKEN_ENDPOINTS}authorize?oauth_token={token}"
 
     async def exchange(self, temporary: TemporaryCredentials, verifier: Secret) -> TokenCredentials:
         """Exchange an approved request token for an access token (RFC 5849 §2.3).
@@ -83,8 +83,9 @@ class Authorizer:
         """
         if verifier.reveal() == DENIED:
             raise denied()
+        token = TokenCredentials(temporary.token, temporary.token_secret)
         return await self._access_token(
-            DanceStep.EXCHANGE, temporary.token, [("oauth_verifier", verifier.reveal())]
+            DanceStep.EXCHANGE, token, ("oauth_verifier", verifier.reveal())
         )
 
     async def renew(self, old: TokenCredentials) -> TokenCredentials:
@@ -94,8 +95,8 @@ class Authorizer:
         """
         if old.session_handle is None:
             raise self._refused(DanceStep.RENEWAL, Problem("permission_denied"), "")
-        extra = [("oauth_session_handle", old.session_handle.reveal())]
-        new = await self._access_token(DanceStep.RENEWAL, old.token, extra)
+        extra = ("oauth_session_handle", old.session_handle.reveal())
+        new = await self._access_token(DanceStep.RENEWAL, old, extra)
         return replace(new, user=old.user, display_name=old.display_name, server_url=old.server_url)
 
     async def whoami(self, token: TokenCredentials) -> tuple[str, str | None]:
@@ -124,11 +125,10 @@ class Authorizer:
         return replace(token, user=user, display_name=display_name, server_url=server_url)
 
     async def _access_token(
-        self, step: DanceStep, token: Secret, extra: Sequence[tuple[str, str]]
+        self, step: DanceStep, token: TokenCredentials, extra: tuple[str, str]
     ) -> TokenCredentials:
-        answer = await self._ask(
-            step, "POST", _ENDPOINTS + "access-token", token=token.reveal(), extra=extra
-        )
+        question = Question("POST", _ACCESS_TOKEN, extra=[extra], is_safe=False)
+        answer = await self._ask(step, question, token)
         new, secret, reply = self._credentials(step, answer)
         now = self._clock()
         handle = reply.get("oauth_session_handle")
@@ -146,12 +146,12 @@ class Authorizer:
         """Read a token endpoint's form (RFC 5849 §2.1, §2.3); the secret may be empty."""
         reply = dict(decode_form(answer.body))
         token, secret = reply.get("oauth_token"), reply.get("oauth_token_secret")
-        if not token or secret is None:
+        if not token or secret is None or max(map(len, reply.values())) > _LONGEST:
             raise self._unexpected_answer(step, answer)
         return Secret(token), Secret(secret), reply
 
     async def _get(self, step: DanceStep, path: str, token: TokenCredentials) -> dict[str, Any]:
-        answer = await self._ask(step, "GET", path, token=token.token.reveal())
+        answer = await self._ask(step, Question("GET", path), token)
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -161,71 +161,27 @@ class Authorizer:
         return value
 
     async def _ask(
-        self,
-        step: DanceStep,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        extra: Sequence[tuple[str, str]] = (),
+        self, step: DanceStep, question: Question, token: TokenCredentials | None
     ) -> Answer:
-        """Send a signed request; once more if only clock or nonce was wrong.  Returns a 200."""
-        answer, base_string = await self._send(method, path, token, extra)
-        problem = _problem(step, answer)
-        if problem is not None and self._heal(step, problem, answer, base_string):
-            answer, base_string = await self._send(method, path, token, extra)
-            problem = _problem(step, answer)
-        if problem is not None:
-            raise self._refused(step, problem, base_string)
-        if answer.status != 200:
-            raise self._unexpected_answer(step, answer)
-        return answer
+        """Ask, and return a 200.
 
-    async def _send(
-        self, method: str, path: str, token: str | None, extra: Sequence[tuple[str, str]]
-    ) -> tuple[Answer, str]:
-        """Sign and send; return the answer and the signature base string."""
-        target = self._base.path + path
-        signer = self._identity.signer
-        uri = signing_uri(self._base, self._identity.signing_url, target)
-        unsigned = signer.prepare(method, uri, [], token, extra)
-        authorization = unsigned.authorization(signer.signature(unsigned.base_string))
-        fields: Fields = [
-            (b"Host", self._base.authority.encode("ascii")),
-            (b"Authorization", authorization),
-            (b"Accept", b"*/*"),
-            (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", USER_AGENT),
-            (b"X-Atlassian-Token", b"no-check"),
-        ]
-        if method == "POST":
-            fields.append((b"Content-Length", b"0"))
-        answer = await self._upstream.fetch(UpstreamRequest(method, target, fields))
-        return answer, unsigned.base_string.decode("ascii")
-
-    def _heal(self, step: DanceStep, problem: Problem, answer: Answer, base_string: str) -> bool:
-        """Whether a second try may succeed; learns Jira's clock if that was it.
-
-        A renewal is nobody's chance to mend the configuration, as a sign-in is: it also takes
-        the URL that Jira believes in.
+        A sign-in is the user's chance to mend the configuration, and a renewal is nobody's: that
+        also takes the URL that Jira believes in.
         """
-        remedy = explain(problem).remedy
-        if remedy is Remedy.CLOCK:
-            return self._identity.clock.correct(problem, answer.fields)
-        if remedy is Remedy.COMPARE and step is DanceStep.RENEWAL:
-            signing = self._identity.signing
-            url = signing.perceived(problem, base_string.encode("ascii"), signing.url)
-            if url is not None:
-                signing.believe(url)
-            return url is not None
-        # An identical copy came before.  It may have used the request token up, or renewed the
-        # access token, and what Jira gave for it is lost: another try would only hide that.
-        return remedy is Remedy.AGAIN and step not in (DanceStep.EXCHANGE, DanceStep.RENEWAL)
+        believe = self._identity.signing_url.believe if step is DanceStep.RENEWAL else None
+        asked = await self._requests.ask(
+            self._identity.request_signer, question, token, believe=believe
+        )
+        if asked.problem is not None:
+            raise self._refused(step, asked.problem, asked.signed.base_string.decode("ascii"))
+        if asked.answer.status != 200:
+            raise self._unexpected_answer(step, asked.answer)
+        return asked.answer
 
     def _refused(self, step: DanceStep, problem: Problem, base_string: str) -> SidecarError:
         identity = self._identity
         consumer = Consumer(
-            self._base, identity.signing_url, identity.consumer_key, identity.fingerprint
+            self._base, identity.signing_url.url, identity.consumer_key, identity.fingerprint
         )
         return refused(step, problem, consumer, base_string)
 
@@ -263,13 +219,6 @@ def _from_url(url: str, temporary: TemporaryCredentials) -> str:
             "give the URL, or the code, that came from the page of this sign-in",
         )
     return parameters.get("oauth_verifier", "")
-
-
-def _problem(step: DanceStep, answer: Answer) -> Problem | None:
-    """At the token endpoints only an OAuth problem is one: nobody is signed in there."""
-    if step in (DanceStep.MYSELF, DanceStep.SERVER_INFO):
-        return parse_problem(answer.status, answer.fields, answer.body)
-    return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
 
 
 def _end(now: float, seconds: str | None) -> float | None:

@@ -66,6 +66,10 @@ class JiraClock:
         self.correction = self.difference = told - self._clock()
         return True
 
+    def believe(self, difference: float) -> None:
+        """Sign by a difference from our clock that was told otherwise."""
+        self.correction = self.difference = difference
+
     def was_wrong_throughout(self, correction: float) -> bool:
         """Whether Jira refused the time of a request at every moment since it was signed.
 

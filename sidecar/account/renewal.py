@@ -41,6 +41,9 @@ LAST_PATIENCE = 1.0
 """Seconds that the last try to store a token, at the end of the process, waits for the lock."""
 LOCK_PATIENCE = 10.0
 """Seconds that a request waits for another process that is renewing the token just now."""
+NEW_SECONDS = 5.0
+"""A renewal takes one round trip.  Where Jira has not answered it after so many seconds, it may
+still answer an upload that is signed with the old token."""
 _DAY = 24 * 3600.0
 
 _JIRA_DID_NOTHING = (
@@ -81,6 +84,7 @@ class Renewal:
         self._saving: asyncio.Task[None] | None = None
         self._pause = 0.0
         self._paused_until = 0.0
+        self._new_until = 0.0
         self._quiet = Quiet()
         self._daily = Quiet(_DAY)
         self.error: SidecarError | None = None
@@ -97,12 +101,12 @@ class Renewal:
             await self._renew_once(used)
         return self._is_replaced(used)
 
-    async def replaced(self, used: TokenCredentials) -> bool:
+    async def wait_replaced(self, used: TokenCredentials) -> bool:
         """Whether the token is another than `used` by now, once a renewal under way has ended.
 
         Whoever renews it, Jira drops the old one before the new one is on disk.
         """
-        await self.settled()
+        await self.wait_idle()
         if self._is_replaced(used):
             return True
         try:
@@ -111,21 +115,30 @@ class Renewal:
         except SidecarError:
             return False
 
-    async def settled(self) -> None:
-        """Wait for a renewal under way, before a request is sent that can be sent only once."""
-        if self._running is not None and not self._running.done():
-            await asyncio.wait([self._running])
+    @property
+    def has_just_begun(self) -> bool:
+        """Whether a renewal is under way that may end any moment."""
+        return self._is_running() and self._clock() < self._new_until
 
-    async def stored(self) -> None:
+    async def wait_while_new(self) -> None:
+        """Wait for such a renewal, before a request is sent that can be sent only once."""
+        await self.wait_idle(self._new_until - self._clock())
+
+    async def wait_idle(self, seconds: float | None = None) -> None:
+        """Wait for a renewal under way, for so long at most."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running], timeout=seconds)
+
+    async def wait_saved(self) -> None:
         """Wait for a renewal under way, and until what it brought is on disk."""
-        await self.settled()
+        await self.wait_idle()
         if self._saving is not None and not self._saving.done():
             await asyncio.wait([self._saving])
 
-    def early(self) -> None:
+    def renew_if_near_end(self) -> None:
         """Renew in the background if the token's end is near; warn of the end before that."""
-        lifetime = self._identity.lifetime()
-        token = self._identity.known_token()
+        lifetime = self._identity.token.lifetime()
+        token = self._identity.token.last_read
         if lifetime is None or token is None:
             return
         left, whole = lifetime
@@ -135,24 +148,36 @@ class Renewal:
         if is_near and token.session_handle is not None and not self._is_paused():
             self._start(token)
 
-    def proved(self) -> None:
+    def confirm(self) -> None:
         """Jira takes the new token."""
         self._pause = 0.0
         self.error = None
 
-    def was_in_vain(self, used: TokenCredentials) -> None:
+    def report_in_vain(self, used: TokenCredentials) -> None:
         """Jira calls the new token expired, too: don't make one for every request."""
         if not self._is_replaced(used):
             self._failed(IN_VAIN)
 
-    async def close(self) -> None:
-        """Let a renewal under way come to its end: half of one could cost the token."""
-        await self.settled()
+    async def close(self, seconds: float) -> None:
+        """Let a renewal under way come to its end: half of one could cost the token.
+
+        One that Jira has not answered after so many seconds is given up.
+        """
+        await self.wait_idle(seconds)
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+            await asyncio.wait([self._running])
+            used = self._identity.token.last_read
+            if used is not None and self._mark.is_about(used):
+                log.critical(
+                    "stopped while Jira was asked for a new access token: if it answers"
+                    " token_rejected from now on, run `sidecar auth`"
+                )
         if self._saving is None or self._saving.done():
             return
         self._saving.cancel()
         await asyncio.wait([self._saving])
-        if not await self._save_again(LAST_PATIENCE) and self._identity.unsaved_token() is not None:
+        if not await self._save_again(LAST_PATIENCE) and self._identity.token.unsaved() is not None:
             log.critical(
                 "the new access token could not be stored, and Jira has dropped the old one:"
                 " run `sidecar auth`"
@@ -165,6 +190,7 @@ class Renewal:
     def _start(self, used: TokenCredentials) -> asyncio.Task[None]:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._renew(used))
+            self._new_until = self._clock() + NEW_SECONDS
         return self._running
 
     async def _renew(self, used: TokenCredentials) -> None:
@@ -179,9 +205,9 @@ class Renewal:
         """Ask for the new token and keep it; what would stop us from storing it comes first."""
         if used.session_handle is None:
             raise NotAuthorized("Jira gave nothing to renew it with.", "run `sidecar auth`")
-        if unsaved := self._identity.unsaved_token():
+        if unsaved := self._identity.token.unsaved():
             self._file.save(unsaved)
-            self._identity.use(unsaved)
+            self._identity.token.use(unsaved)
         self._file.prove_replaceable()
         was_cut_short = self._mark.is_about(used)
         self._mark.set(used)
@@ -203,12 +229,12 @@ class Renewal:
             self._keep_in_memory(renewed, used, error)
             return
         self._mark.clear()
-        self._identity.use(renewed)
+        self._identity.token.use(renewed)
         log.info("the access token was renewed")
 
     def _keep_beside(self, renewed: TokenCredentials, error: KeptBeside) -> None:
         self._mark.clear()
-        self._identity.use(renewed)
+        self._identity.token.use(renewed)
         log.error(
             "the access token was renewed: %s.  Putting it in place is tried again and again (%s)",
             error.message,
@@ -219,7 +245,7 @@ class Renewal:
     def _keep_in_memory(
         self, renewed: TokenCredentials, used: TokenCredentials, error: SidecarError
     ) -> None:
-        self._identity.use(renewed, instead_of=used)
+        self._identity.token.use(renewed, instead_of=used)
         self._troubles.not_renewed(error)
         log.error(
             "the access token was renewed and cannot be stored: %s.  It is lost if the sidecar"
@@ -241,7 +267,7 @@ class Renewal:
         """Store a token that is in memory, or beside its place; whether nothing is left to do."""
         try:
             async with self._file.locked(patience):
-                unsaved = self._identity.unsaved_token()
+                unsaved = self._identity.token.unsaved()
                 if unsaved is None:
                     self._file.put_in_place()
                     return True
@@ -254,7 +280,7 @@ class Renewal:
                 )
             return False
         self._mark.clear()
-        self._identity.use(unsaved)
+        self._identity.token.use(unsaved)
         log.info("the renewed access token is stored now")
         return True
 
@@ -271,7 +297,7 @@ class Renewal:
     def _warn(self) -> None:
         if self._daily.due("expiry") is None:
             return
-        if (warning := self._identity.expiry_warning()) is not None:
+        if (warning := self._identity.token.expiry_warning()) is not None:
             log.warning("%s", warning)
 
     def _is_running(self) -> bool:
@@ -290,6 +316,6 @@ class Renewal:
 
     def _current(self) -> TokenCredentials | None:
         try:
-            return self._identity.token()
+            return self._identity.token.current()
         except SidecarError:
             return None

@@ -59,11 +59,15 @@ class SigningURL:
         except ValueError:  # port 0, for example: it is not ours to understand
             return None
 
+    def take(self, url: BaseURL) -> None:
+        """Sign for this URL from now on, and say nothing."""
+        self.url = url
+
     def believe(self, url: BaseURL) -> None:
         """Sign for this URL from now on, and say once how to make that last."""
         if url == self.url:
             return
-        self.url = url
+        self.take(url)
         again = self._quiet.due(str(url))
         if again is None:
             return

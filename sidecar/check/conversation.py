@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.account.own_requests import Asked, Heard
 from sidecar.check import answers, local
-from sidecar.check.asking import Asked, Asker
+from sidecar.check.asking import Asker, user
 from sidecar.check.step import NotTried, Passed, needed
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
@@ -69,13 +70,13 @@ class Conversation:
                 raise answers.not_jira(asked.answer, self._base)
         if answers.is_cloud(asked.answer):
             raise local.is_cloud(self._base.host)
-        self._asker.clock_difference = asked.clock_difference
+        self._asker.compare_clocks(asked)
         self._info = answers.server_info(asked.answer)
         self.is_with_jira = True
         version = f" {self._info.version}" if self._info and self._info.version else ""
         return Passed(f"Jira{version} answers at {self._asker.base}.{note}")
 
-    async def _ask_signed(self, asked: Asked) -> Asked | None:
+    async def _ask_signed(self, asked: Heard) -> Asked | None:
         """Jira's answer, if what keeps strangers out lets signed requests through."""
         if not self._asker.can_sign or asked.answer.status == 404:
             return None
@@ -86,7 +87,7 @@ class Conversation:
         is_jiras = answers.is_jiras(signed.answer) or answers.is_token(signed.answer)
         return signed if is_jiras else None
 
-    async def _find(self, asked: Asked) -> Asked | None:
+    async def _find(self, asked: Heard) -> Heard | None:
         """Look for Jira below other context paths of the host, and go on there if it is found."""
         base = self._base
         redirected = answers.redirected_path(
@@ -135,7 +136,7 @@ class Conversation:
             await self._ask_for_request_token()
         elif self._myself.problem is not None:
             raise asker.error(self._myself, DanceStep.MYSELF)
-        elif not self._myself.user and not _name(self._myself):
+        elif not user(self._myself) and not _name(self._myself):
             raise answers.unwilling(self._myself.answer, asker.base, "who we are")
         self._accepted = True
         if asker.difference is not None:
@@ -191,8 +192,8 @@ class Conversation:
             if asked.problem.name == "anonymous":
                 raise self._dropped("a search")
             raise self._asker.error(asked, DanceStep.MYSELF)
-        if asked.user:
-            return Passed(f"Searches are answered as {asked.user}, not as anonymous.")
+        if name := user(asked):
+            return Passed(f"Searches are answered as {name}, not as anonymous.")
         if asked.answer.status != 200 or answers.json_object(asked.answer) is None:
             raise answers.unwilling(asked.answer, self._asker.base, "for issues")
         return Passed("Searches are answered; the X-AUSERNAME that says as whom is missing.")

@@ -93,7 +93,7 @@ async def _with_authorizer(config: Config, step: Step) -> str:
     from sidecar.upstream.pool import Upstream
 
     upstream = Upstream(config)
-    authorizer = Authorizer(Identity(config), upstream)
+    authorizer = Authorizer(Identity(config), upstream, config.timeouts.response)
     try:
         return await step(authorizer, Files.of(config))
     finally:

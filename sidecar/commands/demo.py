@@ -97,7 +97,7 @@ def _settings(jira_url: str, folder: Path, port: int) -> Config:
 async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredentials:
     """Do what `sidecar auth` does while the sidecar runs, which then takes the token up."""
     upstream = Upstream(settings)
-    authorizer = Authorizer(Identity(settings), upstream)
+    authorizer = Authorizer(Identity(settings), upstream, settings.timeouts.response)
     files = dance.Files.of(settings)
     try:
         if user is not None:

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sidecar.account.identity import Identity, Signed
+from sidecar.account.identity import Identity
+from sidecar.account.own_requests import limited
+from sidecar.account.remedies import Remedies
+from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.errors import RequestRefused, UsageError
 from sidecar.http.fields import Fields, first
 from sidecar.http.forwarding import request_fields
-from sidecar.http.methods import BODY_METHODS, METHODS
+from sidecar.http.methods import BODY_METHODS, METHODS, SAFE_METHODS
 from sidecar.http.shown import quoted
 from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
-from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.problems import Problem, explain, foreign_answer, parse_problem
 from sidecar.signing import signature
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
@@ -46,9 +48,15 @@ class Sent:
     """A signed request with its response, which is there to be read."""
 
     def __init__(
-        self, config: Config, request: UpstreamRequest, signed: Signed, response: UpstreamResponse
+        self,
+        identity: Identity,
+        request: UpstreamRequest,
+        signed: Signed,
+        response: UpstreamResponse,
     ) -> None:
-        self._jira = config.jira
+        self._base = identity.base_url
+        self._signing_url = identity.signing_url.url
+        self._remedies = Remedies(identity.request_signer)
         self._request = request
         self._signed = signed
         self.response = response
@@ -58,24 +66,23 @@ class Sent:
         problem = self._problem(body)
         if problem is None:
             return None
-        theirs = problem.parameters.get("oauth_signature_base_string")
-        if theirs:
-            ours = self._signed.base_string.decode("ascii")
-            difference = compare_base_strings(theirs, ours, self._jira.signing_url.path)
-            return Finding(problem.name, difference.sentence, difference.hint)
+        is_safe, signed = self._request.method in SAFE_METHODS, self._signed
+        self._remedies.heal(problem, signed, self.response.fields, is_safe=is_safe)
+        if more := self._remedies.explanation(problem, signed, is_safe=is_safe):
+            return Finding(problem.name, *more)
         explanation = explain(problem)
         hint = explanation.hint
-        if problem.name == "token_expired" and self._signed.token.session_handle is not None:
+        if problem.name == "token_expired" and signed.token and signed.token.session_handle:
             hint = "sidecar run renews it by itself with its next request; or " + hint
         return Finding(problem.name, explanation.sentence, hint)
 
     def _problem(self, body: bytes) -> Problem | None:
-        status, fields, base = self.response.status, self.response.fields, self._jira.base_url
+        status, fields = self.response.status, self.response.fields
         return parse_problem(status, fields, body if status >= 400 else None) or foreign_answer(
-            self._request.target.partition("?")[0].removeprefix(base.path),
+            self._request.target.partition("?")[0].removeprefix(self._base.path),
             status,
             fields,
-            (base.origin, self._jira.signing_url.origin),
+            (self._base.origin, self._signing_url.origin),
         )
 
 
@@ -83,7 +90,8 @@ class Sent:
 async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
     """Sign and send; the response is there to be read inside the context.
 
-    Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.
+    Raises UsageError for what cannot be sent, and whatever Identity and Upstream raise.  The whole
+    may take as long as timeouts.response, or it is a ResponseTimeout.
     """
     identity = Identity(config)
     try:
@@ -92,11 +100,12 @@ async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
         raise UsageError(refused.message, refused.hint) from None
     upstream = Upstream(config)
     try:
-        response = await upstream.send(request)
-        try:
-            yield Sent(config, request, signed, response)
-        finally:
-            response.close()
+        async with limited(config.jira.base_url, config.timeouts.response):
+            response = await upstream.send(request)
+            try:
+                yield Sent(identity, request, signed, response)
+            finally:
+                response.close()
     finally:
         await upstream.close()
 

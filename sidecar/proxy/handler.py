@@ -211,14 +211,14 @@ class Proxy:
     ) -> Reply:
         message, method = request.message, request.message.method
         self._refuse_loop(message.raw_headers)
-        token = self._identity.look()  # no slot is taken, and no body read, for a 503
+        token = self._identity.refresh()  # no slot is taken, and no body read, for a 503
         self._links.learn_first(token.server_url)
-        self._healer.renewal.early()
+        self._healer.renewal.renew_if_near_end()
         fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
         body = self._body(request)
-        async with self.slots:
+        async with self.slots.take() as slot:
             try:
-                exchanged = await self._sender.send(request, target, fields, body, record)
+                exchanged = await self._sender.send(request, target, fields, body, record, slot)
                 response = exchanged.response
                 try:
                     if response.status == 200 and _is_server_info(method, paths):

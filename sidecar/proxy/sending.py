@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
 from sidecar.account.healing import Healer
-from sidecar.account.identity import Identity, Prepared, Signed
+from sidecar.account.identity import Identity
+from sidecar.account.request_signer import Prepared, Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
@@ -17,6 +19,7 @@ from sidecar.http.fields import Fields, first, size_of
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
 from sidecar.http.target import BaseURL, Target, refuse_reserved
 from sidecar.jira.problems import Problem, foreign_answer, parse_problem
+from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
     MOST_PARAMETERS,
@@ -103,35 +106,44 @@ class Sender:
         self._quiet = Quiet()
 
     async def send(
-        self, request: Request, target: Target, fields: Fields, body: RequestBody, record: Record
+        self,
+        request: Request,
+        target: Target,
+        fields: Fields,
+        body: RequestBody,
+        record: Record,
+        slot: Slot,
     ) -> Exchanged:
         """Sign and send, at most twice more: after a lost connection, and after healing.
 
         A lost connection is retried for GET and HEAD; any request, once it is healed and if
         Jira's refusal proves that nothing was done (healing.py).  Either needs the body to be
-        still in memory, if there is one.
+        still in memory, if there is one.  What waits for a renewal gives up its `slot`.
         """
         outgoing = await self._outgoing(request, target, fields, body)
-        if isinstance(outgoing.content, RequestBody):
-            await self._healer.renewal.settled()
+        if isinstance(outgoing.content, RequestBody) and self._healer.renewal.has_just_begun:
+            async with slot.given_up():  # it can be sent only once
+                await self._healer.renewal.wait_while_new()
         record.forwarded = True
         exchanged = await self._try(outgoing, record, None)
         if exchanged.problem is not None:
-            exchanged = await self._heal(exchanged, outgoing, record)
+            exchanged = await self._heal(exchanged, outgoing, record, slot)
         if exchanged.response.status == 400:
             self._hint_at_long_head(outgoing, exchanged.signed)
         record.connecting = exchanged.response.connect_seconds
         record.first_byte = exchanged.response.first_byte_seconds
         return exchanged
 
-    async def _heal(self, exchanged: Exchanged, outgoing: Outgoing, record: Record) -> Exchanged:
+    async def _heal(
+        self, exchanged: Exchanged, outgoing: Outgoing, record: Record, slot: Slot
+    ) -> Exchanged:
         """Heal a problem and try again; what was exchanged before if that is of no use."""
         response, problem, signed, _ = exchanged
         assert problem is not None
+        is_safe = outgoing.method in SAFE_METHODS
         try:
-            url = await self._healer.heal(
-                problem, signed, response.fields, is_safe=outgoing.method in SAFE_METHODS
-            )
+            async with slot.given_up() if self._healer.takes_time(problem) else nullcontext():
+                url = await self._healer.heal(problem, signed, response.fields, is_safe=is_safe)
         except BaseException:
             response.abort()
             raise
@@ -215,7 +227,7 @@ class Sender:
             outgoing.target.path.removeprefix(self._base.path),
             response.status,
             response.fields,
-            (self._base.origin, self._identity.signing_url.origin),
+            (self._base.origin, self._identity.signing_url.url.origin),
         )
         if problem is None:
             self._identity.clock.watch(

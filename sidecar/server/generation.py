@@ -43,7 +43,7 @@ class Generation:
         self.in_flight = 0
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
-        authorizer = Authorizer(identity, self._upstream)
+        authorizer = Authorizer(identity, self._upstream, config.timeouts.response)
         self._healer = Healer(identity, authorizer, troubles)
         self._proxy = Proxy(
             config,
@@ -77,19 +77,19 @@ class Generation:
 
     def look_after_token(self) -> None:
         """Renew a token whose end is near, or warn of it, even if no request comes."""
-        self._healer.renewal.early()
+        self._healer.renewal.renew_if_near_end()
 
     async def retire(self) -> None:
         """Close once the last request is answered, and a renewed token is safely stored."""
         while self.in_flight:
             self._free.clear()
             await self._free.wait()
-        await self._healer.renewal.stored()
-        await self.close()
+        await self._healer.renewal.wait_saved()
+        await self.close(self.config.timeouts.response)
 
-    async def close(self) -> None:
-        """Close the connections to Jira; a renewal under way comes to its end."""
-        await self._healer.close()
+    async def close(self, seconds: float) -> None:
+        """Close the connections to Jira; a renewal under way has so long to come to its end."""
+        await self._healer.close(seconds)
         await self._upstream.close()
         await self._proxy.close()
 

@@ -67,14 +67,14 @@ class LocalPages:
         if self.stopping:
             return json_reply(503, {"ready": False, "reason": "shutting down"})
         try:
-            self._identity().token()
+            self._identity().token.current()
         except SidecarError as error:
             return json_reply(503, {"ready": False, "reason": error.message, "hint": error.hint})
         return json_reply(200, {"ready": True})
 
     def _status(self) -> Reply:
         identity = self._identity()
-        token = identity.known_token()
+        token = identity.token.last_read
         return json_reply(
             200,
             {

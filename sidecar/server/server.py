@@ -29,6 +29,10 @@ from sidecar.telemetry.metrics import Gauges, Metrics
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 
+RENEWAL_SECONDS = 3.0
+"""Seconds that a renewal of the token has beyond timeouts.shutdown.  The process is to end within
+5 s of that, and systemd is told 10 (notify.py)."""
+
 
 class Server:
     """Listens, and passes every request to the current generation."""
@@ -106,8 +110,11 @@ class Server:
     async def stop(self, seconds: float) -> None:
         """Take no more connections, let requests in flight finish for `seconds`, then close.
 
-        The admin listener goes on until then: it tells whoever asks that we are not ready.
+        The admin listener goes on until then: it tells whoever asks that we are not ready.  A
+        renewal of the token has a little longer.
         """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds + RENEWAL_SECONDS
         self._pages.stopping = True
         await self._stop_accepting(is_admin=False)
         await self.listener.drain(seconds)
@@ -117,7 +124,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         for generation in self.generations:
-            await generation.close()
+            await generation.close(max(0.0, end - loop.time()))
 
     def cut(self) -> None:
         """End every client's connection at once: the process is about to end."""
@@ -133,7 +140,7 @@ class Server:
     def look_after_token(self) -> None:
         """Read a token that has changed, and renew one whose end is near."""
         try:
-            self._identity.token()
+            self._identity.token.current()
         except SidecarError:
             return  # /_sidecar/ready says so
         self.generations[-1].look_after_token()
@@ -142,7 +149,7 @@ class Server:
         """What is served, as whom and until when, in one line."""
         base_url = self._identity.base_url
         try:
-            token = self._identity.token()
+            token = self._identity.token.current()
         except SidecarError as error:
             return f"{base_url}: no usable access token: {error.hint or error.message}"
         name = token.user or "somebody"
@@ -166,7 +173,7 @@ class Server:
         log_request(record)
 
     def _gauges(self) -> Gauges:
-        token = self._identity.known_token()
+        token = self._identity.token.last_read
         return Gauges(
             is_ready=self._pages.is_ready,
             in_flight=sum(generation.in_flight for generation in self.generations),

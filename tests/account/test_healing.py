@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import SEND_AGAIN, Healer
-from sidecar.account.identity import Identity, Signed
+from sidecar.account.identity import Identity
+from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.http.target import BaseURL
@@ -54,7 +55,7 @@ class Desk:
         self.identity = Identity(config)
         self.upstream = Upstream(config)
         self.troubles = Troubles()
-        authorizer = Authorizer(self.identity, self.upstream)
+        authorizer = Authorizer(self.identity, self.upstream, config.timeouts.response)
         self.healer = Healer(self.identity, authorizer, self.troubles)
         self.is_safe = False
 
@@ -73,7 +74,7 @@ async def desk(sandbox: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> 
     store_token(config, sandbox.grant().token)
     desk = Desk(config)
     yield desk
-    await desk.healer.close()
+    await desk.healer.close(60)
     await desk.upstream.close()
 
 
@@ -121,7 +122,9 @@ async def test_a_rejected_token_is_healed_by_a_newer_one_on_disk(desk: Desk, nam
     assert not await desk.heals(name, signed)
     store_token(desk.config, "NEWER")
     assert await desk.heals(name, signed)
-    assert desk.sign().token.token == Secret("NEWER")
+    token = desk.sign().token
+    assert token is not None
+    assert token.token == Secret("NEWER")
     assert not await desk.heals(name)
 
 
@@ -164,12 +167,12 @@ async def test_a_url_is_believed_only_after_the_second_try(desk: Desk) -> None:
     base_string = signed.base_string.decode().replace(ours, theirs)
     problem = Problem("signature_invalid", {"oauth_signature_base_string": base_string})
     assert await desk.healer.heal(problem, signed, [], is_safe=False) == inside
-    assert desk.identity.signing_url == desk.config.jira.base_url
+    assert desk.identity.signing_url.url == desk.config.jira.base_url
     desk.healer.tried(problem, desk.sign(inside), problem)
-    assert desk.identity.signing_url == desk.config.jira.base_url
+    assert desk.identity.signing_url.url == desk.config.jira.base_url
     assert not desk.troubles.heals
     desk.healer.tried(problem, desk.sign(inside), None)
-    assert desk.identity.signing_url == inside
+    assert desk.identity.signing_url.url == inside
     assert desk.troubles.heals == {"signature_invalid": 1}
 
 
@@ -177,7 +180,7 @@ async def test_a_second_try_that_meets_another_problem_has_healed_the_first(desk
     inside = BaseURL.parse("http://inside:8080/jira")
     first, second = Problem("signature_invalid"), Problem("anonymous")
     desk.healer.tried(first, desk.sign(inside), second)
-    assert desk.identity.signing_url == inside
+    assert desk.identity.signing_url.url == inside
     assert not desk.troubles.heals
 
 
@@ -186,7 +189,7 @@ async def test_a_second_try_for_another_reason_says_nothing_about_the_url(desk: 
     inside = BaseURL.parse("http://inside:8080/jira")
     desk.healer.believe(inside)  # learnt by another request in the meantime
     desk.healer.tried(Problem("nonce_used"), signed, Problem("signature_invalid"))
-    assert desk.identity.signing_url == inside
+    assert desk.identity.signing_url.url == inside
 
 
 # ── what is sent again ──────────────────────────────────────────────────────────────────────
@@ -329,7 +332,7 @@ async def test_a_wrongly_perceived_url_is_said_once_and_forgotten_when_it_is_men
     for _ in range(10):
         assert (await sidecar.get(MYSELF)).status == 200
     assert [request.verdict for request in sandbox.log].count("signature_invalid") == 2
-    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+    assert sidecar.server.identity.signing_url.url == sidecar.config.jira.base_url
     assert len(logged(caplog)) == 1
 
 
@@ -350,7 +353,7 @@ async def test_a_parameter_that_is_lost_on_the_way_is_named(
     assert answer.status == 401
     assert "parameters were lost: maxResults" in logged(caplog)[0]
     assert len(sandbox.log) == 1
-    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+    assert sidecar.server.identity.signing_url.url == sidecar.config.jira.base_url
 
 
 async def test_a_key_that_does_not_fit_is_said_to_be_that(
@@ -374,7 +377,7 @@ async def test_a_wrong_key_and_a_wrong_url_together_change_nothing_for_good(
     answer = await sidecar.get(MYSELF)
     assert "sidecar public-key" in answer["Sidecar-Problem"]
     assert len(sandbox.log) == 2
-    assert sidecar.server.identity.signing_url == sidecar.config.jira.base_url
+    assert sidecar.server.identity.signing_url.url == sidecar.config.jira.base_url
 
 
 async def test_what_was_healed_counts_as_healed(sidecar: Running, sandbox: Sandbox) -> None:
@@ -406,7 +409,7 @@ async def test_no_secret_is_told(
     await sidecar.get(MYSELF)
     told += (await sidecar.get(STATUS)).body.decode() + "".join(logged(caplog))
     told += "".join(r.getMessage() for r in caplog.records if r.name.startswith("sidecar"))
-    new = sidecar.server.identity.token()
+    new = sidecar.server.identity.token.current()
     assert new.session_handle is not None
     for secret in (
         token.token,

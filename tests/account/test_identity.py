@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from sidecar.account.identity import LOOK_SECONDS, Identity, Signed
+from sidecar.account.identity import LOOK_SECONDS, Identity
+from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
@@ -56,6 +57,12 @@ def sign(identity: Identity, url: BaseURL | None = None) -> Signed:
     return identity.sign("GET", "/jira/rest/api/2/myself", [], url)
 
 
+def used(signed: Signed) -> Secret:
+    """The token that a request was signed with."""
+    assert signed.token is not None
+    return signed.token.token
+
+
 def is_signed_with(key: RSAPrivateKey, signed: Signed) -> bool:
     expected = base64.b64encode(key.sign(signed.base_string, PKCS1v15(), SHA1()))
     return quote(expected, safe="").encode() in signed.authorization
@@ -70,7 +77,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_request_is_signed_with_the_token_on_disk(identity: Identity) -> None:
     signed = sign(identity)
-    assert signed.token.token == Secret("FIRST")
+    assert used(signed) == Secret("FIRST")
     assert b'oauth_token="FIRST"' in signed.authorization
     assert signed.base_string.startswith(b"GET&https%3A%2F%2Fjira.example.com%2Fjira%2Frest%2F")
     assert identity.is_our_token(signed.authorization)
@@ -83,7 +90,7 @@ def test_a_changed_token_counts_from_the_next_request_on(
     caplog.set_level(logging.INFO)
     sign(identity)
     store_token(config, "SECOND")
-    assert sign(identity).token.token == Secret("SECOND")
+    assert used(sign(identity)) == Secret("SECOND")
     assert [r.getMessage() for r in caplog.records if "another access token" in r.getMessage()]
 
 
@@ -103,13 +110,13 @@ def test_a_broken_token_file_is_refused_once_and_the_old_token_goes_on(
     sign(identity)
     write_private(config.token.path, b'{"version": 1, "tok')
     for _ in range(3):
-        assert sign(identity).token.token == Secret("FIRST")
+        assert used(sign(identity)) == Secret("FIRST")
     (error,) = errors(caplog)
     assert "damaged" in error
     assert "going on with the token from before" in error
     assert "FIRST" not in error
     store_token_over(config, "SECOND")
-    assert sign(identity).token.token == Secret("SECOND")
+    assert used(sign(identity)) == Secret("SECOND")
 
 
 def store_token_over(config: Config, token: str) -> None:
@@ -123,10 +130,10 @@ def test_a_token_file_that_others_can_read_is_refused_until_it_is_private(
     sign(identity)
     store_token(config, "SECOND")
     config.token.path.chmod(0o644)
-    assert sign(identity).token.token == Secret("FIRST")
+    assert used(sign(identity)) == Secret("FIRST")
     assert "chmod 600" in errors(caplog)[0]
     config.token.path.chmod(0o600)
-    assert sign(identity).token.token == Secret("SECOND")
+    assert used(sign(identity)) == Secret("SECOND")
 
 
 def test_another_jiras_token_is_refused(
@@ -135,9 +142,9 @@ def test_another_jiras_token_is_refused(
     sign(identity)
     config.token.path.unlink()
     store_token(make_config("https://other.example.com", tmp_path, private_key), "THEIRS")
-    assert sign(identity).token.token == Secret("FIRST")
+    assert used(sign(identity)) == Secret("FIRST")
     with pytest.raises(NotAuthorized, match=r"is for \"https://other\.example\.com\""):
-        Identity(config).token()
+        Identity(config).token.current()
 
 
 def test_without_a_token_file_there_is_a_hint_until_one_is_stored(
@@ -149,7 +156,7 @@ def test_without_a_token_file_there_is_a_hint_until_one_is_stored(
     assert caught.value.status == 503
     assert "sidecar auth" in caught.value.hint
     store_token(config, "FIRST")
-    assert sign(identity).token.token == Secret("FIRST")
+    assert used(sign(identity)) == Secret("FIRST")
     config.token.path.unlink()
     for _ in range(3):
         with pytest.raises(NotAuthorized, match="no access token"):
@@ -158,22 +165,22 @@ def test_without_a_token_file_there_is_a_hint_until_one_is_stored(
     assert "is gone" in error
     assert "sidecar auth" in error
     store_token(config, "SECOND")
-    assert sign(identity).token.token == Secret("SECOND")
+    assert used(sign(identity)) == Secret("SECOND")
 
 
 def test_a_token_that_could_not_be_stored_is_used_in_place_of_the_dead_one(
     identity: Identity, config: Config
 ) -> None:
-    dead = identity.token()
-    identity.use(TokenCredentials(Secret("NEW"), Secret("")), instead_of=dead)
-    assert identity.unsaved_token() == identity.token()
+    dead = identity.token.current()
+    identity.token.use(TokenCredentials(Secret("NEW"), Secret("")), instead_of=dead)
+    assert identity.token.unsaved() == identity.token.current()
     os.utime(config.token.path)
-    assert sign(identity).token.token == Secret("NEW")
+    assert used(sign(identity)) == Secret("NEW")
     config.token.path.unlink()
-    assert sign(identity).token.token == Secret("NEW")
+    assert used(sign(identity)) == Secret("NEW")
     store_token(config, "FROM-AUTH")
-    assert sign(identity).token.token == Secret("FROM-AUTH")
-    assert identity.unsaved_token() is None
+    assert used(sign(identity)) == Secret("FROM-AUTH")
+    assert identity.token.unsaved() is None
 
 
 # ── the key ─────────────────────────────────────────────────────────────────────────────────
@@ -249,13 +256,13 @@ def test_requests_within_a_millisecond_share_a_look_at_the_files(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: now)
-    first = identity.look().token
+    first = identity.refresh().token
     store_token(config, "SECOND")
     now += 0.9 * LOOK_SECONDS
-    assert identity.look().token == first
-    assert identity.prepare("GET", "/jira/rest", []).token.token == first
+    assert identity.refresh().token == first
+    assert used(identity.prepare("GET", "/jira/rest", []).sign()) == first
     now += 0.2 * LOOK_SECONDS
-    assert identity.look().token == Secret("SECOND")
+    assert identity.refresh().token == Secret("SECOND")
 
 
 def test_a_look_is_due_at_once_where_there_is_no_token(
@@ -264,9 +271,9 @@ def test_a_look_is_due_at_once_where_there_is_no_token(
     monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: 100.0)
     config.token.path.unlink()
     with pytest.raises(NotAuthorized):
-        identity.look()
+        identity.refresh()
     store_token(config, "FOUND")
-    assert identity.look().token == Secret("FOUND")
+    assert identity.refresh().token == Secret("FOUND")
 
 
 def test_reload_reads_both_files_again_even_if_they_look_the_same(
@@ -281,7 +288,7 @@ def test_reload_reads_both_files_again_even_if_they_look_the_same(
         path.write_bytes(content.ljust(before.st_size, b"\n"))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     identity.reload()
-    assert identity.token().token == Secret("OTHER")
+    assert identity.token.current().token == Secret("OTHER")
     assert identity.fingerprint == keys.fingerprint(other_key)
 
 
@@ -350,13 +357,13 @@ def test_an_end_is_warned_of_from_30_days_before(
 ) -> None:
     store_token(config, "FIRST", expires_at=time.time() + days * DAY)
     identity = Identity(config)
-    identity.token()
-    warning = identity.expiry_warning()
+    identity.token.current()
+    warning = identity.token.expiry_warning()
     assert warning is None if verb is None else verb in (warning or "")
 
 
 def test_a_renewal_that_was_cut_short_is_said_plainly(identity: Identity, config: Config) -> None:
-    identity.renewal_mark.set(identity.token())
+    identity.renewal_mark.set(identity.token.current())
     (warning,) = Identity(config).warnings()
     assert "was cut short" in warning
     assert "sidecar auth" in warning
@@ -376,7 +383,7 @@ def test_a_token_whose_heir_could_not_be_stored_is_told_at_the_start(
     unplaceable(monkeypatch, errno.EROFS)
     identity = Identity(config)
     warnings = identity.warnings()
-    assert identity.token().token == Secret("FIRST")
+    assert identity.token.current().token == Secret("FIRST")
     if is_told:
         assert "no new one could be stored" in warnings[0]
         assert "Read-only file system" in warnings[0]
@@ -389,10 +396,10 @@ def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
 ) -> None:
     store_token(config, "FIRST", expires_at=time.time() + 10 * DAY, session_handle=Secret("HANDLE"))
     identity = Identity(config)
-    identity.token()
-    assert "it is renewed before that" in (identity.expiry_warning() or "")
+    identity.token.current()
+    assert "it is renewed before that" in (identity.token.expiry_warning() or "")
     unplaceable(monkeypatch)
-    assert "no new one could be stored" in (identity.expiry_warning() or "")
+    assert "no new one could be stored" in (identity.token.expiry_warning() or "")
 
 
 def test_the_same_token_read_again_has_lived_as_long_as_before(config: Config) -> None:
@@ -400,31 +407,31 @@ def test_the_same_token_read_again_has_lived_as_long_as_before(config: Config) -
     now = 1_000_000.0
     store_token(config, "FIRST", expires_at=now + 100, session_handle=Secret("HANDLE"))
     identity = Identity(config, clock=lambda: now)
-    identity.token()
+    identity.token.current()
     now += 30
     assert identity.token_file.store_error() is None
-    identity.token()
-    assert identity.lifetime() == (70, 100)
+    identity.token.current()
+    assert identity.token.lifetime() == (70, 100)
 
 
 def test_lifetime_is_what_is_left_and_what_was_left_when_the_token_came(config: Config) -> None:
     now = 1_000_000.0
     store_token(config, "FIRST", expires_at=now + 100)
     identity = Identity(config, clock=lambda: now)
-    assert identity.lifetime() is None  # not read yet
-    identity.token()
+    assert identity.token.lifetime() is None  # not read yet
+    identity.token.current()
     now += 30
-    assert identity.lifetime() == (70, 100)
+    assert identity.token.lifetime() == (70, 100)
 
 
 def test_a_token_without_an_end_has_no_lifetime(identity: Identity) -> None:
-    identity.token()
-    assert identity.lifetime() is None
-    assert identity.expiry_warning() is None
+    identity.token.current()
+    assert identity.token.lifetime() is None
+    assert identity.token.expiry_warning() is None
 
 
 def test_errors_are_the_sidecars_own(config: Config) -> None:
     config.token.path.parent.mkdir()
     config.token.path.mkdir()
     with pytest.raises(SidecarError):
-        Identity(config).token()
+        Identity(config).token.current()

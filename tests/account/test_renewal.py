@@ -56,7 +56,7 @@ class Desk:
         self.now = 1000.0
         self.identity = Identity(config)
         self.upstream = Upstream(config)
-        authorizer = Authorizer(self.identity, self.upstream)
+        authorizer = Authorizer(self.identity, self.upstream, config.timeouts.response)
         self.troubles = Troubles()
         self.renewal = Renewal(self.identity, authorizer, self.troubles, clock=lambda: self.now)
 
@@ -65,7 +65,7 @@ class Desk:
         grant = self.sandbox.grant()
         facts = {"session_handle": Secret(grant.session_handle), **facts}
         store_token(self.config, grant.token, **facts)
-        return self.identity.token()
+        return self.identity.token.current()
 
     @property
     def stored(self) -> str:
@@ -77,7 +77,7 @@ class Desk:
         return token.token.reveal() in self.sandbox.provider.access_tokens
 
     async def close(self) -> None:
-        await self.renewal.close()
+        await self.renewal.close(60)
         await self.upstream.close()
 
 
@@ -182,7 +182,7 @@ async def test_stopping_waits_for_a_renewal_under_way(desk: Desk) -> None:
     waiting = asyncio.create_task(desk.renewal.replace(old))
     await asyncio.sleep(0)
     waiting.cancel()
-    await desk.renewal.close()
+    await desk.renewal.close(60)
     assert desk.stored != old.token.reveal()
     assert not desk.is_alive(old)
 
@@ -233,10 +233,10 @@ async def test_near_is_the_last_day_or_the_last_tenth(
     desk: Desk, left: float, whole: float, is_near: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = desk.grant(expires_at=1.0)
-    monkeypatch.setattr(desk.identity, "lifetime", lambda: (left, whole))
-    desk.renewal.early()
-    await desk.renewal.settled()
-    assert (desk.identity.token().token != old.token) == is_near
+    monkeypatch.setattr(desk.identity.token, "lifetime", lambda: (left, whole))
+    desk.renewal.renew_if_near_end()
+    await desk.renewal.wait_idle()
+    assert (desk.identity.token.current().token != old.token) == is_near
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ async def test_the_end_of_a_token_is_warned_of_once_a_day(
 ) -> None:
     desk.grant(expires_at=time.time() + 29 * 86400, **facts)
     for _ in range(50):
-        desk.renewal.early()
+        desk.renewal.renew_if_near_end()
     (warning,) = logged(caplog)
     assert "ends on" in warning
     assert said in warning
@@ -260,10 +260,10 @@ async def test_the_end_of_a_token_is_warned_of_once_a_day(
 
 
 async def test_a_token_without_an_end_is_left_alone(desk: Desk) -> None:
-    desk.renewal.early()
+    desk.renewal.renew_if_near_end()
     desk.grant()
-    desk.renewal.early()
-    await desk.renewal.settled()
+    desk.renewal.renew_if_near_end()
+    await desk.renewal.wait_idle()
     assert renewals(desk.sandbox) == 0
 
 
@@ -312,7 +312,7 @@ async def test_a_failed_renewal_is_tried_again_after_pauses_that_double(desk: De
     desk.sandbox.faults.clear()
     desk.now += 60
     assert await desk.renewal.replace(old)
-    desk.renewal.proved()
+    desk.renewal.confirm()
     assert desk.renewal.error is None
 
 
@@ -320,16 +320,16 @@ async def test_the_pauses_begin_anew_once_a_new_token_is_proved(desk: Desk) -> N
     token = desk.grant()
     for pause in (1, 2):
         assert await desk.renewal.replace(token)
-        token = desk.identity.token()
-        desk.renewal.was_in_vain(token)
+        token = desk.identity.token.current()
+        desk.renewal.report_in_vain(token)
         assert desk.renewal.error is not None
         assert not await desk.renewal.replace(token)
         desk.now += pause
     assert await desk.renewal.replace(token)
-    desk.renewal.proved()
+    desk.renewal.confirm()
     assert desk.renewal.error is None
-    token = desk.identity.token()
-    desk.renewal.was_in_vain(token)
+    token = desk.identity.token.current()
+    desk.renewal.report_in_vain(token)
     desk.now += 1
     assert await desk.renewal.replace(token)
 
@@ -337,7 +337,7 @@ async def test_the_pauses_begin_anew_once_a_new_token_is_proved(desk: Desk) -> N
 async def test_that_an_older_token_was_in_vain_says_nothing_of_the_new_one(desk: Desk) -> None:
     old = desk.grant()
     assert await desk.renewal.replace(old)
-    desk.renewal.was_in_vain(old)
+    desk.renewal.report_in_vain(old)
     assert desk.renewal.error is None
 
 
@@ -374,7 +374,7 @@ async def test_a_token_that_a_renewal_cut_short_has_cost_is_explained(
     renewable: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     identity = renewable.server.identity
-    identity.renewal_mark.set(identity.token())
+    identity.renewal_mark.set(identity.token.current())
     sandbox.revoke()
     answer = await renewable.get(MYSELF)
     assert answer.status == 401
@@ -435,7 +435,7 @@ async def test_two_faults_at_once_do_not_stop_a_renewal(
     sandbox.expire()
     sandbox.faults.throw({"clock_offset": 7200.0})
     assert (await renewable.get(MYSELF)).status == 200
-    assert str(renewable.server.identity.signing_url).startswith("https://")
+    assert str(renewable.server.identity.signing_url.url).startswith("https://")
 
 
 async def test_a_token_file_that_was_removed_is_not_brought_back(desk: Desk) -> None:
@@ -496,7 +496,7 @@ async def test_a_token_that_cannot_be_renamed_over_is_not_renewed(
         assert not await desk.renewal.replace(old)
     assert renewals(desk.sandbox) == 0
     assert desk.is_alive(old)
-    assert desk.identity.token() == old
+    assert desk.identity.token.current() == old
     assert "Device or resource busy" in logged(caplog)[0]
     assert "mounted by itself" in logged(caplog)[0]
     assert not desk.identity.renewal_mark.is_about(old)
@@ -520,17 +520,17 @@ async def test_a_new_token_that_cannot_be_put_in_place_is_kept_beside_it_and_cou
 
         patch.setattr(Authorizer, "renew", renewing_late)
         assert await desk.renewal.replace(old)
-        new = desk.identity.token()
+        new = desk.identity.token.current()
         assert desk.is_alive(new)
         assert desk.stored == old.token.reveal()
-        assert desk.identity.unsaved_token() is None
+        assert desk.identity.token.unsaved() is None
         restarted = Identity(desk.config)
-        assert restarted.token() == new
+        assert restarted.token.current() == new
         assert not any("cut short" in warning for warning in restarted.warnings())
         assert "is kept in" in logged(caplog, logging.ERROR)[0]
-    await asyncio.wait_for(desk.renewal.stored(), 10)
+    await asyncio.wait_for(desk.renewal.wait_saved(), 10)
     assert desk.stored == new.token.reveal()
-    assert desk.identity.token() == new
+    assert desk.identity.token.current() == new
     assert not logged(caplog, logging.CRITICAL)
 
 
@@ -547,9 +547,9 @@ async def test_a_token_kept_beside_its_place_is_not_said_to_be_lost_at_the_end(
 
     monkeypatch.setattr(Authorizer, "renew", renewing_late)
     assert await desk.renewal.replace(old)
-    await desk.renewal.close()
+    await desk.renewal.close(60)
     assert not logged(caplog, logging.CRITICAL)
-    assert desk.is_alive(Identity(desk.config).token())
+    assert desk.is_alive(Identity(desk.config).token.current())
 
 
 class Obstacle:
@@ -588,7 +588,7 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
     old = desk.grant()
     obstacle = Obstacle(monkeypatch)
     assert await desk.renewal.replace(old)
-    new = desk.identity.token()
+    new = desk.identity.token.current()
     assert desk.is_alive(new)
     assert desk.stored == old.token.reveal()
     assert "cannot be stored: the disk is broken" in logged(caplog, logging.ERROR)[0]
@@ -598,7 +598,7 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
         "replace it",
     )
     await asyncio.wait_for(obstacle.tried_often.wait(), 5)
-    assert desk.identity.token() == new
+    assert desk.identity.token.current() == new
     await obstacle.remove()
     assert desk.stored == new.token.reveal()
     assert not desk.identity.renewal_mark.is_about(old)
@@ -626,9 +626,9 @@ async def test_a_sign_in_in_the_meantime_counts_more_than_an_unstored_token(
     await desk.renewal.replace(old)
     obstacle.is_there = False
     signed_in = desk.grant()
-    await desk.renewal.close()
+    await desk.renewal.close(60)
     assert desk.stored == signed_in.token.reveal()
-    assert desk.identity.token() == signed_in
+    assert desk.identity.token.current() == signed_in
 
 
 async def test_no_second_token_is_asked_for_while_the_first_is_not_stored(
@@ -639,13 +639,13 @@ async def test_no_second_token_is_asked_for_while_the_first_is_not_stored(
     old = desk.grant()
     obstacle.is_there = True
     assert await desk.renewal.replace(old)
-    first = desk.identity.token()
+    first = desk.identity.token.current()
     assert not await desk.renewal.replace(first)
     assert renewals(desk.sandbox) == 1
     obstacle.is_there = False
     desk.now += 1
     assert await desk.renewal.replace(first)
-    assert desk.stored == desk.identity.token().token.reveal() != first.token.reveal()
+    assert desk.stored == desk.identity.token.current().token.reveal() != first.token.reveal()
 
 
 async def test_an_unstored_token_is_stored_at_the_end(
@@ -656,8 +656,8 @@ async def test_an_unstored_token_is_stored_at_the_end(
     monkeypatch.setattr(renewing, "FIRST_PAUSE", 3600.0)
     await desk.renewal.replace(old)
     obstacle.is_there = False
-    await desk.renewal.close()
-    assert desk.stored == desk.identity.token().token.reveal() != old.token.reveal()
+    await desk.renewal.close(60)
+    assert desk.stored == desk.identity.token.current().token.reveal() != old.token.reveal()
 
 
 async def test_a_token_that_is_lost_at_the_end_is_said_to_be(
@@ -666,7 +666,7 @@ async def test_a_token_that_is_lost_at_the_end_is_said_to_be(
     old = desk.grant()
     Obstacle(monkeypatch)
     await desk.renewal.replace(old)
-    await desk.renewal.close()
+    await desk.renewal.close(60)
     (line,) = logged(caplog, logging.CRITICAL)
     assert "could not be stored" in line
     assert "sidecar auth" in line
@@ -682,7 +682,7 @@ async def test_a_rejected_token_waits_for_the_process_that_is_renewing_it(
     old = desk.grant()
     other = Desk(sandbox, desk.config)
     async with other.identity.token_file.locked():
-        waiting = asyncio.create_task(desk.renewal.replaced(old))
+        waiting = asyncio.create_task(desk.renewal.wait_replaced(old))
         done, _ = await asyncio.wait([waiting], timeout=0.02)
         assert not done
         store_token(desk.config, "NEW")
@@ -698,7 +698,7 @@ async def test_a_lock_that_is_never_given_up_holds_nobody_for_ever(
     async with TokenFile(
         desk.config.token.path, desk.config.jira.base_url, desk.config.jira.consumer_key
     ).locked():
-        assert not await desk.renewal.replaced(old)
+        assert not await desk.renewal.wait_replaced(old)
 
 
 # ── killed ──────────────────────────────────────────────────────────────────────────────────
@@ -723,7 +723,7 @@ async def test_killed_at_any_step_it_leaves_the_old_or_the_new_token_whole(
     outcomes: list[str] = []
     for config, token in zip(configs[: len(steps)], old, strict=False):
         identity = Identity(config)
-        stored = identity.token().token.reveal()
+        stored = identity.token.current().token.reveal()
         is_alive = stored in sandbox.provider.access_tokens
         if stored == token:
             outcomes.append("old" if is_alive else "dead")

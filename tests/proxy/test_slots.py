@@ -22,9 +22,11 @@ class Holder:
         self.task = asyncio.create_task(self._hold(slots, order, number))
 
     async def _hold(self, slots: Slots, order: list[int], number: int) -> None:
-        async with slots:
+        async with slots.take() as slot:
             order.append(number)
             await self.release.wait()
+            async with slot.given_up():
+                await asyncio.sleep(0)
 
 
 async def _turn() -> None:
@@ -45,6 +47,60 @@ async def test_first_come_first_served() -> None:
     assert (slots.in_use, slots.waiting) == (0, 0)
 
 
+async def test_a_slot_that_is_given_up_goes_to_whoever_waits_and_comes_back_in_turn() -> None:
+    slots, order, go = Slots(1, 1), list[str](), asyncio.Event()
+
+    async def wait_for_something_else() -> None:
+        async with slots.take() as slot:
+            async with slot.given_up():
+                assert (slots.in_use, slots.waiting) == (0, 1)
+                await go.wait()
+            assert slots.in_use == 1
+            order.append("first")
+
+    first = asyncio.create_task(wait_for_something_else())
+    await _turn()
+    async with slots.take():
+        go.set()
+        await _turn()
+        assert (slots.in_use, slots.waiting) == (1, 1)
+        with pytest.raises(Overloaded):
+            await slots.take().__aenter__()
+        order.append("second")
+    await first
+    assert order == ["second", "first"]
+    assert (slots.in_use, slots.waiting) == (0, 0)
+
+
+async def test_where_no_more_may_wait_a_slot_is_kept() -> None:
+    slots = Slots(1, 0)
+    async with slots.take() as slot:
+        async with slot.given_up():
+            assert (slots.in_use, slots.waiting) == (1, 0)
+        assert slots.in_use == 1
+    assert slots.in_use == 0
+
+
+@pytest.mark.parametrize("is_waiting_again", [False, True])
+async def test_who_leaves_without_a_slot_gives_none_back(is_waiting_again: bool) -> None:
+    slots, go = Slots(1, 1), asyncio.Event()
+
+    async def leave() -> None:
+        async with slots.take() as slot, slot.given_up():
+            await go.wait()
+
+    leaving = asyncio.create_task(leave())
+    await _turn()
+    async with slots.take():
+        if is_waiting_again:
+            go.set()
+            await _turn()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert (slots.in_use, slots.waiting) == (1, 0)
+    assert slots.in_use == 0
+
+
 async def test_nobody_who_comes_later_overtakes_whoever_waits() -> None:
     slots, order = Slots(1, 10), list[int]()
     first, second = Holder(slots, order, 0), Holder(slots, order, 1)
@@ -62,7 +118,7 @@ async def test_past_the_limit_of_waiting_requests_the_next_is_refused() -> None:
     holders = [Holder(slots, order, number) for number in range(2)]
     await _turn()
     with pytest.raises(Overloaded, match="1 requests wait"):
-        async with slots:
+        async with slots.take():
             raise AssertionError
     for holder in holders:
         holder.release.set()
@@ -72,9 +128,9 @@ async def test_past_the_limit_of_waiting_requests_the_next_is_refused() -> None:
 async def test_without_waiting_room_a_free_slot_is_still_had() -> None:
     slots = Slots(1, 0)
     for _ in range(3):
-        async with slots:
+        async with slots.take():
             with pytest.raises(Overloaded):
-                async with slots:
+                async with slots.take():
                     raise AssertionError
 
 
@@ -102,6 +158,6 @@ def test_whoever_gives_up_gives_back(seed: int, connections: int, waiting: int) 
         assert (slots.in_use, slots.waiting) == (0, 0)
         async with asyncio.timeout(PATIENCE):
             for _ in range(connections):
-                await slots.__aenter__()
+                await slots.take().__aenter__()
 
     asyncio.run(run())

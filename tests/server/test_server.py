@@ -195,9 +195,9 @@ class TestReload:
             save(file, token)
 
         store_grant(sidecar, sandbox.grant(), expires_at=time.time() + 60)
-        old = sidecar.server.identity.token()
+        old = sidecar.server.identity.token.current()
         monkeypatch.setattr(TokenFile, "save", save_if_there_is_room)
-        sidecar.server.identity._taken_at -= 24 * 3600  # it is near its end
+        sidecar.server.identity.token._taken_at -= 24 * 3600  # it is near its end
         sidecar.server.look_after_token()
         sidecar.server.reload(reconfigured(timeouts__idle=5))
         await refused.wait()
@@ -208,8 +208,8 @@ class TestReload:
         new = sidecar.token_file.load()
         assert new is not None
         assert new.token != old.token
-        assert new == sidecar.server.identity.token()
-        assert sidecar.server.identity.unsaved_token() is None
+        assert new == sidecar.server.identity.token.current()
+        assert sidecar.server.identity.token.unsaved() is None
 
     async def test_another_token_path_alone_makes_another_identity(
         self, sandbox: Sandbox, sidecar: Running, reconfigured: Reconfigure, tmp_path: Path
@@ -451,7 +451,7 @@ class TestStart:
         sidecar.server.look_after_token()
         store_token(sidecar.config, sandbox.grant().token)
         sidecar.server.look_after_token()
-        assert sidecar.server.identity.known_token() is not None
+        assert sidecar.server.identity.token.last_read is not None
         assert not sandbox.log
 
     async def test_what_was_opened_is_closed_where_the_start_fails(

@@ -34,7 +34,7 @@ async def authorizing(config: Config, clock: Callable[[], float]) -> AsyncIterat
     upstream = Upstream(config)
     identity = Identity(config, clock=clock)
     try:
-        yield Authorizer(identity, upstream, clock=clock)
+        yield Authorizer(identity, upstream, config.timeouts.response, clock=clock)
     finally:
         await upstream.close()
 

@@ -1,0 +1,182 @@
+"""The sidecar's own requests to Jira: of a sign-in, a renewal, a diagnosis.
+
+Each is healed here, and ends within one limit on the whole, whatever Jira does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from sidecar.account.remedies import Remedies
+from sidecar.account.request_signer import RequestSigner, Signed
+from sidecar.credentials import TokenCredentials
+from sidecar.errors import ResponseTimeout
+from sidecar.http.fields import USER_AGENT, Fields
+from sidecar.http.target import BaseURL
+from sidecar.jira.problems import Problem, oauth_problem, parse_problem
+from sidecar.signing.signature import encode_query
+from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
+
+TOKEN_ENDPOINTS = "/plugins/servlet/oauth/"  # noqa: S105
+_LIMIT = 1 << 20
+"""Bytes of an answer that are read; what Jira answers to us has some hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request of our own, before it is signed."""
+
+    method: str
+    path: str
+    """Below the base URL."""
+    query: str = ""
+    extra: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    """Protocol parameters besides the usual ones."""
+    is_safe: bool = True
+    """Whether it does no harm if Jira acts on it twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer of Jira's."""
+
+    answer: Answer
+    answered_at: float
+    """When Jira answered, by our clock: half a round trip ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Heard):
+    """An answer to a signed request, and what is wrong with it."""
+
+    signed: Signed
+    problem: Problem | None
+    refused: tuple[Asked, ...] = ()
+    """The tries before, whose problems were healed."""
+
+
+class OwnRequests:
+    """Asks one Jira."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        seconds: float,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`seconds` is the limit on each question, retries included; `clock` is this machine's."""
+        self._upstream = upstream
+        self._seconds = seconds
+        self._clock = clock
+
+    async def ask(
+        self,
+        signer: RequestSigner,
+        question: Question,
+        token: TokenCredentials | None,
+        *,
+        tries: int = 2,
+        believe: Callable[[BaseURL], None] | None = None,
+    ) -> Asked:
+        """Ask a signed question, again if that heals it; ResponseTimeout past the limit.
+
+        `believe` is told the URL that Jira has shown to be its own; without it, a signature that
+        is wrong for its URL is not healed.
+        """
+        remedies = Remedies(signer)
+        async with limited(signer.base_url, self._seconds):
+            asked = await self._ask_once(signer, question, token, None)
+            while asked.problem is not None and len(asked.refused) < tries - 1:
+                url = remedies.heal(
+                    asked.problem, asked.signed, asked.answer.fields, is_safe=question.is_safe
+                )
+                if url is not None and url != asked.signed.url:
+                    if believe is None:
+                        break
+                    believe(url)
+                if url is None:
+                    break
+                again = await self._ask_once(signer, question, token, url)
+                asked = replace(again, refused=(*asked.refused, asked))
+            return asked
+
+    async def ask_unsigned(self, base_url: BaseURL, target: str) -> Heard:
+        """Ask as anybody; `target` has the context path in it."""
+        async with limited(base_url, self._seconds):
+            return await self._send(UpstreamRequest("GET", target, _fields("GET", base_url)))
+
+    async def _ask_once(
+        self,
+        signer: RequestSigner,
+        question: Question,
+        token: TokenCredentials | None,
+        url: BaseURL | None,
+    ) -> Asked:
+        target = signer.base_url.path + question.path
+        parameters = encode_query(question.query) if question.query else []
+        signed = signer.prepare(
+            question.method, target, parameters, token, extra=question.extra, url=url
+        ).sign()
+        fields = _fields(question.method, signer.base_url)
+        fields.append((b"Authorization", signed.authorization))
+        whole = f"{target}?{question.query}" if question.query else target
+        heard = await self._send(UpstreamRequest(question.method, whole, fields))
+        problem = _problem(question.path, heard.answer)
+        return Asked(heard.answer, heard.answered_at, signed, problem)
+
+    async def _send(self, request: UpstreamRequest) -> Heard:
+        response = await self._upstream.send(request)
+        answered_at = self._clock() - response.first_byte_seconds / 2
+        try:
+            body = b""
+            while len(body) < _LIMIT and (piece := await response.read()):
+                body += piece
+        finally:
+            response.close()
+        return Heard(Answer(response.status, response.fields, body), answered_at)
+
+
+@asynccontextmanager
+async def limited(base_url: BaseURL, seconds: float) -> AsyncIterator[None]:
+    """Limit the whole of an exchange with Jira: ResponseTimeout where it takes longer.
+
+    A Jira that drips its answer reaches no limit on the pauses in it.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise ResponseTimeout(
+            f"{base_url.authority} gave no whole answer within {seconds:g} s.",
+            "timeouts.response sets the limit",
+        ) from None
+
+
+def _fields(method: str, base_url: BaseURL) -> Fields:
+    fields: Fields = [
+        (b"Host", base_url.authority.encode("ascii")),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", USER_AGENT),
+        (b"X-Atlassian-Token", b"no-check"),
+    ]
+    return [*fields, (b"Content-Length", b"0")] if method == "POST" else fields
+
+
+def _problem(path: str, answer: Answer) -> Problem | None:
+    """What is wrong with the answer to a signed request, if anything.
+
+    At the token endpoints only an OAuth problem is: nobody is signed in there.
+    """
+    if path.startswith(TOKEN_ENDPOINTS):
+        return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
+    body = answer.body if answer.body.strip() else b""  # an empty 401 may have an end of line
+    return parse_problem(answer.status, answer.fields, body)

@@ -1,0 +1,127 @@
+"""The access token that requests are signed with: the one on disk, as it is now.
+
+Only while a renewed token could not be stored is it the one in memory instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from sidecar.credentials import WARNING_SECONDS, TokenCredentials
+from sidecar.errors import NotAuthorized, SidecarError
+from sidecar.files.tokens import TokenFile
+
+log = logging.getLogger("sidecar.identity")
+
+
+class TokenInUse:
+    """What we sign with besides the key."""
+
+    def __init__(self, file: TokenFile, clock: Callable[[], float]) -> None:
+        self._file = file
+        self._clock = clock
+        self._error: SidecarError | None = None
+        self._taken_at = 0.0
+        self._outlived: TokenCredentials | None = None
+        self.last_read: TokenCredentials | None = None
+        """The token without another look at the disk; None where there was none."""
+
+    def current(self) -> TokenCredentials:
+        """The token as it is on disk now; NotAuthorized or ConfigError where none is usable."""
+        if self._file.changed():
+            self.reload()
+        if self.last_read is None:
+            raise self._error or NotAuthorized(
+                "There is no access token for Jira yet.", "run `sidecar auth`"
+            )
+        return self.last_read
+
+    def unsaved(self) -> TokenCredentials | None:
+        """The token, if it is in memory only, and none that counts more is on disk."""
+        token = self.current()
+        return None if self._outlived is None else token
+
+    def use(self, token: TokenCredentials, *, instead_of: TokenCredentials | None = None) -> None:
+        """Go on with a token that was just stored.
+
+        One that could not be stored is used `instead_of` the one on disk, which is dead.
+        """
+        self._outlived = instead_of
+        self._take(token)
+
+    def lifetime(self) -> tuple[float, float] | None:
+        """What is left of the token's life, and what was left when we got it, in seconds."""
+        token = self.last_read
+        if token is None or token.expires_at is None:
+            return None
+        return token.expires_at - self._clock(), token.expires_at - self._taken_at
+
+    def reload(self) -> None:
+        """Read the token again, changed or not; a broken one is reported and refused."""
+        try:
+            found = self._file.load()
+        except SidecarError as error:
+            self._error = error
+            if self.last_read is not None:
+                log.error("%s; going on with the token from before (%s)", error.message, error.hint)
+            return
+        outlived = self._outlived
+        if outlived is not None and (found is None or found.token == outlived.token):
+            return  # its successor could not be stored yet
+        if self.last_read is not None and found is None:
+            log.error(
+                "%s is gone: every request is answered with 503 until you run `sidecar auth`",
+                self._file.path,
+            )
+        elif self.last_read is not None and found != self.last_read:
+            log.info("another access token was found in %s and is used now", self._file.path)
+        self._outlived = None
+        self._take(found)
+
+    def warnings(self) -> list[str]:
+        """What `run` should say of a token at its start."""
+        token, found = self.last_read, []
+        if token is not None and self._file.renewal_mark.is_about(token):
+            found.append(
+                "The renewal of the access token was cut short when the sidecar last ran. Jira may"
+                " have dropped the one that is stored: if it answers token_rejected, run"
+                " `sidecar auth`."
+            )
+        if token is not None and token.session_handle is not None:
+            reason = self._why_not_renewed()
+            if reason:
+                found.append(f"The access token cannot be renewed: {reason}")
+        return found
+
+    def expiry_warning(self) -> str | None:
+        """What to say of a token that ends within 30 days."""
+        token, lifetime = self.last_read, self.lifetime()
+        if token is None or lifetime is None or lifetime[0] > WARNING_SECONDS:
+            return None
+        assert token.expires_at is not None
+        verb, when = ("ends", "before that") if lifetime[0] > 0 else ("ended", "now")
+        end = f"{verb} on {datetime.fromtimestamp(token.expires_at):%Y-%m-%d at %H:%M}"
+        if not token.is_renewable(token.expires_at):
+            return (
+                f"The access token {end}, and Jira gave nothing to renew it with: run"
+                f" `sidecar auth` {when}."
+            )
+        if reason := self._why_not_renewed():
+            return f"The access token {end}, and cannot be renewed: {reason}"
+        return f"The access token {end}; it is renewed {when}."
+
+    def _why_not_renewed(self) -> str:
+        """Why no new token could be stored, and what to do; "" if one can."""
+        error = self._file.store_error()
+        if error is None:
+            return ""
+        reason = error.message.rstrip(".")
+        return f"no new one could be stored. {reason}. What to do: {error.hint}."
+
+    def _take(self, token: TokenCredentials | None) -> None:
+        if token != self.last_read:
+            self._taken_at = self._clock()
+        self.last_read = token
+        self._error = None

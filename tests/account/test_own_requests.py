@@ -1,0 +1,216 @@
+"""The sidecar's own requests: healed in one place, and never longer than their limit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from sidecar.account.clock import JiraClock
+from sidecar.account.own_requests import (
+    TOKEN_ENDPOINTS,
+    OwnRequests,
+    Question,
+    limited,
+)
+from sidecar.account.request_signer import RequestSigner
+from sidecar.account.signing_url import SigningURL
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import ResponseTimeout
+from sidecar.http.target import BaseURL
+from sidecar.sandbox import Sandbox
+from sidecar.signing.signer import Signer
+from sidecar.upstream.pool import Upstream
+from tests.conftest import CONSUMER_KEY, make_config
+from tests.support.dancing import Odd, answer
+from tests.support.raw_server import Peer, RawServer
+
+SHORT = 0.2
+MYSELF = Question("GET", "/rest/api/2/myself")
+REQUEST_TOKEN = Question(
+    "POST", TOKEN_ENDPOINTS + "request-token", extra=[("oauth_callback", "oob")]
+)
+TOKEN = TokenCredentials(Secret("T" * 32), Secret(""))
+
+
+class Desk:
+    """Who asks, and what it is signed by."""
+
+    def __init__(self, upstream: Upstream, key: RSAPrivateKey, url: str, seconds: float) -> None:
+        base = BaseURL.parse(url)
+        self.clock = JiraClock()
+        self.signing_url = SigningURL(base, base)
+        signer = Signer(key, CONSUMER_KEY, clock=self.clock.now)
+        self.signer = RequestSigner(base, signer, self.clock, self.signing_url)
+        self.requests = OwnRequests(upstream, seconds)
+
+
+Make = Callable[..., Awaitable[Desk]]
+
+
+@pytest.fixture
+async def make(private_key: RSAPrivateKey, tmp_path: Path) -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        async def start(url: str, seconds: float = 60.0) -> Desk:
+            upstream = Upstream(make_config(url, tmp_path, private_key))
+            stack.push_async_callback(upstream.close)
+            return Desk(upstream, private_key, url, seconds)
+
+        yield start
+
+
+# ── the limit on the whole ──────────────────────────────────────────────────────────────────
+
+
+async def say_nothing(peer: Peer) -> None:
+    await peer.gone()
+
+
+async def drip_the_head(peer: Peer) -> None:
+    await drip(peer, b"HTTP/1.1 200 OK\r\nX: ")
+
+
+async def drip_the_body(peer: Peer) -> None:
+    await drip(peer, b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+
+
+async def drip(peer: Peer, beginning: bytes) -> None:
+    await peer.head()
+    await peer.send(beginning)
+    while not peer.writer.is_closing():
+        await peer.send(b"a")
+        await asyncio.sleep(SHORT / 20)
+
+
+@pytest.mark.parametrize("script", [say_nothing, drip_the_head, drip_the_body])
+async def test_a_jira_that_is_silent_or_drips_is_given_up(
+    make: Make, script: Callable[[Peer], Awaitable[None]]
+) -> None:
+    """No pause between two pieces is long: timeouts.idle alone would wait for ever."""
+    async with RawServer(script) as server:
+        desk = await make(server.url, SHORT)
+        asking = [
+            desk.requests.ask(desk.signer, MYSELF, TOKEN),
+            desk.requests.ask(desk.signer, REQUEST_TOKEN, None),
+            desk.requests.ask_unsigned(desk.signer.base_url, "/"),
+        ]
+        for question in asking:
+            with pytest.raises(ResponseTimeout, match="no whole answer within") as caught:
+                await question
+            assert caught.value.exit_code == 69
+            assert "timeouts.response" in caught.value.hint
+
+
+async def test_the_limit_is_on_all_tries_together(make: Make) -> None:
+    """A Jira that refuses slowly has no more time for the second try."""
+    refusal = answer(400, b"oauth_problem=timestamp_refused&oauth_acceptable_timestamps=100-700")
+    tries = 0
+
+    async def refuse_once(peer: Peer) -> None:
+        nonlocal tries
+        tries += 1
+        await peer.head()
+        await (peer.send(refusal) if tries == 1 else peer.gone())
+
+    async with RawServer(refuse_once) as server:
+        desk = await make(server.url, SHORT)
+        with pytest.raises(ResponseTimeout):
+            await desk.requests.ask(desk.signer, REQUEST_TOKEN, None)
+    assert tries == 2
+
+
+async def test_other_timeouts_and_cancellations_pass() -> None:
+    base = BaseURL.parse("http://jira.example.com")
+    with pytest.raises(TimeoutError, match="another"):
+        async with limited(base, 60):
+            raise TimeoutError("another")
+    with pytest.raises(asyncio.CancelledError):
+        async with limited(base, 60):
+            raise asyncio.CancelledError
+
+
+async def test_an_answer_without_end_is_read_up_to_a_limit(make: Make) -> None:
+    async def flood(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not peer.writer.is_closing():
+            await peer.send(b"<html>" * 10_000)
+
+    async with RawServer(flood) as server:
+        desk = await make(server.url)
+        heard = await desk.requests.ask_unsigned(desk.signer.base_url, "/")
+        assert 1 << 20 <= len(heard.answer.body) < 3 << 20
+
+
+# ── healing ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_clock_and_url_are_both_healed_if_there_are_tries_enough(
+    sandbox: Sandbox, make: Make
+) -> None:
+    desk = await make(sandbox.url)
+    sandbox.faults.throw({"clock_offset": 7200.0, "perceived_scheme": "https"})
+    believed: list[BaseURL] = []
+    asked = await desk.requests.ask(
+        desk.signer, REQUEST_TOKEN, None, tries=3, believe=believed.append
+    )
+    assert (asked.answer.status, asked.problem) == (200, None)
+    names = [refusal.problem.name for refusal in asked.refused if refusal.problem]
+    assert names == ["timestamp_refused", "signature_invalid"]
+    assert [url.scheme for url in believed] == ["https"]
+    assert asked.signed.url == believed[0]
+    assert desk.clock.difference == pytest.approx(7200, abs=2)
+
+
+async def test_a_wrong_url_is_healed_only_for_whoever_believes_it(
+    sandbox: Sandbox, make: Make
+) -> None:
+    desk = await make(sandbox.url)
+    sandbox.faults.perceived_scheme = "https"
+    asked = await desk.requests.ask(desk.signer, REQUEST_TOKEN, None, tries=3)
+    assert asked.problem is not None
+    assert asked.problem.name == "signature_invalid"
+    assert asked.refused == ()
+    assert len(sandbox.log) == 1
+
+
+@pytest.mark.parametrize(("is_safe", "tries"), [(True, 2), (False, 1)])
+async def test_what_a_copy_may_have_done_is_not_asked_again(
+    sandbox: Sandbox, make: Make, is_safe: bool, tries: int
+) -> None:
+    desk = await make(sandbox.url)
+    sandbox.faults.nonce_used = 1
+    question = Question("POST", REQUEST_TOKEN.path, extra=REQUEST_TOKEN.extra, is_safe=is_safe)
+    asked = await desk.requests.ask(desk.signer, question, None)
+    assert len(sandbox.log) == tries
+    assert (asked.problem is None) == is_safe
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/rest/api/2/myself", "user_may_not_log_in"), (REQUEST_TOKEN.path, None)],
+)
+async def test_an_empty_401_is_a_problem_only_where_somebody_is_signed_in(
+    make: Make, path: str, name: str | None
+) -> None:
+    async with Odd(answer(401, b"\r\n", "X-AUSERNAME: anonymous")) as odd:
+        desk = await make(odd.url)
+        asked = await desk.requests.ask(desk.signer, Question("GET", path), TOKEN)
+    assert (asked.problem.name if asked.problem else None) == name
+
+
+async def test_a_query_is_signed_and_sent(sandbox: Sandbox, make: Make) -> None:
+    desk = await make(sandbox.url)
+    token = TokenCredentials(Secret(sandbox.grant().token), Secret(""))
+    search = Question("GET", "/rest/api/2/search", "jql=order+by+created&maxResults=0")
+    before = time.time()
+    asked = await desk.requests.ask(desk.signer, search, token)
+    assert asked.answer.status == 200
+    assert before <= asked.answered_at <= time.time()
+    assert sandbox.log[-1].target.endswith(search.query)
