@@ -185,7 +185,11 @@ class Renewal:
 
     async def _renew_once(self, used: TokenCredentials) -> None:
         # A client that goes away must not cost the token: its handler is cancelled, not this.
-        await asyncio.shield(self._start(used))
+        # And a renewal that is given up at the end of the process must not look like that.
+        renewing = self._start(used)
+        await asyncio.wait([renewing])
+        if not renewing.cancelled():
+            renewing.result()
 
     def _start(self, used: TokenCredentials) -> asyncio.Task[None]:
         if self._running is None or self._running.done():

@@ -18,18 +18,21 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
+from sidecar.account.renewal import IN_VAIN
 from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import SidecarError
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import Problem
 from sidecar.sandbox import Sandbox
 from sidecar.signing.signature import percent_encode
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream
-from tests.conftest import Running, make_config, store_token
+from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.loading import MYSELF, renewals, store_grant
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import until
 
 UPLOAD = 300_000
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -192,6 +195,60 @@ async def test_a_second_try_for_another_reason_says_nothing_about_the_url(desk: 
     assert desk.identity.signing_url.url == inside
 
 
+@pytest.mark.parametrize("second", [None, Problem("anonymous")])
+async def test_a_renewed_token_that_jira_takes_ends_the_pauses(
+    desk: Desk, second: Problem | None
+) -> None:
+    """Whatever else is wrong with the second try: it is not the token's end any more."""
+    desk.healer.renewal.error = SidecarError("failed before")
+    desk.healer.tried(Problem("token_expired"), desk.sign(), second)
+    assert desk.healer.renewal.error is None
+    assert desk.troubles.heals == ({"token_expired": 1} if second is None else {})
+
+
+async def test_a_renewed_token_that_jira_calls_expired_was_in_vain(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    """No other is made for every request: the next try has to wait."""
+    grant = sandbox.grant()
+    store_token(desk.config, grant.token, session_handle=Secret(grant.session_handle))
+    expired = Problem("token_expired")
+    first = desk.sign()
+    assert await desk.heals("token_expired", first)
+    second = desk.sign()
+    assert second.token != first.token
+    desk.healer.tried(expired, second, expired)
+    assert desk.healer.renewal.error is IN_VAIN
+    assert desk.healer.explanation(expired, second)[1] == IN_VAIN.hint
+    assert not await desk.heals("token_expired", second)
+    assert renewals(sandbox) == 1
+    assert not desk.troubles.heals
+
+
+async def test_that_a_token_which_was_replaced_since_is_expired_says_nothing_of_the_new_one(
+    desk: Desk,
+) -> None:
+    old = desk.sign()
+    store_token(desk.config, "NEWER")
+    desk.healer.tried(Problem("token_expired"), old, Problem("token_expired"))
+    assert desk.healer.renewal.error is None
+
+
+@pytest.mark.parametrize("name", ["token_rejected", "token_expired"])
+async def test_only_what_is_wrong_with_the_token_takes_time(desk: Desk, name: str) -> None:
+    assert desk.healer.takes_time(Problem(name))
+    for other in ("nonce_used", "timestamp_refused", "signature_invalid", "anonymous"):
+        assert not desk.healer.takes_time(Problem(other))
+
+
+@pytest.mark.parametrize("name", ["token_rejected", "token_expired"])
+async def test_what_is_signed_without_a_token_has_none_to_be_healed(desk: Desk, name: str) -> None:
+    signed = desk.identity.request_signer.prepare("GET", "/jira/x", [], None).sign()
+    assert not await desk.heals(name, signed)
+    desk.healer.tried(Problem(name), signed, Problem(name))
+    assert desk.healer.renewal.error is None
+
+
 # ── what is sent again ──────────────────────────────────────────────────────────────────────
 
 HEALABLE: dict[str, dict[str, object]] = {
@@ -289,6 +346,37 @@ async def test_an_upload_waits_for_a_renewal_under_way(
         answer = await wire.receive()
         assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)
         assert (await get).status == 200
+
+
+async def test_what_waits_for_a_renewal_leaves_its_slot_to_others(
+    make_sidecar: MakeSidecar, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uploads that come while Jira is silent about a renewal, and requests that need it."""
+    sidecar = await make_sidecar(sandbox.url, limits__connections=1, limits__waiting=5)
+    asked, go = asyncio.Event(), asyncio.Event()
+    renew = Authorizer.renew
+
+    async def renewing(authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        asked.set()
+        await go.wait()
+        return await renew(authorizer, old)
+
+    monkeypatch.setattr(Authorizer, "renew", renewing)
+    store_grant(sidecar, sandbox.grant(), expires_at=time.time() - 1)
+    assert (await sidecar.get(MYSELF)).status == 200
+    await asked.wait()
+    async with await sidecar.wire() as wire:
+        await wire.send(sidecar.message("POST", "/_sandbox/echo", body=b"x" * UPLOAD))
+        await until(lambda: sidecar.server.generations[-1].waiting == 1)
+        assert (await sidecar.get(MYSELF)).status == 200, "the upload has left it the only slot"
+        sandbox.expire()
+        expired = [asyncio.create_task(sidecar.get(MYSELF)) for _ in range(3)]
+        await until(lambda: sidecar.server.generations[-1].waiting == 4)
+        assert sidecar.server.generations[-1]._proxy.slots.in_use == 0
+        go.set()
+        answer = await wire.receive()
+        assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)
+        assert {(await get).status for get in expired} == {200}
 
 
 @pytest.mark.parametrize(

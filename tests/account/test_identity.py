@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import errno
 import logging
 import os
-import time
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -24,14 +21,13 @@ from cryptography.hazmat.primitives.serialization import (
 from sidecar.account.identity import LOOK_SECONDS, Identity
 from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
-from sidecar.credentials import Secret, TokenCredentials
+from sidecar.credentials import Secret
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.files import keys
 from sidecar.files.private import write_private
 from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
 from tests.conftest import Running, make_config, store_token
-from tests.support.disks import unplaceable
 
 JIRA = "https://jira.example.com/jira"
 DAY = 86400.0
@@ -166,21 +162,6 @@ def test_without_a_token_file_there_is_a_hint_until_one_is_stored(
     assert "sidecar auth" in error
     store_token(config, "SECOND")
     assert used(sign(identity)) == Secret("SECOND")
-
-
-def test_a_token_that_could_not_be_stored_is_used_in_place_of_the_dead_one(
-    identity: Identity, config: Config
-) -> None:
-    dead = identity.token.current()
-    identity.token.use(TokenCredentials(Secret("NEW"), Secret("")), instead_of=dead)
-    assert identity.token.unsaved() == identity.token.current()
-    os.utime(config.token.path)
-    assert used(sign(identity)) == Secret("NEW")
-    config.token.path.unlink()
-    assert used(sign(identity)) == Secret("NEW")
-    store_token(config, "FROM-AUTH")
-    assert used(sign(identity)) == Secret("FROM-AUTH")
-    assert identity.token.unsaved() is None
 
 
 # ── the key ─────────────────────────────────────────────────────────────────────────────────
@@ -347,87 +328,6 @@ def test_a_missing_token_is_warned_of(config: Config) -> None:
     (warning,) = Identity(config).warnings()
     assert "503" in warning
     assert "sidecar auth" in warning
-
-
-@pytest.mark.parametrize(
-    ("days", "verb"), [(31, None), (29, "ends on"), (0.5, "ends on"), (-1, "ended on")]
-)
-def test_an_end_is_warned_of_from_30_days_before(
-    config: Config, days: float, verb: str | None
-) -> None:
-    store_token(config, "FIRST", expires_at=time.time() + days * DAY)
-    identity = Identity(config)
-    identity.token.current()
-    warning = identity.token.expiry_warning()
-    assert warning is None if verb is None else verb in (warning or "")
-
-
-def test_a_renewal_that_was_cut_short_is_said_plainly(identity: Identity, config: Config) -> None:
-    identity.renewal_mark.set(identity.token.current())
-    (warning,) = Identity(config).warnings()
-    assert "was cut short" in warning
-    assert "sidecar auth" in warning
-    store_token(config, "SECOND")
-    assert Identity(config).warnings() == []
-
-
-@pytest.mark.parametrize(
-    ("facts", "is_told"),
-    [({"session_handle": Secret("HANDLE")}, True), ({"session_handle": None}, False)],
-)
-def test_a_token_whose_heir_could_not_be_stored_is_told_at_the_start(
-    config: Config, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], is_told: bool
-) -> None:
-    """With years left it serves all the same; one that nobody renews needs no room."""
-    store_token(config, "FIRST", expires_at=time.time() + 1000 * DAY, **facts)
-    unplaceable(monkeypatch, errno.EROFS)
-    identity = Identity(config)
-    warnings = identity.warnings()
-    assert identity.token.current().token == Secret("FIRST")
-    if is_told:
-        assert "no new one could be stored" in warnings[0]
-        assert "Read-only file system" in warnings[0]
-        assert str(config.token.path.parent) in warnings[0]
-    assert len(warnings) == is_told
-
-
-def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store_token(config, "FIRST", expires_at=time.time() + 10 * DAY, session_handle=Secret("HANDLE"))
-    identity = Identity(config)
-    identity.token.current()
-    assert "it is renewed before that" in (identity.token.expiry_warning() or "")
-    unplaceable(monkeypatch)
-    assert "no new one could be stored" in (identity.token.expiry_warning() or "")
-
-
-def test_the_same_token_read_again_has_lived_as_long_as_before(config: Config) -> None:
-    """The proof that it can be stored makes another file of it."""
-    now = 1_000_000.0
-    store_token(config, "FIRST", expires_at=now + 100, session_handle=Secret("HANDLE"))
-    identity = Identity(config, clock=lambda: now)
-    identity.token.current()
-    now += 30
-    assert identity.token_file.store_error() is None
-    identity.token.current()
-    assert identity.token.lifetime() == (70, 100)
-
-
-def test_lifetime_is_what_is_left_and_what_was_left_when_the_token_came(config: Config) -> None:
-    now = 1_000_000.0
-    store_token(config, "FIRST", expires_at=now + 100)
-    identity = Identity(config, clock=lambda: now)
-    assert identity.token.lifetime() is None  # not read yet
-    identity.token.current()
-    now += 30
-    assert identity.token.lifetime() == (70, 100)
-
-
-def test_a_token_without_an_end_has_no_lifetime(identity: Identity) -> None:
-    identity.token.current()
-    assert identity.token.lifetime() is None
-    assert identity.token.expiry_warning() is None
 
 
 def test_errors_are_the_sidecars_own(config: Config) -> None:

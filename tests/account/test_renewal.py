@@ -45,6 +45,8 @@ from sidecar.upstream.pool import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.disks import unplaceable
 from tests.support.loading import MYSELF, Load, renewals, store_grant
+from tests.support.waiting import PATIENCE
+from tests.support.wire import turns
 
 
 class Desk:
@@ -671,6 +673,97 @@ async def test_a_token_that_is_lost_at_the_end_is_said_to_be(
     assert "could not be stored" in line
     assert "sidecar auth" in line
     assert desk.stored == old.token.reveal()
+
+
+# ── at the end of the process ───────────────────────────────────────────────────────────────
+
+
+class Answering:
+    """A Jira whose answer to a renewal waits until a test lets it go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self._renew = Authorizer.renew
+        monkeypatch.setattr(Authorizer, "renew", lambda *given: self._wait(*given))
+
+    async def _wait(self, authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        self.asked.set()
+        await self.go.wait()
+        return await self._renew(authorizer, old)
+
+
+async def test_the_end_waits_for_a_renewal_and_stores_what_it_brings(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant()
+    jira = Answering(monkeypatch)
+    renewing_it = asyncio.create_task(desk.renewal.replace(old))
+    await jira.asked.wait()
+    closing = asyncio.create_task(desk.renewal.close(PATIENCE))
+    await turns(10)
+    assert not closing.done()
+    jira.go.set()
+    await closing
+    assert await renewing_it
+    assert desk.stored == desk.identity.token.current().token.reveal() != old.token.reveal()
+    assert not desk.identity.renewal_mark.is_about(old)
+
+
+async def test_the_end_does_not_wait_for_ever_and_the_next_start_knows(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant()
+    jira = Answering(monkeypatch)
+    desk.identity.token.current()
+    renewing_it = asyncio.create_task(desk.renewal.replace(old))
+    await jira.asked.wait()
+    await desk.renewal.close(0)
+    assert not await renewing_it
+    (line,) = logged(caplog, logging.CRITICAL)
+    assert "stopped while Jira was asked" in line
+    assert desk.stored == old.token.reveal()
+    assert desk.identity.renewal_mark.is_about(old)
+    assert sorted(os.listdir(desk.config.token.path.parent)) == [
+        ".token.json.lock",
+        ".token.json.renewal",
+        "token.json",
+    ], "the room that was reserved is given back"
+    async with desk.identity.token_file.locked(0):
+        pass
+    assert "was cut short" in Identity(desk.config).warnings()[0]
+
+
+async def test_a_renewal_that_only_waits_for_another_process_costs_nothing_at_the_end(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant(expires_at=time.time() - 1)
+    async with desk.identity.token_file.locked():
+        desk.renewal.renew_if_near_end()
+        await turns(5)
+        await desk.renewal.close(0)
+    assert not logged(caplog, logging.CRITICAL)
+    assert not desk.identity.renewal_mark.is_about(old)
+
+
+async def test_an_upload_waits_for_a_renewal_only_while_that_is_new(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = desk.grant(expires_at=time.time() - 1)
+    jira = Answering(monkeypatch)
+    assert not desk.renewal.has_just_begun
+    desk.renewal.renew_if_near_end()
+    await jira.asked.wait()
+    assert desk.renewal.has_just_begun
+    waiting = asyncio.create_task(desk.renewal.wait_while_new())
+    await turns(5)
+    assert not waiting.done()
+    desk.now += renewing.NEW_SECONDS
+    assert not desk.renewal.has_just_begun
+    await desk.renewal.wait_while_new()  # at once
+    jira.go.set()
+    await waiting
+    assert desk.identity.token.current().token != old.token
+    assert not desk.renewal.has_just_begun
 
 
 # ── another process ─────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,197 @@
+"""The token that requests are signed with: as it is on disk, and what is said of its end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.account.token_in_use import TokenInUse
+from sidecar.credentials import Secret, TokenCredentials
+from sidecar.errors import ConfigError, NotAuthorized
+from sidecar.files.private import write_private
+from sidecar.files.tokens import TokenFile
+from sidecar.http.target import BaseURL
+from tests.support.disks import unplaceable
+
+DAY = 86400
+NOW = 1_763_000_000.0
+HANDLE = Secret("HANDLE")
+
+
+class Desk:
+    """A token file, and who uses the token in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = NOW
+        self.file = TokenFile(folder / "token.json", BaseURL.parse("https://jira"), "OauthKey")
+        self.token = TokenInUse(self.file, lambda: self.now)
+
+    def store(self, name: str, **facts: Any) -> TokenCredentials:
+        """Store a token as another process does."""
+        token = TokenCredentials(Secret(name), Secret(""), **facts)
+        other = TokenFile(self.file.path, BaseURL.parse("https://jira"), "OauthKey")
+        other.save(token)
+        return token
+
+    def restarted(self) -> TokenInUse:
+        """As the next process reads it."""
+        return Desk(self.file.path.parent).token
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_it_is_the_one_on_disk(desk: Desk) -> None:
+    with pytest.raises(NotAuthorized, match="no access token"):
+        desk.token.current()
+    assert desk.token.last_read is None
+    for name in ("FIRST", "SECOND"):
+        stored = desk.store(name)
+        assert desk.token.current() == desk.token.last_read == stored
+        assert desk.token.unsaved() is None
+
+
+def test_one_that_is_broken_from_the_start_is_refused(desk: Desk) -> None:
+    write_private(desk.file.path, b"{}")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="damaged"):
+            desk.token.current()
+
+
+def test_one_that_breaks_leaves_the_one_from_before(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored = desk.store("FIRST")
+    desk.token.current()
+    write_private(desk.file.path, b"{}")
+    for _ in range(3):
+        assert desk.token.current() == stored
+    (record,) = caplog.records
+    assert "going on with the token from before" in record.getMessage()
+
+
+def test_one_in_memory_is_used_in_place_of_the_dead_one_on_disk(desk: Desk) -> None:
+    dead = desk.store("DEAD")
+    desk.token.current()
+    new = TokenCredentials(Secret("NEW"), Secret(""))
+    desk.token.use(new, instead_of=dead)
+    assert desk.token.unsaved() == desk.token.current() == new
+    os.utime(desk.file.path)
+    assert desk.token.current() == new
+    desk.file.path.unlink()
+    assert desk.token.current() == new
+    signed_in = desk.store("FROM-AUTH")
+    assert desk.token.current() == signed_in
+    assert desk.token.unsaved() is None
+
+
+def test_one_that_was_stored_is_not_called_another(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk.token.use(desk.store("NEW"))
+    desk.token.reload()
+    assert not caplog.records
+
+
+# ── its life ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lifetime_is_what_is_left_and_what_was_left_when_the_token_came(desk: Desk) -> None:
+    desk.store("FIRST", expires_at=NOW + 100)
+    assert desk.token.lifetime() is None  # not read yet
+    desk.token.current()
+    desk.now += 30
+    assert desk.token.lifetime() == (70, 100)
+    desk.store("SECOND", expires_at=NOW + 1000)
+    desk.token.current()
+    assert desk.token.lifetime() == (970, 970)
+
+
+def test_the_same_token_read_again_has_lived_as_long_as_before(desk: Desk) -> None:
+    """The proof that it can be stored makes another file of it."""
+    desk.store("FIRST", expires_at=NOW + 100, session_handle=HANDLE)
+    desk.token.current()
+    desk.now += 30
+    assert desk.file.store_error() is None
+    assert desk.file.changed()
+    desk.token.current()
+    assert desk.token.lifetime() == (70, 100)
+
+
+def test_a_token_without_an_end_has_no_lifetime(desk: Desk) -> None:
+    desk.store("FIRST")
+    desk.token.current()
+    assert desk.token.lifetime() is None
+    assert desk.token.expiry_warning() is None
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(31, None), (29, "ends on"), (0.5, "ends on"), (-1, "ended on")],
+)
+@pytest.mark.parametrize("handle", [None, HANDLE], ids=["for ever", "renewable"])
+def test_an_end_is_warned_of_from_30_days_before(
+    desk: Desk, days: float, said: str | None, handle: Secret | None
+) -> None:
+    desk.store("FIRST", expires_at=NOW + days * DAY, session_handle=handle)
+    desk.token.current()
+    warning = desk.token.expiry_warning()
+    if said is None:
+        assert warning is None
+        return
+    assert warning is not None
+    assert said in warning
+    assert ("is renewed" in warning) == (handle is not None)
+    assert ("run `sidecar auth`" in warning) == (handle is None)
+    assert ("now" in warning) == (days < 0)
+
+
+def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.store("FIRST", expires_at=NOW + 10 * DAY, session_handle=HANDLE)
+    desk.token.current()
+    unplaceable(monkeypatch)
+    warning = desk.token.expiry_warning() or ""
+    assert "cannot be renewed: no new one could be stored" in warning
+    assert "mounted by itself" in warning
+
+
+# ── what is said at the start ───────────────────────────────────────────────────────────────
+
+
+def test_a_renewal_that_was_cut_short_is_said_plainly(desk: Desk) -> None:
+    desk.file.renewal_mark.set(desk.store("FIRST"))
+    token = desk.restarted()
+    token.current()
+    (warning,) = token.warnings()
+    assert "was cut short" in warning
+    assert "sidecar auth" in warning
+    desk.store("SECOND")
+    token.current()
+    assert token.warnings() == []
+
+
+@pytest.mark.parametrize(("handle", "number"), [(HANDLE, 1), (None, 0)])
+def test_a_token_that_no_other_can_replace_is_told_at_the_start_and_serves(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, handle: Secret | None, number: int
+) -> None:
+    """With years left, too; one that nobody renews needs no room."""
+    stored = desk.store("FIRST", expires_at=NOW + 1000 * DAY, session_handle=handle)
+    unplaceable(monkeypatch, errno.EROFS)
+    token = desk.restarted()
+    assert token.current() == stored
+    warnings = token.warnings()
+    assert len(warnings) == number
+    for warning in warnings:
+        assert "no new one could be stored" in warning
+        assert "Read-only file system" in warning
+        assert str(desk.file.path.parent) in warning
