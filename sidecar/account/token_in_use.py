@@ -13,7 +13,7 @@ from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.files.tokens import TokenFile
 
-log = logging.getLogger("sidecar.identity")
+log = logging.getLogger(__name__)
 
 
 class TokenInUse:
