@@ -66,6 +66,15 @@ class TestFraming:
                 assert (answer["Transfer-Encoding"], answer.body) == ("chunked", b"123")
                 assert not answer.all("Content-Length")
 
+    async def test_after_the_last_chunk_comes_nothing(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}", b"1", b"23")
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET, ("Connection", "close")))
+            assert (await wire.receive()).body == b"123"
+            assert await wire.end() == (b"", False)
+
     async def test_a_rewritten_body_is_chunked(self, edge: Running, upstream: RawUpstream) -> None:
         link = b'{"self": "%b/rest"}' % upstream.url.encode()
         upstream.handler = says(link, JSON)

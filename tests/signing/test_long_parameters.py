@@ -125,5 +125,10 @@ def test_parameters_are_counted_that_have_a_name(text: str) -> None:
     assert count_parameters(text.encode("latin-1")) == len(named)
 
 
+def test_a_name_may_be_any_octet() -> None:
+    every = b"&".join(bytes([octet]) for octet in range(256) if octet not in b"&=")
+    assert count_parameters(every) == 254
+
+
 def test_nothing_of_it_is_shown() -> None:
     assert repr(LongParameters("q=secret", b"f=secret", nothing)) == "LongParameters(…)"
