@@ -84,10 +84,11 @@ class _Signals:
         self.reload = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stops = 0
-        # Handled by Python, not by the loop: a second signal ends even a loop that is held up.
         for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, lambda: None)  # wakes the loop up
+            # Handled by Python, not by the loop: a second signal ends even one that is held up.
             signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, lambda *_: self._tell(self.reload))
+        self._loop.add_signal_handler(signal.SIGHUP, self.reload.set)
 
     def _on_stop(self, *_: object) -> None:
         self._stops += 1
