@@ -85,6 +85,7 @@ def test_read_only_lets_reading_search_and_the_local_login_through(
         ("GET /**/a/**/b", ["/ab/a/b", "/a/ab/b"], ["/ab/b", "/ab/b/a"]),
         ("GET /a/*", ["/a/b", "/a/b/"], ["/a", "/a/", "/a/b/c"]),
         ("GET /**/a/*/b/**/c", ["/a/x/b/c", "/a/a/a/b/b/y/c"], ["/a/b/c", "/a/x/b", "/a/x/b/cc"]),
+        ("GET /**/a/**/b/**/c/**", ["/a/b/c", "/x/a/x/b/x/c/x"], ["/a/c/b", "/b/c"]),
         ("GET /a+b/é (x)", ["/a+b/é (x)"], ["/aab/é (x)"]),
     ],
 )  # fmt: skip

@@ -150,6 +150,7 @@ KEPT = [
     "/a?q=%00%0A%0d%7F%1f",
     "/a%25b?q=%25",
     "/a%252525252e/b",
+    "/%2525252e%2525252e/b",
     "/secure/attachment/10000/a%3Bb.txt",
     "/a?oauth=1&q=oauth_token=1&os_authType=basic",
     "/http://evil/x?url=http://evil",

@@ -466,6 +466,16 @@ def test_the_targets_of_a_link_field_are_led_to_the_client(value: bytes, led: by
     assert LINKS.link_field(value) == (value if led is None else led)
 
 
+def test_a_field_is_led_by_what_its_name_says_that_it_holds() -> None:
+    jira, ours = b"https://jira.example.com/jira/x", b"http://localhost:8088/jira/x"
+    for name in (b"Link", b"link"):
+        assert LINKS.field((name, b"<%b>" % jira)) == (name, b"<%b>" % ours)
+        assert LINKS.field((name, jira)) == (name, jira)
+    for name in (b"Location", b"Content-Location"):
+        assert LINKS.field((name, jira)) == (name, ours)
+        assert LINKS.field((name, b"<%b>" % jira)) == (name, b"<%b>" % jira)
+
+
 def test_hostile_link_fields_take_linear_time() -> None:
     for value in (b"<" * 65536, b'"' * 65537, b'"' + b'\\"' * 32768, b'<"' * 32768):
         assert LINKS.link_field(value) == value

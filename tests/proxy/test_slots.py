@@ -117,9 +117,10 @@ async def test_past_the_limit_of_waiting_requests_the_next_is_refused() -> None:
     slots, order = Slots(1, 1), list[int]()
     holders = [Holder(slots, order, number) for number in range(2)]
     await _turn()
-    with pytest.raises(Overloaded, match="1 requests wait"):
+    with pytest.raises(Overloaded, match="1 requests wait") as refused:
         async with slots.take():
             raise AssertionError
+    assert "limits.connections" in refused.value.hint
     for holder in holders:
         holder.release.set()
     await asyncio.gather(*(holder.task for holder in holders))

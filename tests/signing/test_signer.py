@@ -76,6 +76,23 @@ def test_a_request_token_is_asked_for_without_a_token_and_with_a_callback() -> N
     assert b"oauth_token" not in unsigned.base_string
 
 
+def test_what_is_signed_besides_is_signed_beside_the_usual_parameters() -> None:
+    extra = [("oauth_callback", "oob")]
+    unsigned = signer().prepare("POST", "http://j/", [], TOKEN, extra)
+    signed = unquote(unsigned.base_string.decode().rpartition("&")[2])
+    names = [pair.partition("=")[0].removeprefix("oauth_") for pair in signed.split("&")]
+    assert names == [
+        "callback", "consumer_key", "nonce", "signature_method", "timestamp", "token", "version",
+    ]  # fmt: skip
+
+
+def test_it_knows_its_own_signatures() -> None:
+    made = signer().signature(b"text")
+    assert signer().has_made(made, b"text")
+    assert not signer().has_made(made, b"another text")
+    assert not signer().has_made(made[::-1], b"text")
+
+
 def test_the_base_string_holds_all_parameters_sorted() -> None:
     parameters = encode_query("z=%2f&oauth=1&b+c") + encode_form(b"a=1")
     unsigned = signer().prepare("POST", "http://jira:8080/x", parameters, "a/b")
