@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _STEP = 4 * 1024
 """Bytes that the parser is given at a time, unless no byte of them can be framing."""
 _TURN = 4 * 1024
 """Framing bytes parsed in one turn of the loop: 1,600 chunks of one byte take about 1 ms."""
+_FOLD_FIRST = re.compile(rb"HTTP/1\.[01] [0-9]{3}[^\n]*\n[ \t]")
+"""Whitespace where the first field should begin (RFC 9112 §2.2); llhttp takes it for the end."""
 _BODILESS = frozenset({204, 304})
 """Statuses whose Content-Length, if any, announces no body (RFC 9112 §6.3)."""
 
@@ -84,6 +87,7 @@ class Incoming:
         self._unparsed = b""
         self._is_behind = False
         self._is_chunked = False
+        self._head = b""  # until it is complete, with 1xx before and perhaps a body behind
         self._lines = 0  # of the head
         self._framing = 0
         self.heads: deque[RawResponseMessage] = deque()
@@ -136,6 +140,7 @@ class Incoming:
         assert self._parser is not None
         if not self.has_head:
             self._lines += piece.count(b"\n")
+            self._head += piece
         size = self.body.total_bytes
         try:
             messages = self._parser.feed_data(piece)[0]
@@ -156,10 +161,13 @@ class Incoming:
         if self.has_head:  # an answer behind the answer
             self.keeps_alive = False
             return
+        if not message.raw_headers and _FOLD_FIRST.search(self._head):
+            raise self._terms.failures.not_http()
         self.heads.append(message)
         if message.code < 200:
             return
         self.has_head = True
+        self._head = b""
         self._is_chunked = message.chunked
         self.keeps_alive = not message.should_close
         if message.code in _BODILESS:

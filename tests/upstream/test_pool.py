@@ -514,6 +514,8 @@ BROKEN: dict[str, list[bytes]] = {
     "no name": [OK + b": b\r\nContent-Length: 0\r\n\r\n"],
     "no colon": [OK + b"X-A\r\nContent-Length: 0\r\n\r\n"],
     "fold first": [OK + b"  X-A: b\r\nContent-Length: 0\r\n\r\n"],
+    "blank fold first": [OK + b" \r\nX-A: b\r\nContent-Length: 0\r\n\r\n"],
+    "blank fold first in 1xx": [b"HTTP/1.1 103 E\r\n\t\r\n" + OK + b"Content-Length: 0\r\n\r\n"],
     "8-bit name": [OK + b"X-\xe9: b\r\nContent-Length: 0\r\n\r\n"],
     "no chunk size": [CHUNKED + b"hello\r\n"],
     "negative chunk": [CHUNKED + b"-5\r\nhello\r\n"],
