@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.config.settings import OPTIONS
 from tests.support.waiting import PATIENCE
 
 UNITS = Path(__file__).parent.parent / "systemd"
@@ -158,3 +159,11 @@ def test_the_sockets_are_the_default_addresses() -> None:
 def test_every_unit_says_what_it_is_for() -> None:
     for file in UNITS.rglob("*.s*"):
         assert file.read_text().startswith("# "), file
+
+
+@pytest.mark.parametrize("name", ["sidecar.service", "sidecar@.service"])
+def test_the_unit_has_descriptors_for_as_many_clients_as_limits_clients_allows(name: str) -> None:
+    (allowed,) = directives(name)["LimitNOFILE"]
+    connections = OPTIONS["limits.connections"].default
+    assert isinstance(connections, int)
+    assert int(allowed) >= 4096 + connections + 100  # what the process needs itself, amply
