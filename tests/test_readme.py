@@ -11,8 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from sidecar import errors
 from sidecar.cli import cli
 from sidecar.config.settings import OPTIONS
@@ -213,9 +211,3 @@ def test_the_services_user_is_defined_where_its_comment_says() -> None:
     assert installed is not None
     comment = (ROOT / "systemd" / "sidecar.sysusers").read_text().partition("\nu ")[0]
     assert comment.endswith(f"Installed in {installed[1]}.")
-
-
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+?)\)", README))))
-def test_its_links_lead_to_files(target: str) -> None:
-    if "://" not in target:
-        assert (ROOT / target).exists(), target
