@@ -126,3 +126,28 @@ class TestEnd:
                 await until(lambda: not process.is_pending(signal.SIGTERM))
                 process.signal(signal.SIGTERM)
                 assert await process.ends() == 0
+
+    @pytest.mark.parametrize("stubborn", [False, True])
+    async def test_an_end_that_does_not_come_is_not_waited_for(
+        self, shell: Shell, write_config: Callable[..., Path], stubborn: bool
+    ) -> None:
+        """Not even where it does not let itself be cancelled."""
+        (shell.folder / "endless.py").write_text(
+            "import asyncio\n"
+            "from sidecar.server import run\n"
+            "from sidecar.server.server import Server\n"
+            "async def stop(self, seconds):\n"
+            "    while True:\n"
+            "        try:\n"
+            "            await asyncio.sleep(1000)\n"
+            "        except asyncio.CancelledError:\n"
+            f"            if not {stubborn}: raise\n"
+            "Server.stop, run.CLOSE_SECONDS, run.END_SECONDS = stop, 0.1, 0.2\n"
+            "from sidecar.cli import main\n"
+            "main()\n"
+        )
+        write_config("http://127.0.0.1:1", "[timeouts]\nshutdown = 0.1\n")
+        words = ("run", "--listen", "127.0.0.1:0")
+        async with shell.running(*words, until="listening on", module="endless") as process:
+            process.signal(signal.SIGTERM)
+            assert await process.ends() == 0
