@@ -32,6 +32,10 @@ _LATE_END_HINT = (
 )
 
 
+_SILENT = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
+"""What the kernel says of a peer that confirms nothing any more."""
+
+
 class Failures:
     """Makes errors that say what failed on the way to one Jira, and what to do about it."""
 
@@ -110,6 +114,11 @@ class Failures:
         """
         if isinstance(error, ssl.SSLError) and not is_plain_end(error):
             return self.securing(error)
+        if isinstance(error, OSError) and error.errno in _SILENT:
+            return ConnectionLost(
+                f"The connection to {self._where} is dead: {_reason(error)}.",
+                "is that machine up, and the network in between? what was sent is not confirmed",
+            )
         if is_silent and error is None:
             return ConnectionLost(
                 f"{self._where} closed the connection without an answer.", _EARLY_END_HINT

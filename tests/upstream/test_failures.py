@@ -164,7 +164,8 @@ def ssl_error(reason: str) -> ssl.SSLError:
     [
         (None, ConnectionLost, "without an answer"),
         (oserror(errno.ECONNRESET), ConnectionLost, "before its answer ended"),
-        (oserror(errno.ETIMEDOUT), ConnectionLost, "before its answer ended"),
+        (oserror(errno.ETIMEDOUT), ConnectionLost, "is dead: connection timed out"),
+        (oserror(errno.EHOSTUNREACH), ConnectionLost, "is dead: no route to host"),
         (ssl_error("UNEXPECTED_EOF_WHILE_READING"), ConnectionLost, "before its answer ended"),
         (ssl_error("TLSV1_ALERT_INTERNAL_ERROR"), TLSError, "TLS with .* internal error"),
     ],
