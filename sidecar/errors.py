@@ -17,6 +17,7 @@
         ├── TLSError                  502 tls_protocol_error
         ├── ProtocolError             502 http_protocol_error
         ├── NotJira                   502 http_protocol_error
+        ├── OutOfDescriptors          503 connection_limit_reached
         ├── ConnectTimeout            504 connection_timeout
         └── ResponseTimeout           504 http_response_timeout
 
@@ -26,7 +27,10 @@ sysexits(3), statuses RFC 9110's, Proxy-Status tokens RFC 9209 §2.3's.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+DESCRIPTORS_HINT = "raise LimitNOFILE= in the unit, or `ulimit -n`"
 
 
 class SidecarError(Exception):
@@ -171,11 +175,29 @@ class ConnectTimeout(UpstreamError):
     proxy_error = "connection_timeout"
 
 
+class OutOfDescriptors(UpstreamError):
+    """The process may open no further file, so that it cannot connect to Jira."""
+
+    status = 503
+    proxy_error = "connection_limit_reached"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sidecar may open no further file or connection, and so none to Jira.",
+            DESCRIPTORS_HINT,
+        )
+
+
 class ResponseTimeout(UpstreamError):
     """No response head within `timeouts.response`, or a pause beyond `timeouts.idle`."""
 
     status = 504
     proxy_error = "http_response_timeout"
+
+
+def is_out_of_descriptors(error: OSError) -> bool:
+    """Whether something could not be opened because too much is open already."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def as_sentence(hint: str) -> str:

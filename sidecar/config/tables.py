@@ -262,6 +262,14 @@ class Limits:
         "Requests that may wait for their turn; more are answered with 503.",
         default=1000,
     )
+    clients: int | None = option(
+        Kind.WHOLE,
+        options.between(1, 65_536),
+        "Open connections of clients. At the limit the one that has been idle longest is closed; "
+        "where none is idle, the new one gets 503.",
+        default_note="what the process may open less what it needs itself, 4096 at most",
+        example=4096,
+    )
     form_bytes: int = option(
         Kind.WHOLE,
         options.between(0, 64 * 1024 * 1024),

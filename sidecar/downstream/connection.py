@@ -1,9 +1,9 @@
 """One client's connection: its requests in, their answers out, and its end.
 
 aiohttp's web.Server listens, and makes one of these of each connection.  All that is known of it is
-here, by the table in states.py: a Receiver cuts what the client sends into requests, a Writer sends
-the answers.  When the connection is lost, whatever refers back to it is let go, so that nothing of
-it waits for the garbage collector.
+here, by the table in states.py: a Receiver cuts what the client sends into requests, and a Peer is
+the client as far as sockets go.  When the connection is lost, whatever refers back to it is let go,
+so that nothing of it waits for the garbage collector.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Protocol
 from aiohttp.base_protocol import BaseProtocol
 
 from sidecar.downstream import timers
+from sidecar.downstream.peer import Peer, finish
 from sidecar.downstream.receiving import Receiver
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import CLIENT_LEFT, Request
 from sidecar.downstream.states import State
 from sidecar.downstream.timers import IdleConnections, Timer
-from sidecar.downstream.writing import Writer, finish
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.http import framing
 
@@ -56,7 +56,7 @@ class ClientConnection(BaseProtocol):
         self._clock = asyncio.get_running_loop()
         super().__init__(self._clock)
         self._owner = owner
-        self._out = Writer()
+        self._peer = Peer()
         self.received = Receiver(self, owner.head_bytes)
         """What the client sent, and nobody has taken yet."""
         self.state = State.IDLE
@@ -72,13 +72,12 @@ class ClientConnection(BaseProtocol):
         self._retiring = False  # no request is taken after the present one
         self._has_served = False
         self._head_timer = Timer()
-        self._give_up_timer = Timer()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to answer; called by asyncio."""
         super().connection_made(transport)
         assert self.transport is not None
-        self._out.opened(self.transport)
+        self._peer.opened(self.transport)
         self.task = self._clock.create_task(self._serve())
         self._owner.opened(self)
 
@@ -86,10 +85,9 @@ class ClientConnection(BaseProtocol):
         """End the work on what was asked, and let go of it; called by asyncio."""
         super().connection_lost(exc)
         self._enter_closed()
-        self._out.lost()
+        self._peer.lost()
         self._next = None
         self._head_timer.cancel()
-        self._give_up_timer.cancel()
         if self.current is not None:
             self.current.fail(CLIENT_LEFT)
             if self.task is not None:
@@ -100,25 +98,24 @@ class ClientConnection(BaseProtocol):
     def eof_received(self) -> bool:
         """The client ended its side, or left: that looks the same.  Called by asyncio."""
         self._half_closed = True
-        self._out.client_ended()
-        if self.state.awaits_request or self.state is State.CLOSED or not self._out.has_own_end:
+        self._peer.client_ended()
+        if self.state.awaits_request or self.state is State.CLOSED or not self._peer.has_own_end:
             return False
         if self.received.body is not None:
             self._pace()
         elif self.state is State.ANSWERING:  # the requests that came whole are answered
-            self._give_up_timer.set(timers.HALF_CLOSED_SECONDS, self._out.abort)
+            self._peer.give_up_in(timers.HALF_CLOSED_SECONDS)
         return True
 
     def close(self) -> None:
         """Close; what the client does not read in time is given up."""
         self._enter_closed()
-        if self._out.close():
-            self._give_up_timer.set(timers.LINGER_SECONDS, self._out.abort)
+        self._peer.close()
 
     def reset(self) -> None:
         """End the connection so that the client cannot take its answer for complete."""
         self._enter_closed()
-        self._out.reset()
+        self._peer.reset()
 
     def _enter_closed(self) -> None:
         self._enter(State.CLOSED)
@@ -141,13 +138,13 @@ class ClientConnection(BaseProtocol):
         if self.state is State.IDLE and self._has_served:
             self.close()
         elif self.state.awaits_request:
-            self._give_up_timer.set(timers.FIRST_REQUEST_SECONDS, self._close_unused)
+            self._clock.call_later(timers.FIRST_REQUEST_SECONDS, self._close_unused)
         elif self._next is None and self.received.body is None:
             self.received.stop()
 
     def _close_unused(self) -> None:
         # After a moment of load the request may be here, and just not yet read.
-        self._give_up_timer.set(0.01, self._close_if_unused)
+        self._clock.call_later(0.01, self._close_if_unused)
 
     def _close_if_unused(self) -> None:
         if self.state.awaits_request:
@@ -187,14 +184,14 @@ class ClientConnection(BaseProtocol):
         try:
             arrived = received.next_request()
         except RequestRefused as refused:
-            self._refuse(refused)
+            self.refuse(refused)
             return
         if arrived is not None:
             self._set_next(Request(*arrived, self))
             if received.body is not None and received.held:
                 self._read_body()
         elif received.has_begun and not self._head_timer.is_set:
-            self._head_timer.set(timers.HEAD_SECONDS, lambda: self._refuse(framing.too_late()))
+            self._head_timer.set(timers.HEAD_SECONDS, lambda: self.refuse(framing.too_late()))
             if self.state is State.IDLE:
                 self._enter(State.HEAD)
 
@@ -216,15 +213,9 @@ class ClientConnection(BaseProtocol):
             waits = received.held > HELD_BYTES
         elif self._half_closed:
             self._fail_body(framing.bad_body("it ended early").message)
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        if waits:
-            transport.pause_reading()
-        elif not transport.is_reading():
-            transport.resume_reading()
+        self._peer.listen(listening=not waits, has_asked=received.body is None)
 
-    def _refuse(self, error: SidecarError) -> None:
+    def refuse(self, error: SidecarError) -> None:
         """Have an error answered in place of a request, and look at nothing behind it."""
         self.received.stop()
         self._set_next(error)
@@ -303,25 +294,23 @@ class ClientConnection(BaseProtocol):
         """Write bytes of an answer; raises ConnectionResetError where the client is gone."""
         if self.current is not None:
             self.current.is_answered = True
-        # If it is gone without a word, writing brings that to light.
-        self._give_up_timer.cancel()
-        self._out.write(data)
+        self._peer.write(data)
 
     def ask_for_body(self) -> None:
         """Send the interim answer that a client waits for before it sends a body."""
-        self._out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._peer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_writing(self) -> None:
         """The client has much to read before more should be written; called by asyncio."""
-        self._out.is_paused = True
+        self._peer.is_paused = True
 
     def resume_writing(self) -> None:
         """The client has read enough of it; called by asyncio."""
-        self._out.resume()
+        self._peer.resume()
 
     async def drain(self, seconds: float) -> None:
         """Wait until the client has read enough; TimeoutError where it reads nothing so long."""
-        await self._out.drain(seconds)
+        await self._peer.drain(seconds)
 
     async def answered(self, *, keep_alive: bool) -> None:
         """Follow up an answer: with the next request, once this was read, or with the end."""
@@ -329,7 +318,7 @@ class ClientConnection(BaseProtocol):
             await self._linger()
             return
         try:
-            await self._out.drain(timers.IDLE_SECONDS)
+            await self._peer.drain(timers.IDLE_SECONDS)
         except TimeoutError:
             self.reset()
             raise ConnectionResetError("the client does not read its answers") from None
@@ -339,7 +328,7 @@ class ClientConnection(BaseProtocol):
         is_complete = self.received.body is None
         self.received.stop()
         self._enter(State.LINGERING)
-        if not self._half_closed and self._out.end(is_complete=is_complete):
+        if not self._half_closed and self._peer.end(is_complete=is_complete):
             self._pace()
-            await self._out.linger(lambda: self.received.discarded)
+            await self._peer.linger(lambda: self.received.discarded)
         self.close()

@@ -14,7 +14,12 @@ from sidecar.downstream.connection import ClientConnection
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.downstream.timers import IdleConnections
-from sidecar.errors import SidecarError
+from sidecar.errors import DESCRIPTORS_HINT, Overloaded, SidecarError
+from sidecar.net.descriptors import MOST_ALLOWED, MOST_CLIENTS
+
+KEPT_FREE = 16
+"""Descriptors that no client gets: for files that must be read, and for whoever is told so."""
+MOST_TURNED_AWAY = 8
 
 
 class Listener(web.Server):
@@ -27,18 +32,25 @@ class Listener(web.Server):
         *,
         head_bytes: int,
         scheme: str = "http",
+        most_clients: int = MOST_CLIENTS,
+        descriptors: int = MOST_ALLOWED,
     ) -> None:
+        """`descriptors` is how many the process may open: before they run out, room is made."""
         super().__init__(cast(Any, handler))  # which aiohttp's own connections would call
         self.handler = handler
         self.refuse = refuse
         self.head_bytes = head_bytes
         self.scheme = scheme
+        self.most_clients = most_clients
+        """Open connections, but for a few that are told so."""
+        self._first_kept_free = descriptors - KEPT_FREE
         self.is_cutting = False
         """Whether connections are ended from here, whatever is under way."""
         self.idle = IdleConnections()
         """Those on which no request is."""
         self._is_draining = False
         self._arriving: WeakSet[ClientConnection] = WeakSet()  # accepted, perhaps in a handshake
+        self._turned_away: WeakSet[ClientConnection] = WeakSet()
         self._open: dict[ClientConnection, None] = {}  # in the order in which they came
 
     def __call__(self) -> ClientConnection:  # type: ignore[override]
@@ -58,6 +70,30 @@ class Listener(web.Server):
         self._open[connection] = None
         if self._is_draining:
             connection.retire()
+        elif self._is_crowded_by(connection) and not self.idle.close_longest():
+            self._turn_away(connection)
+
+    def _is_crowded_by(self, newest: ClientConnection) -> bool:
+        """Whether there are too many connections, or hardly any descriptors left for others.
+
+        A new descriptor gets the lowest number that is free.
+        """
+        assert newest.transport is not None
+        number = newest.transport.get_extra_info("socket").fileno()
+        return len(self._open) > self.most_clients or number >= self._first_kept_free
+
+    def _turn_away(self, newest: ClientConnection) -> None:
+        """Tell a client that there is no room; where many wait for that to be read, just leave."""
+        if len(self._turned_away) >= MOST_TURNED_AWAY:
+            newest.reset()
+            return
+        self._turned_away.add(newest)
+        newest.refuse(
+            Overloaded(
+                f"{len(self._open) - 1} clients are connected, and none of them is idle.",
+                f"limits.clients sets the limit, or else the descriptors: {DESCRIPTORS_HINT}",
+            )
+        )
 
     def over(self, connection: ClientConnection) -> None:
         """Forget a connection that is lost, and that nothing works for any more."""

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from sidecar.downstream.request import Request
-from sidecar.errors import Overloaded, RequestRefused, SidecarError, as_sentence
+from sidecar.errors import OutOfDescriptors, Overloaded, RequestRefused, SidecarError, as_sentence
 from sidecar.http.fields import Fields, serialize
 from sidecar.http.shown import sf_string
 from sidecar.telemetry.record import Record
@@ -115,7 +115,7 @@ def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: 
     fields: Fields = [
         (b"Proxy-Status", f"sidecar; error={error.proxy_error}; details={details}".encode())
     ]
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | OutOfDescriptors):
         fields.append((b"Retry-After", b"%d" % RETRY_AFTER_SECONDS))
     if isinstance(error, RequestRefused):
         fields += [(name.encode(), value.encode()) for name, value in error.fields]

@@ -15,6 +15,8 @@ FIRST_REQUEST_SECONDS = 3.0
 """How long a new connection has for its request where no other connection is taken."""
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
+LOOK_SECONDS = 1.0
+"""How often we look for the end of a client whose bytes are left unread."""
 LINGER_SECONDS = 5.0
 """How long we wait after a last answer for the client to read, send or end."""
 LINGER_TOTAL_SECONDS = 30.0

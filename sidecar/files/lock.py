@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from sidecar.errors import StoreError
+from sidecar.errors import DESCRIPTORS_HINT, StoreError, is_out_of_descriptors
 
 _RETRY_SECONDS = 0.05  # a renewal takes one round trip to Jira
 
@@ -30,7 +30,8 @@ class Lock:
             self._descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             message = f"{self.path}: cannot be written: {error.strerror}"
-            raise StoreError(message, self._hint()) from None
+            hint = DESCRIPTORS_HINT if is_out_of_descriptors(error) else self._hint()
+            raise StoreError(message, hint) from None
 
     def take(self) -> bool:
         """Take the lock if it is free; StoreError where the file system has no locks."""

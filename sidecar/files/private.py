@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.errors import ConfigError, StoreError
+from sidecar.errors import DESCRIPTORS_HINT, ConfigError, StoreError, is_out_of_descriptors
 
 SECRET_LIMIT = 64 * 1024  # bytes; a 16384-bit key in PEM has 13 KiB
 
@@ -117,6 +117,8 @@ def _too_large(path: Path, what: str) -> tuple[str, str]:
 def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
     if error.errno == errno.ENXIO:  # a socket
         return ConfigError(f"{path}: the {what} is not a regular file", "put it into a plain file")
+    if is_out_of_descriptors(error):
+        return ConfigError(f"{path}: the {what} cannot be read: {error.strerror}", DESCRIPTORS_HINT)
     return ConfigError(
         f"{path}: the {what} cannot be read: {error.strerror}",
         f"it must be a file of the user who runs the sidecar (uid {os.geteuid()}), mode 0600",
@@ -288,6 +290,8 @@ def _sweep(folder: int, name: str, now: float) -> None:
 
 
 def _write_hint(path: Path, error: OSError) -> str:
+    if is_out_of_descriptors(error):
+        return DESCRIPTORS_HINT
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full, or your quota used up: free some space for {path.parent}"
     if error.errno in (errno.EBUSY, errno.EXDEV):

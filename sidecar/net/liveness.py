@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from enum import Enum, auto
 
 IDLE_SECONDS = 5
 """Silence after which the kernel asks the peer's kernel whether it is still there."""
@@ -17,6 +18,9 @@ _KEEPIDLE: int | None = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEE
 """macOS has it under another name."""
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 """Linux's alone (RFC 5482)."""
+
+_RDHUP: int = getattr(select, "POLLRDHUP", 0)
+"""Linux's alone."""
 
 
 def watch_peer(sock: socket.socket) -> None:
@@ -38,6 +42,28 @@ def set_patience(sock: socket.socket, *, patient: bool) -> None:
     if _USER_TIMEOUT is not None:
         milliseconds = 0 if patient else SECONDS * 1000
         sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
+
+
+class End(Enum):
+    """How a connection has ended on the peer's side."""
+
+    OPEN = auto()
+    HALF = auto()
+    """The peer sends nothing any more, and perhaps reads."""
+    GONE = auto()
+
+
+def peer_end(sock: socket.socket) -> End:
+    """Whether the peer has ended its side, though there may be bytes before that end to be read.
+
+    macOS tells of a peer that is gone alone.
+    """
+    poll = select.poll()
+    poll.register(sock.fileno(), _RDHUP)
+    events = poll.poll(0)
+    if not events:
+        return End.OPEN
+    return End.GONE if events[0][1] & (select.POLLERR | select.POLLHUP) else End.HALF
 
 
 def has_unread(sock: socket.socket) -> bool:

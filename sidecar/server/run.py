@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import logging
 import os
-import resource
 import signal
 import ssl
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from sidecar.config.load import Config
-from sidecar.errors import SidecarError
+from sidecar.errors import DESCRIPTORS_HINT, SidecarError, is_out_of_descriptors
+from sidecar.net import descriptors
 from sidecar.server.notify import Notifier, Watchdog
 from sidecar.server.server import Server
+from sidecar.telemetry.troubles import Quiet
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ END_SECONDS = 4.7
 """Beyond timeouts.shutdown; then the process ends, whatever it still waits for."""
 AT_ONCE_SECONDS = 1.0
 """What a second signal leaves for cutting off the connections of clients."""
-MOST_DESCRIPTORS = 65536
 
 
 async def serve(
@@ -122,10 +121,10 @@ class _Service:
 
     async def start(self, announce: Callable[[str], None]) -> None:
         """Listen, and tell everybody."""
+        descriptors.raise_limit()
         for url in await self._server.start():
             announce(f"listening on {url}")
-        raise_descriptor_limit()
-        for warning in (*self._server.warnings(), *descriptor_warnings(self._config)):
+        for warning in (*self._server.warnings(), *descriptors.warnings(self._config)):
             log.warning("%s", warning)
         self._server.look_after_token()
         self._notifier.ready(self._status())
@@ -199,37 +198,19 @@ async def _first(*waits: Any) -> None:
         task.result()
 
 
+_quiet = Quiet()
+
+
 def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an error that reached the event loop; at level debug if a client caused it."""
     error, message = context.get("exception"), context.get("message", "")
     if isinstance(error, ConnectionError | ssl.SSLError | TimeoutError):
         log.debug("a connection ended badly: %s: %s", message, error)
-    elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        log.error(
-            "no connection can be accepted: %s; raise LimitNOFILE= in the unit, or `ulimit -n`",
-            error.strerror,
-        )
+    elif isinstance(error, OSError) and is_out_of_descriptors(error):
+        # asyncio says so a thousand times a second, for as long as it lasts.
+        if (again := _quiet.due("descriptors")) is not None:
+            log.error(
+                "no connection can be accepted: %s; %s%s", error.strerror, DESCRIPTORS_HINT, again
+            )
     else:
         log.error("a bug: %s", message, exc_info=error)
-
-
-def raise_descriptor_limit() -> None:
-    """Allow ourselves as many file descriptors as we may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft == resource.RLIM_INFINITY or soft >= most:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    except (OSError, ValueError) as error:  # macOS says infinity and means less
-        log.debug("the limit of file descriptors stays %d: %s", soft, error)
-
-
-def descriptor_warnings(config: Config) -> list[str]:
-    """Warn where the limits of the configuration may need more file descriptors than we have."""
-    needed = 2 * config.limits.connections + config.limits.waiting + 100
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY or allowed >= needed:
-        return []
-    hint = "raise LimitNOFILE= in the unit, or `ulimit -n`"
-    return [f"the limits may need {needed} file descriptors, and {allowed} are allowed: {hint}"]

@@ -21,6 +21,8 @@ from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.files.watched import Watched
 from sidecar.net import sockets, tls
+from sidecar.net import descriptors, sockets, tls
+>>>>>>> 123cc6a (limits.clients: the longest idle connection makes room, and descriptors never run out unnoticed)
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.pages import AdminPages, LocalPages
@@ -32,6 +34,8 @@ from sidecar.telemetry.troubles import Troubles
 RENEWAL_SECONDS = 3.0
 """Seconds that a renewal of the token has beyond timeouts.shutdown.  The process is to end within
 5 s of that, and systemd is told 10 (notify.py)."""
+MOST_ADMINS = 16
+"""Connections to the admin listener: a few probes, and whoever looks after the service."""
 
 
 class Server:
@@ -69,9 +73,16 @@ class Server:
             self._handle,
             self._refuse,
             head_bytes=config.limits.head_bytes,
+            most_clients=descriptors.most_clients(config.limits),
+            descriptors=descriptors.allowed(),
             scheme="https" if self._certificate else "http",
         )
-        self._admin = Listener(pages.handle, self._refuse, head_bytes=config.limits.head_bytes)
+        self._admin = Listener(
+            pages.handle,
+            self._refuse,
+            head_bytes=config.limits.head_bytes,
+            most_clients=MOST_ADMINS,
+        )
         try:
             self.generations.append(self._generation(config, self._identity, self._access))
             # In a thread: a name among the addresses may be asked of a name server.
@@ -103,6 +114,7 @@ class Server:
         if stays:
             identity.reload()
         self._config, self._identity = config, identity
+        self.listener.most_clients = descriptors.most_clients(config.limits)
         self.generations.append(generation)
         self._retire(self.generations[-2])
         return waiting

@@ -16,9 +16,11 @@ from sidecar.errors import (
     ConnectionRefused,
     ConnectTimeout,
     NameNotResolved,
+    OutOfDescriptors,
     ProtocolError,
     TLSError,
     UpstreamError,
+    is_out_of_descriptors,
 )
 from sidecar.upstream.tls_failures import is_plain_end, tls_failed
 
@@ -47,8 +49,10 @@ class Failures:
         self._has_certificate = jira.client_certificate is not None
         self._seconds = config.timeouts.connect
 
-    def resolving(self, error: OSError | UnicodeError, host: str) -> NameNotResolved:
+    def resolving(self, error: OSError | UnicodeError, host: str) -> UpstreamError:
         """Why the name `host`, Jira's or the proxy's, has no address."""
+        if isinstance(error, OSError) and is_out_of_descriptors(error):
+            return OutOfDescriptors()
         if isinstance(error, TimeoutError):
             reason = f"no name server answered within {self._seconds:g} s"
         elif isinstance(error, UnicodeError):
@@ -62,8 +66,10 @@ class Failures:
             f" `getent hosts {host}`; a name of an internal network may need its VPN",
         )
 
-    def connecting(self, error: OSError) -> ConnectionRefused | ConnectTimeout:
+    def connecting(self, error: OSError) -> UpstreamError:
         """Why no address takes a connection."""
+        if is_out_of_descriptors(error):
+            return OutOfDescriptors()
         reason = _reason(error)
         if error.errno == errno.ETIMEDOUT:
             return ConnectTimeout(f"No connection to {self._where}: {reason}.", "is Jira up?")

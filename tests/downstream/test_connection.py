@@ -350,12 +350,12 @@ async def test_a_client_that_ended_its_side_gets_a_slow_answer_to_its_end(
         assert isinstance(served, ClientConnection)
         wire.half_close()
         async with asyncio.timeout(5):
-            while not served._give_up_timer.is_set:  # noqa: ASYNC110 — there is no event for it
+            while not served._peer.is_given_up:  # noqa: ASYNC110 — there is no event for it
                 await asyncio.sleep(0)
         begin.set()
         await wire.head()
         assert await wire.reader.readexactly(2) == b"sl"
-        assert not served._give_up_timer.is_set
+        assert not served._peer.is_given_up
         go_on.set()
         assert await wire.end() == (b"ow", False)
 
@@ -730,7 +730,7 @@ async def test_a_client_that_never_reads_its_answers_is_not_served_on(edge: Runn
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         flooding = asyncio.create_task(flood(wire))
         await asyncio.wait([flooding], timeout=1)
-        assert served._out.is_paused
+        assert served._peer.is_paused
         assert served.transport.get_write_buffer_size() < MIB // 8
         assert served.received.held < MIB // 2
         flooding.cancel()

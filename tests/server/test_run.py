@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import resource
 import signal
 import ssl
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pytest
 from sidecar.config.load import Config, load
 from sidecar.config.settings import OPTIONS
 from sidecar.server import notify, run
-from sidecar.server.run import descriptor_warnings, raise_descriptor_limit, report
+from sidecar.server.run import report
 from tests.support.processes import Shell, shell
 from tests.support.services import port_of
 from tests.support.waiting import until
@@ -30,34 +29,6 @@ UNITS = Path(__file__).parent.parent.parent / "systemd"
 def plain_config() -> Config:
     values = {"jira.base_url": "https://jira.example.com", "jira.consumer_key": "K"}
     return load(None, {"HOME": "/nowhere"}, values)
-
-
-class TestDescriptors:
-    def test_too_few_file_descriptors_are_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        limits = [(256, 512)]
-
-        def set_limit(_: int, wanted: tuple[int, int]) -> None:
-            limits.append(wanted)
-
-        monkeypatch.setattr(resource, "getrlimit", lambda _: limits[0])
-        monkeypatch.setattr(resource, "setrlimit", set_limit)
-        for before, wanted in (
-            ((256, 512), [(512, 512)]),
-            ((1024, 1 << 20), [(65536, 1 << 20)]),
-            ((1 << 20, 1 << 20), []),
-        ):
-            limits[:] = [before]
-            raise_descriptor_limit()
-            assert limits[1:] == wanted
-
-    def test_limits_that_need_more_descriptors_than_there_are_are_warned_about(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (1299, 1299))
-        (warning,) = descriptor_warnings(plain_config())
-        assert "1300 file descriptors, and 1299 are allowed" in warning
-        monkeypatch.setattr(resource, "getrlimit", lambda _: (1300, 1300))
-        assert descriptor_warnings(plain_config()) == []
 
 
 class TestLoopTrouble:

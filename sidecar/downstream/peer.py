@@ -1,4 +1,4 @@
-"""What is sent on one client's connection, and how that ends so that nobody misreads it."""
+"""The client at the other end of a connection: read from, written to, and left in a clear way."""
 
 from __future__ import annotations
 
@@ -8,30 +8,52 @@ import struct
 from collections.abc import Callable
 
 from sidecar.downstream import timers
+from sidecar.downstream.timers import Timer
 from sidecar.net.backpressure import taken, untaken
+from sidecar.net.liveness import End, peer_end
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Writer:
-    """The sending side of a connection."""
+class Peer:
+    """One client, by the transport that leads to it."""
 
-    __slots__ = ("_drained", "_ended", "_transport", "is_paused")
+    __slots__ = (
+        "_drained",
+        "_end_was_seen",
+        "_ended",
+        "_give_up_timer",
+        "_has_asked",
+        "_look_timer",
+        "_transport",
+        "is_paused",
+    )
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None  # while the connection is open
         self._drained: asyncio.Future[None] | None = None  # done when the client has read enough
         self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
+        self._give_up_timer = Timer()
+        self._look_timer = Timer()  # set while what the client sends is left unread
+        self._has_asked = False  # what it is left unread behind is a whole request
+        self._end_was_seen = False  # while it was
         self.is_paused = False
         """Whether the client has much to read before more should be written."""
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the connection will be aborted if nothing is written soon."""
+        return self._give_up_timer.is_set
+
     def opened(self, transport: asyncio.Transport) -> None:
-        """Write to `transport` from now on."""
+        """Use `transport` from now on."""
         self._transport = transport
 
     def lost(self) -> None:
-        """Write no more, and wait for nothing any more."""
+        """Wait for nothing any more."""
         self._transport = None
+        self._give_up_timer.cancel()
+        self._look_timer.cancel()
         finish(self._drained)
         finish(self._ended)
 
@@ -49,8 +71,45 @@ class Writer:
         """Whether one side can end while the other goes on: TLS has no way to say so."""
         return self._transport is not None and self._transport.can_write_eof()
 
+    def listen(self, *, listening: bool, has_asked: bool) -> None:
+        """Read what the client sends, or leave it unread; `has_asked` for a whole request, that is.
+
+        Its end comes behind what it has sent: where that is left unread, we have to look for it.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._has_asked = has_asked
+        if not listening:
+            transport.pause_reading()
+            if not self._look_timer.is_set:
+                self._look_timer.set(timers.LOOK_SECONDS, self._look)
+        elif not transport.is_reading():
+            transport.resume_reading()
+            self._look_timer.cancel()
+
+    def _look(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        end = peer_end(transport.get_extra_info("socket"))
+        if end is End.GONE:
+            transport.abort()
+        elif end is End.HALF and self._has_asked and not self._end_was_seen:
+            self._end_was_seen = True
+            self.give_up_in(timers.HALF_CLOSED_SECONDS)
+        self._look_timer.set(timers.LOOK_SECONDS, self._look)
+
+    def give_up_in(self, seconds: float) -> None:
+        """Abort the connection in so many seconds, unless something is written before.
+
+        If the client is gone without a word, writing brings that to light.
+        """
+        self._give_up_timer.set(seconds, self.abort)
+
     def write(self, data: bytes) -> None:
         """Send bytes; raises ConnectionResetError where the client is gone."""
+        self._give_up_timer.cancel()
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
         self._transport.write(data)
@@ -67,13 +126,12 @@ class Writer:
         self._drained = asyncio.get_running_loop().create_future()
         return self._drained
 
-    def close(self) -> bool:
-        """Close behind what is written; whether some of that has not arrived."""
-        transport = self._transport
-        if transport is None:
-            return False
-        transport.close()
-        return untaken(transport) > 0
+    def close(self) -> None:
+        """Close behind what is written; what the client does not read in time is given up."""
+        if self._transport is not None:
+            self._transport.close()
+            if untaken(self._transport):
+                self.give_up_in(timers.LINGER_SECONDS)
 
     def abort(self) -> None:
         """Close at once."""
