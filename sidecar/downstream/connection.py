@@ -24,6 +24,7 @@ from sidecar.downstream.states import State
 from sidecar.downstream.timers import IdleConnections, Timer
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.http import framing
+from sidecar.net.liveness import End
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ class ClientConnection(BaseProtocol):
         self._arrival: asyncio.Future[None] | None = None  # done when there is something to answer
         self._has_enough = False  # the reader of a body does not want more of it for now
         self._will_read_on = False  # what is held is read on in the loop's next turn
-        self._half_closed = False  # the client ended its side
+        self._half_closed = False  # the client ended its side, or is taken for one that did
+        self._end_was_seen = False  # it did, and has sent more than was read until now
         self._retiring = False  # no request is taken after the present one
         self._has_served = False
         self._head_timer = Timer()
@@ -80,6 +82,8 @@ class ClientConnection(BaseProtocol):
         self._peer.opened(self.transport)
         self.task = self._clock.create_task(self._serve())
         self._owner.opened(self)
+        if self.state is State.IDLE:
+            self._owner.idle.add(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the work on what was asked, and let go of it; called by asyncio."""
@@ -130,25 +134,12 @@ class ClientConnection(BaseProtocol):
         self.state = state
 
     def retire(self) -> None:
-        """Take no further request; close now if none is being answered or on its way.
-
-        A new connection, and one whose request has begun to arrive, have a moment for it.
-        """
+        """Take no further request; close if none is being answered or expected."""
         self._retiring = True
         if self.state is State.IDLE and self._has_served:
             self.close()
-        elif self.state.awaits_request:
-            self._clock.call_later(timers.FIRST_REQUEST_SECONDS, self._close_unused)
-        elif self._next is None and self.received.body is None:
+        elif not self.state.awaits_request and self._next is None and self.received.body is None:
             self.received.stop()
-
-    def _close_unused(self) -> None:
-        # After a moment of load the request may be here, and just not yet read.
-        self._clock.call_later(0.01, self._close_if_unused)
-
-    def _close_if_unused(self) -> None:
-        if self.state.awaits_request:
-            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived, as far as it may be read now; called by asyncio."""
@@ -212,8 +203,28 @@ class ClientConnection(BaseProtocol):
             self._read_on_soon()
             waits = received.held > HELD_BYTES
         elif self._half_closed:
-            self._fail_body(framing.bad_body("it ended early").message)
-        self._peer.listen(listening=not waits, has_asked=received.body is None)
+            why = "it is too far behind another" if received.is_full else "it ended early"
+            self._fail_body(framing.bad_body(why).message)
+        if waits and not received.is_full:
+            self._peer.leave_unread(self._look)
+        else:
+            self._peer.read_on()
+
+    def _look(self) -> None:
+        """See whether a client is still there whose bytes have been left unread for a while.
+
+        If it has left behind a whole request, the end may lie behind all that it has sent.
+        """
+        end = self._peer.end_that_is_known()
+        if end is End.GONE:
+            self._peer.abort()
+        elif self.received.body is None and not self._end_was_seen:
+            if end is End.HALF:
+                self._end_was_seen = True
+                self._peer.give_up_in(timers.HALF_CLOSED_SECONDS)
+            else:
+                self.received.is_full = self._half_closed = True
+        self._pace()
 
     def refuse(self, error: SidecarError) -> None:
         """Have an error answered in place of a request, and look at nothing behind it."""
@@ -258,6 +269,8 @@ class ClientConnection(BaseProtocol):
             self._arrival = self._clock.create_future()
             await self._arrival
             self._arrival = None
+        else:
+            await asyncio.sleep(0)  # others have their turn, however many are pipelined here
         arrived, self._next = self._next, None
         if self.received.held:
             self._read_on()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -69,7 +70,7 @@ class Listener(web.Server):
         self._arriving.discard(connection)
         self._open[connection] = None
         if self._is_draining:
-            connection.retire()
+            self._retire(connection)
         elif self._is_crowded_by(connection) and not self.idle.close_longest():
             self._turn_away(connection)
 
@@ -90,7 +91,7 @@ class Listener(web.Server):
         self._turned_away.add(newest)
         newest.refuse(
             Overloaded(
-                f"{len(self._open) - 1} clients are connected, and none of them is idle.",
+                "As many clients are connected as may be, and none of them is idle.",
                 f"limits.clients sets the limit, or else the descriptors: {DESCRIPTORS_HINT}",
             )
         )
@@ -106,7 +107,7 @@ class Listener(web.Server):
         deadline = loop.time() + seconds
         give_up_arriving = loop.time() + timers.FIRST_REQUEST_SECONDS
         for client in self.connections:
-            client.retire()
+            self._retire(client)
         try:
             while (now := loop.time()) < deadline:
                 if busy := self._busy():
@@ -127,5 +128,19 @@ class Listener(web.Server):
         for client in self.connections:
             client.reset()
 
+    def _retire(self, client: ClientConnection) -> None:
+        """Have a connection end; one that awaits its first request, or the rest of it, may wait."""
+        client.retire()
+        if client.state.awaits_request:
+            loop = asyncio.get_running_loop()
+            # After a moment of load the request may be here, and just not yet read.
+            late = partial(loop.call_later, 0.01, _close_unused, client)
+            loop.call_later(timers.FIRST_REQUEST_SECONDS, late)
+
     def _busy(self) -> list[asyncio.Task[None]]:
         return [client.task for client in self._open if client.task is not None]
+
+
+def _close_unused(client: ClientConnection) -> None:
+    if client.state.awaits_request:
+        client.close()

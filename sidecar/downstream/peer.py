@@ -20,10 +20,8 @@ class Peer:
 
     __slots__ = (
         "_drained",
-        "_end_was_seen",
         "_ended",
         "_give_up_timer",
-        "_has_asked",
         "_look_timer",
         "_transport",
         "is_paused",
@@ -35,8 +33,6 @@ class Peer:
         self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
         self._give_up_timer = Timer()
         self._look_timer = Timer()  # set while what the client sends is left unread
-        self._has_asked = False  # what it is left unread behind is a whole request
-        self._end_was_seen = False  # while it was
         self.is_paused = False
         """Whether the client has much to read before more should be written."""
 
@@ -71,34 +67,30 @@ class Peer:
         """Whether one side can end while the other goes on: TLS has no way to say so."""
         return self._transport is not None and self._transport.can_write_eof()
 
-    def listen(self, *, listening: bool, has_asked: bool) -> None:
-        """Read what the client sends, or leave it unread; `has_asked` for a whole request, that is.
+    def read_on(self) -> None:
+        """Read what the client sends."""
+        transport = self._transport
+        self._look_timer.cancel()
+        if transport is not None and not transport.is_closing() and not transport.is_reading():
+            transport.resume_reading()
 
-        Its end comes behind what it has sent: where that is left unread, we have to look for it.
+    def leave_unread(self, look: Callable[[], None]) -> None:
+        """Leave unread what the client sends, and call `look` after a while.
+
+        The client's end comes behind what it has sent: nobody tells of it.
         """
         transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        self._has_asked = has_asked
-        if not listening:
+        if transport is not None and not transport.is_closing():
             transport.pause_reading()
             if not self._look_timer.is_set:
-                self._look_timer.set(timers.LOOK_SECONDS, self._look)
-        elif not transport.is_reading():
-            transport.resume_reading()
-            self._look_timer.cancel()
+                self._look_timer.set(timers.LOOK_SECONDS, look)
 
-    def _look(self) -> None:
+    def end_that_is_known(self) -> End:
+        """Whether the client has ended its side, as far as its kernel could tell ours."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            return
-        end = peer_end(transport.get_extra_info("socket"))
-        if end is End.GONE:
-            transport.abort()
-        elif end is End.HALF and self._has_asked and not self._end_was_seen:
-            self._end_was_seen = True
-            self.give_up_in(timers.HALF_CLOSED_SECONDS)
-        self._look_timer.set(timers.LOOK_SECONDS, self._look)
+            return End.OPEN
+        return peer_end(transport.get_extra_info("socket"))
 
     def give_up_in(self, seconds: float) -> None:
         """Abort the connection in so many seconds, unless something is written before.

@@ -42,6 +42,7 @@ class Receiver:
         "body",
         "discarded",
         "is_deaf",
+        "is_full",
     )
 
     def __init__(self, protocol: BaseProtocol, head_bytes: int) -> None:
@@ -62,7 +63,9 @@ class Receiver:
         self.discarded = 0
         """Bytes that arrived and were not looked at."""
         self.is_deaf = False
-        """Whether what arrives from now on is discarded."""
+        """Whether what is here, and all that arrives, is discarded."""
+        self.is_full = False
+        """Whether what arrives is discarded, though what is here is read."""
 
     @property
     def held(self) -> int:
@@ -81,7 +84,7 @@ class Receiver:
 
     def add(self, data: bytes) -> None:
         """Hold what has arrived, to be read when its turn comes."""
-        if self.is_deaf:
+        if self.is_deaf or self.is_full:
             self.discarded += len(data)
         else:
             self._held = self._held[self._start :] + data if self.held else data

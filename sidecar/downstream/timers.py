@@ -38,7 +38,11 @@ class Timer:
     def set(self, seconds: float, do: Callable[[], None]) -> None:
         """Call `do` in so many seconds, and nothing that was to be called before."""
         self.cancel()
-        self._handle = asyncio.get_running_loop().call_later(seconds, do)
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._ring, do)
+
+    def _ring(self, do: Callable[[], None]) -> None:
+        self._handle = None
+        do()
 
     def cancel(self) -> None:
         """Call nothing."""

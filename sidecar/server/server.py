@@ -20,9 +20,7 @@ from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.files.watched import Watched
-from sidecar.net import sockets, tls
 from sidecar.net import descriptors, sockets, tls
->>>>>>> 123cc6a (limits.clients: the longest idle connection makes room, and descriptors never run out unnoticed)
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.pages import AdminPages, LocalPages

@@ -7,13 +7,14 @@ import hashlib
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
-from sidecar.downstream import timers
+from sidecar.downstream import connection, timers
 from sidecar.downstream.connection import ClientConnection
 from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
@@ -21,6 +22,7 @@ from sidecar.downstream.request import Request
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, Handler, RawUpstream
+from tests.support.waiting import until
 from tests.support.wire import Client, Wire
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -396,6 +398,82 @@ async def test_a_client_that_leaves_cancels_its_request_quietly(
         assert lines[0].endswith(" closed_early=client")
     assert [r for r in quiet.records if r.levelno > logging.INFO] == []
     assert (await edge.get("/_sidecar/health")).status == 200
+
+
+@pytest.mark.parametrize("size", [3000, 100_000])
+@pytest.mark.parametrize("how", ["RST", "FIN"])
+async def test_a_client_that_leaves_with_more_pipelined_than_is_read_gives_its_slot_back(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, how: str, size: int
+) -> None:
+    """Its end lies behind bytes that are left unread, or that its own kernel still has."""
+    upstream.handler = hang
+    client = socket.create_connection((edge.host, edge.port))
+    client.setblocking(False)
+    client.send(edge.message("GET", "/x"))
+    exchange = await upstream.request()
+    (served,) = edge.server.listener.connections
+    client.send(edge.message("GET", "/y") * size)
+    await until(lambda: served.transport is None or not served.transport.is_reading())
+    assert edge.server.generations[0].in_flight == 1
+    if how == "RST":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    while edge.server.generations[0].in_flight:
+        await loop_clock.skip(timers.LOOK_SECONDS)
+    await ended(exchange)
+
+
+async def test_a_client_that_sends_far_ahead_of_a_slow_jira_is_told_what_is_not_answered(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """As many are answered as are held; the last of them says that it is."""
+    go_on = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await go_on.wait()
+        await exchange.say(b"ok")
+
+    upstream.handler = slow
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        await upstream.request()
+        wire.writer.write(edge.message("GET", "/_sidecar/health") * 100_000)
+        (served,) = edge.server.listener.connections
+        await until(lambda: served.transport is None or not served.transport.is_reading())
+        await loop_clock.skip(timers.LOOK_SECONDS)
+        await until(lambda: served.received.discarded)
+        go_on.set()
+        answers = [await wire.receive()]
+        while answers[-1].all("Connection") == []:
+            answers.append(await wire.receive())
+        assert await wire.end() == (b"", False)
+    assert {answer.status for answer in answers} == {200}
+    assert len(answers) * len(edge.message("GET", "/_sidecar/health")) > connection.HELD_BYTES
+
+
+async def test_a_client_that_has_ended_its_side_behind_many_requests_is_answered(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """More of them than are read at once; each is answered in time."""
+    go_on = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        await go_on.wait()
+        await exchange.say(b"ok")
+
+    upstream.handler = slow
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        await upstream.request()
+        wire.writer.write(edge.message("GET", "/_sidecar/health") * 2000)
+        (served,) = edge.server.listener.connections
+        await until(lambda: served.transport is None or not served.transport.is_reading())
+        wire.half_close()
+        await loop_clock.skip(timers.LOOK_SECONDS)
+        go_on.set()
+        for _ in range(2001):
+            assert (await wire.receive()).status == 200
+        assert await wire.end() == (b"", False)
 
 
 # ---------------------------------------------------------------- closing

@@ -154,8 +154,10 @@ async def connections(edge: Running) -> list[ClientConnection]:
 
 
 async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
-    edge: Running, upstream: RawUpstream
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timers, "LOOK_SECONDS", 1000)
+
     async def hang(exchange: Exchange) -> None:
         await exchange.read_body()
         await exchange.hang()

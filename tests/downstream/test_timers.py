@@ -29,6 +29,7 @@ async def test_a_timer_calls_the_last_thing_that_it_was_set_for_and_that_once() 
     timer.set(0.01, done.set)
     assert timer.is_set
     await asyncio.wait_for(done.wait(), 20)
+    assert not timer.is_set
     assert called == []
 
 
