@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.credentials import Secret
 from sidecar.sandbox import Sandbox
 from tests.support.processes import Process
+from tests.support.raw_server import Peer, RawServer
 from tests.support.services import MYSELF, Load, Manager, listening_socket, port_of, under_load
 from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
@@ -377,3 +380,45 @@ def _loop(uvloop: bool, manager: Manager) -> dict[str, str]:
 
 def _python_path() -> list[str]:
     return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+class TestStoppingDuringARenewal:
+    """Jira has been asked for a new token, and may drop the old one any moment."""
+
+    NEW = b"oauth_token=NEW&oauth_token_secret=&oauth_session_handle=H&oauth_expires_in=100000"
+
+    @pytest.mark.parametrize("does_answer", [True, False])
+    async def test_what_comes_in_time_is_stored_and_a_silent_jira_holds_nothing_up(
+        self, tmp_path: Path, private_key: RSAPrivateKey, does_answer: bool
+    ) -> None:
+        asked, stopping = asyncio.Event(), asyncio.Event()
+
+        async def answer_late(peer: Peer) -> None:
+            assert b"/oauth/access-token" in await peer.head()
+            asked.set()
+            if does_answer:
+                await stopping.wait()
+                await peer.answer(self.NEW, "Content-Type: text/plain")
+            await peer.gone()
+
+        async with RawServer(answer_late) as jira:
+            manager = Manager(tmp_path, jira.url, private_key)
+            manager.configure(
+                '[listen]\naddresses = ["127.0.0.1:0"]\n[timeouts]\nresponse = 3600\nshutdown = 0.1\n'
+            )
+            manager.store_token("OLD", session_handle=Secret("H"), expires_at=time.time() - 1)
+            process = await manager.start()
+            try:
+                await asyncio.wait_for(asked.wait(), PATIENCE)
+                process.signal(signal.SIGTERM)
+                await process.says("stopping")
+                stopping.set()
+                assert await process.ends() == 0
+            finally:
+                await process.stop()
+        stored = json.loads((tmp_path / "state" / "token.json").read_text())["token"]
+        assert stored == ("NEW" if does_answer else "OLD")
+        said = "stopped while Jira was asked for a new access token"
+        assert any(said in line for line in process.said) != does_answer
+        mark = tmp_path / "state" / ".token.json.renewal"
+        assert mark.exists() != does_answer, "the next start is to know of it"

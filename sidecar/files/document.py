@@ -121,7 +121,12 @@ def parse(data: bytes, path: Path, what: str) -> dict[str, Any]:
 
 
 def encode(document: dict[str, Any], path: Path) -> bytes:
-    """Write a document as the file at `path` will hold it; StoreError if that is too large."""
+    """Write a document as the file at `path` will hold it; StoreError if read() would refuse it."""
+    if not all(_is_unicode(value) for value in document.values() if isinstance(value, str)):
+        raise StoreError(
+            f"{path}: the new token is not stored, for it is no text: half a surrogate pair",
+            "copy it again from where it comes from",
+        )
     data = json.dumps(document, indent=2).encode() + b"\n"
     if len(data) > SECRET_LIMIT:
         raise StoreError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.commands.request import Finding, Wanted, send
 from sidecar.config.load import Config, load
 from sidecar.credentials import Secret
-from sidecar.errors import UsageError
+from sidecar.errors import ResponseTimeout, UsageError
 from sidecar.files import keys
 from sidecar.files.private import write_private
 from sidecar.http.methods import METHODS
@@ -20,6 +21,7 @@ from sidecar.sandbox.answers import Answer, answer_json
 from tests.conftest import CONSUMER_KEY, make_config, store_token
 from tests.support.dancing import Odd, answer
 from tests.support.processes import Shell, shell
+from tests.support.raw_server import Peer, RawServer
 
 __all__ = ["shell"]
 
@@ -52,6 +54,26 @@ async def test_what_oauth_is_not_to_blame_for_is_not_explained(
     assert status == (404 if where == "/nowhere" else 200)
     assert trouble is None
     assert sandbox.log[-1].verdict == "ok"
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+async def test_a_jira_that_is_silent_or_drips_is_given_up(
+    tmp_path: Path, private_key: RSAPrivateKey, beginning: bytes
+) -> None:
+    async def drip(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(beginning)
+        while beginning and not peer.writer.is_closing():
+            await peer.send(b"a")
+            await asyncio.sleep(0.01)
+        await peer.gone()
+
+    async with RawServer(drip) as server:
+        config = make_config(server.url, tmp_path, private_key, timeouts__response=0.2)
+        store_token(config, "T" * 32)
+        with pytest.raises(ResponseTimeout) as caught:
+            await ask(config, "/rest/api/2/myself")
+    assert "timeouts.response" in caught.value.hint
 
 
 async def test_a_url_on_the_configured_jira_will_do(sandbox: Sandbox, config: Config) -> None:

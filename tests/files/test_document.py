@@ -55,6 +55,12 @@ def test_an_owner_is_text_too(half: str) -> None:
     owner.refuse_others(dict(owner.as_json()), PATH, "token")
 
 
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_surrogate_pair_is_not_written_either(half: str) -> None:
+    with pytest.raises(StoreError, match="half a surrogate pair"):
+        encode({"version": 1, "token": half}, PATH)
+
+
 def test_what_could_not_be_read_again_is_not_written() -> None:
     room = SECRET_LIMIT - len(encode({"token": ""}, PATH))
     assert len(encode({"token": "x" * room}, PATH)) == SECRET_LIMIT
