@@ -404,7 +404,8 @@ class TestStoppingDuringARenewal:
         async with RawServer(answer_late) as jira:
             manager = Manager(tmp_path, jira.url, private_key)
             manager.configure(
-                '[listen]\naddresses = ["127.0.0.1:0"]\n[timeouts]\nresponse = 3600\nshutdown = 0.1\n'
+                '[listen]\naddresses = ["127.0.0.1:0"]\n'
+                "[timeouts]\nresponse = 3600\nshutdown = 0.1\n"
             )
             manager.store_token("OLD", session_handle=Secret("H"), expires_at=time.time() - 1)
             process = await manager.start()

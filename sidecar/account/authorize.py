@@ -41,13 +41,14 @@ _REQUEST_TOKEN = TOKEN_ENDPOINTS + "request-token"
 _ACCESS_TOKEN = TOKEN_ENDPOINTS + "access-token"
 _LONGEST_LIFE = 10**10  # seconds, 317 years: past that a number means "never"
 _LONGEST = 1024
-"""Characters of a token or handle: Jira's have 32, and a head of more than 8 KiB is refused."""
+"""Characters of a token, a handle or Jira's own URL.  Jira's tokens have 32, and Tomcat refuses a
+head of more than 8 KiB."""
 _CODE = re.compile(r"[A-Za-z0-9._~+-]{1,256}")
 _AROUND = " \t\r\n\v\f\"'`´‘’“”«»<>,.;"
 
 
 class Authorizer:
-    """Takes one step of the dance at a time; every step raises a SidecarError of its own kind."""
+    """Takes one step of the dance at a time; a step that fails raises a SidecarError."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Authorizer:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`seconds` is the limit on each step, on the whole of it: timeouts.response."""
+        """`seconds` is what a step may take from its beginning to its end: timeouts.response."""
         self._base = identity.base_url
         self._identity = identity
         self._clock = clock
@@ -72,7 +73,7 @@ class Authorizer:
         return TemporaryCredentials(token, secret, issued_at)
 
     def authorize_url(self, temporary: TemporaryCredentials) -> str:
-        """Where the user decides (RFC 5849 §2.2)."""
+        """The URL of the page on which the user allows or denies the access (RFC 5849 §2.2)."""
         token = percent_encode(temporary.token.reveal())
         return f"{self._base}{TOKEN_ENDPOINTS}authorize?oauth_token={token}"
 
@@ -111,15 +112,16 @@ class Authorizer:
         return user, display_name
 
     async def server_url(self, token: TokenCredentials) -> str | None:
-        """What Jira calls itself; None where it won't say, since only links depend on it."""
+        """What Jira calls itself; None if it does not say, for only links depend on it."""
         try:
             info = await self._get(DanceStep.SERVER_INFO, "/rest/api/2/serverInfo", token)
-            return str(BaseURL.parse(_text(info, "baseUrl") or ""))
+            url = str(info.get("baseUrl"))
+            return str(BaseURL.parse(url)) if len(url) <= _LONGEST else None
         except (SidecarError, ValueError):
             return None
 
     async def introduce(self, token: TokenCredentials) -> TokenCredentials:
-        """Try a new token and note in it whose it is, and what Jira calls itself."""
+        """Try a new token; add to it whose it is and what Jira calls itself."""
         user, display_name = await self.whoami(token)
         server_url = await self.server_url(token)
         return replace(token, user=user, display_name=display_name, server_url=server_url)
@@ -165,8 +167,8 @@ class Authorizer:
     ) -> Answer:
         """Ask, and return a 200.
 
-        A sign-in is the user's chance to mend the configuration, and a renewal is nobody's: that
-        also takes the URL that Jira believes in.
+        Only a renewal takes over the URL that Jira believes in: at a sign-in there is a user who
+        can mend the configuration.
         """
         believe = self._identity.signing_url.believe if step is DanceStep.RENEWAL else None
         asked = await self._requests.ask(

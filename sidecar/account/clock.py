@@ -12,7 +12,7 @@ from sidecar.jira.problems import Problem, acceptable_timestamps
 TOLERANCE = 30.0
 """Seconds that `Date` may differ from our idea of Jira's clock: a tenth of what Jira accepts."""
 ACCEPTED = 300.0
-"""Seconds that Jira accepts either way: what it took was never further from its clock."""
+"""Jira accepts timestamps that are up to so many seconds off, either way."""
 
 
 class JiraClock:
@@ -20,7 +20,7 @@ class JiraClock:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._date_lag = 0.0  # what `Date` lacks: it may come from a proxy with a clock of its own
+        self._date_lag = 0.0  # Jira's clock minus `Date`, which a proxy may set by its own clock
         self.correction = 0.0
         """Seconds that are added to our clock for a timestamp."""
         self.difference: float | None = None
@@ -31,10 +31,10 @@ class JiraClock:
         return self._clock() + self.correction
 
     def watch(self, fields: list[Field], correction: float, waited: float = 0.0) -> None:
-        """Look at the `Date` of an answer, so that a drift is corrected before Jira minds.
+        """Correct a drift by the `Date` of an answer, before Jira refuses a request for it.
 
-        The request was signed with this `correction` and not refused; its answer took `waited`
-        seconds.  Who signed with an older correction has nothing new to say.
+        The request was signed with this `correction` and accepted; its answer took `waited`
+        seconds.  An answer to a request that was signed with an older correction is ignored.
         """
         shown = _date(fields)
         if shown is None or correction != self.correction or waited > TOLERANCE:
@@ -44,7 +44,7 @@ class JiraClock:
         difference = by_date + self._date_lag
         away = abs(difference - correction)
         if away > ACCEPTED:
-            # Jira took our timestamp, so this Date was set by a cache's or a gateway's clock.
+            # Jira accepted our timestamp, so a cache or gateway has set this Date by its own clock.
             is_plausible = abs(by_date - correction) <= ACCEPTED
             self._date_lag = 0.0 if is_plausible else correction - by_date
             return
@@ -67,15 +67,15 @@ class JiraClock:
         return True
 
     def believe(self, difference: float) -> None:
-        """Sign by a difference from our clock that was told otherwise."""
+        """Use a difference between Jira's clock and ours that something else has told."""
         self.correction = self.difference = difference
 
     def was_wrong_throughout(self, correction: float) -> bool:
-        """Whether Jira refused the time of a request at every moment since it was signed.
+        """Whether a request's time has been too far from Jira's clock since it was signed.
 
-        To be asked once correct() has learnt from the refusal; the request was signed with this
-        `correction`.  False: it was signed in time and came late, so that a copy of it which
-        something on the way has sent before may have been in time.
+        Call correct() with Jira's refusal first; the request was signed with this `correction`.
+        If its time was right when it was signed, it came late: then a copy that something on the
+        way sent before may have come in time.
         """
         return self.difference is not None and abs(self.difference - correction) > ACCEPTED
 

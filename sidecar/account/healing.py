@@ -67,9 +67,7 @@ class Healer:
         """Sign for this URL from now on: Jira has shown that it is its own."""
         self._identity.signing_url.believe(url)
 
-    def explanation(
-        self, problem: Problem, signed: Signed, *, is_safe: bool = True
-    ) -> tuple[str, str]:
+    def explanation(self, problem: Problem, signed: Signed, *, is_safe: bool) -> tuple[str, str]:
         """A sentence and a hint that say more than the problem's name; empty if there's no more."""
         remedy, token = explain(problem).remedy, signed.token
         if remedy is Remedy.RENEW:

@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 NEAR_SECONDS = 24 * 3600.0
 NEAR_PART = 0.1
-"""A token's end is near in its last day, or in the last tenth of what we knew of its life."""
+"""A token is renewed in its last day, or in the last tenth of its life if that is shorter."""
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-"""Seconds until what failed, a renewal or a save, is tried again; each doubles the last."""
+"""Seconds before a failed renewal or save is tried again: the pause doubles each time."""
 LOCK_SECONDS = 60.0
 """Seconds that a renewal waits for another process's."""
 LAST_PATIENCE = 1.0
@@ -88,7 +88,7 @@ class Renewal:
         self._quiet = Quiet()
         self._daily = Quiet(_DAY)
         self.error: SidecarError | None = None
-        """Why the last renewal failed; None once a new token was proved."""
+        """Why the last renewal failed; None again once Jira has accepted a new token."""
 
     async def replace(self, used: TokenCredentials) -> bool:
         """Make sure that the token is another than `used`; False where it cannot be renewed.
@@ -104,7 +104,7 @@ class Renewal:
     async def wait_replaced(self, used: TokenCredentials) -> bool:
         """Whether the token is another than `used` by now, once a renewal under way has ended.
 
-        Whoever renews it, Jira drops the old one before the new one is on disk.
+        Jira drops the old token before the new one is on disk, in this process or another.
         """
         await self.wait_idle()
         if self._is_replaced(used):
@@ -117,7 +117,7 @@ class Renewal:
 
     @property
     def has_just_begun(self) -> bool:
-        """Whether a renewal is under way that may end any moment."""
+        """Whether a renewal is under way that began a moment ago."""
         return self._is_running() and self._clock() < self._new_until
 
     async def wait_while_new(self) -> None:
@@ -149,12 +149,12 @@ class Renewal:
             self._start(token)
 
     def confirm(self) -> None:
-        """Jira takes the new token."""
+        """Note that Jira accepts the new token."""
         self._pause = 0.0
         self.error = None
 
     def report_in_vain(self, used: TokenCredentials) -> None:
-        """Jira calls the new token expired, too: don't make one for every request."""
+        """Note that Jira calls the new token expired, too: the next renewal has to wait."""
         if not self._is_replaced(used):
             self._failed(IN_VAIN)
 

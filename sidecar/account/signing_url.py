@@ -47,7 +47,8 @@ class SigningURL:
     ) -> BaseURL | None:
         """The URL that Jira believes in, if signing for that is all it takes.
 
-        Where Jira does not show its base string, what was learnt may be out of date.
+        If Jira does not show its base string, what we have learnt may be out of date: the
+        configured URL is tried again.
         """
         difference = self.difference(problem, base_string, signed_for)
         if difference is None:
@@ -56,7 +57,7 @@ class SigningURL:
             return None
         try:
             return BaseURL.parse(difference.perceived)
-        except ValueError:  # port 0, for example: it is not ours to understand
+        except ValueError:  # port 0, for example
             return None
 
     def take(self, url: BaseURL) -> None:

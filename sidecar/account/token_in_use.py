@@ -1,6 +1,6 @@
 """The access token that requests are signed with: the one on disk, as it is now.
 
-Only while a renewed token could not be stored is it the one in memory instead.
+Only while a renewed token cannot be stored is it the one in memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class TokenInUse:
-    """What we sign with besides the key."""
+    """What an Identity signs with besides the key.
+
+    Nobody else asks where it comes from: an empty token that never ends, with nothing to renew it
+    with, would be signed and left alone like any other.
+    """
 
     def __init__(self, file: TokenFile, clock: Callable[[], float]) -> None:
         self._file = file

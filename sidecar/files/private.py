@@ -126,7 +126,7 @@ def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
 
 
 class FileWatch:
-    """Notices when one of several files has become another, at the price of a stat each."""
+    """Notices that one of several files has changed; each look costs one stat for each file."""
 
     def __init__(self, *paths: Path | None) -> None:
         self._paths = [os.fspath(path) for path in paths if path is not None]  # stat is quicker so

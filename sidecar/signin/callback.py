@@ -131,7 +131,7 @@ class Callback:
         self.url = f"http://{authority}{self._path}"
 
     def expect(self, token: Secret) -> None:
-        """Say which request token to wait for: it is known only after Jira was given `url`."""
+        """Say which request token to wait for: Jira issues it only after it was given `url`."""
         self._token = token
 
     async def verifier(self) -> Secret:
@@ -168,7 +168,7 @@ class Callback:
         handler.add_done_callback(self._handlers.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and close; the verifier is handed on when its page is written."""
+        """Answer one request and close; pass the verifier on once the page is written."""
         try:
             async with asyncio.timeout(PATIENCE):
                 page, verifier = await self._read(reader)
@@ -194,7 +194,7 @@ class Callback:
         return (_MALFORMED, None) if request is None else self._judge(request)
 
     def _judge(self, request: BrowserRequest) -> tuple[Page, Secret | None]:
-        """The page for a request, and the verifier if this is what is waited for."""
+        """The page for a request, and the verifier if the request has the one we wait for."""
         path, _, query = request.target.partition("?")
         if request.values(b"host") != [self._authority]:
             return _MISDIRECTED, None

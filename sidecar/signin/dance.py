@@ -1,7 +1,7 @@
 """The dance with a user in it: URL out, approval or typed code in, token stored.
 
-In one go (`dance`), or as two commands that need no terminal (`begin`, `finish_with`).  Browser,
-typed lines, clock and output are given; nothing here prints.
+In one go (`dance`), or as two commands that need no terminal (`begin`, `finish_with`).  The caller
+passes the browser, the typed lines, the clock and the output; nothing here prints.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
 ]
 
 ATTEMPTS = 10
-"""Codes that may be tried in one dance: a program that types endlessly is not a user."""
+"""Wrong codes after which a dance ends: no user types so many, but a program may."""
 _REMINDERS = (300.0, 120.0, 60.0, 30.0, 0.0)
-"""Seconds before the request token's end at which the user hears of it."""
+"""The user is reminded when the request token has so many seconds left."""
 
 _Source = asyncio.Future[Secret] | asyncio.Future[str | None]
 
@@ -248,7 +248,7 @@ class _Approval:
     async def _wait(
         self, sources: set[asyncio.Future[Secret] | asyncio.Future[str | None]]
     ) -> None:
-        """Wait for one of them, telling the time now and then; NotAuthorized at the token's end."""
+        """Wait for one of them and remind the user; NotAuthorized when the token has expired."""
         while (remaining := self._remaining()) > 0:
             reminder = next(at for at in _REMINDERS if at < remaining)
             done, _ = await asyncio.wait(
@@ -261,7 +261,7 @@ class _Approval:
         raise request_token_expired()
 
     def _take_line(self, typing: asyncio.Future[str | None]) -> str:
-        """The line that was typed, stripped; "" after a word on the time for an empty one."""
+        """The line that was typed, stripped; for an empty one, tell the user the time left."""
         text = typing.result()
         if text is None:  # the input has ended, but the browser may still come
             self._typing = None
@@ -274,7 +274,7 @@ class _Approval:
 
 @asynccontextmanager
 async def _callback(user: User) -> AsyncIterator[Callback | None]:
-    """A callback that listens; None where this machine doesn't let us, for codes are typed then."""
+    """A callback that listens, or None where this machine forbids it: codes can still be typed."""
     callback = Callback()
     try:
         await callback.open()

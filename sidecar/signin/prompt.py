@@ -22,7 +22,7 @@ class TypedLines:
     """
 
     def __init__(self, descriptor: int | None) -> None:
-        """None: there is nothing to read from, which is an input that has ended."""
+        """Without a descriptor there is nothing to read: the input has ended."""
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
@@ -73,7 +73,7 @@ class TypedLines:
                 return
 
     def _feed(self, data: bytes) -> None:
-        """Take what was read; nothing is the end, which completes a line that was begun."""
+        """Take what was read.  No data is the end of the input, and of a line that was begun."""
         *lines, self._begun = (self._begun + data).split(b"\n")
         if not data and self._begun:
             lines.append(self._begun)
@@ -85,7 +85,7 @@ class TypedLines:
 
 
 def _read(descriptor: int) -> bytes:
-    """What is there to read; nothing at the end, or where a terminal is gone."""
+    """Read what is there; nothing at the end of the input, or when the terminal is gone."""
     try:
         return os.read(descriptor, _READ_AT_ONCE)
     except OSError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -430,6 +431,30 @@ async def test_controls_in_what_a_server_says_do_not_reach_the_terminal(make: Ma
     assert user == "al\ufffd[2Jana"
     assert display_name is not None
     assert display_name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["oauth_token", "oauth_token_secret", "oauth_session_handle", "oauth_x"]
+)
+async def test_a_token_that_no_head_could_hold_is_none_of_jiras(make: Make, name: str) -> None:
+    reply = {"oauth_token": "T", "oauth_token_secret": "S", name: "x" * 1025}
+    async with Odd(answer(200, urlencode(reply))) as odd:
+        with pytest.raises(NotJira):
+            await (await make(odd.url)).request_token()
+    reply[name] = "x" * 1024
+    async with Odd(answer(200, urlencode(reply))) as odd:
+        assert await (await make(odd.url)).request_token()
+
+
+@pytest.mark.parametrize(("length", "is_taken"), [(1024, True), (1025, False)])
+async def test_a_url_of_any_length_does_not_keep_a_token_from_being_stored(
+    make: Make, length: int, is_taken: bool
+) -> None:
+    url = "http://jira/".ljust(length, "x")
+    async with Odd(answer(200, json.dumps({"baseUrl": url}))) as odd:
+        found = await (await make(odd.url)).server_url(TOKEN)
+    assert (found == url) == is_taken
+    assert found is not None or not is_taken
 
 
 @pytest.mark.parametrize("info", ["{}", "[]", "no", '{"baseUrl": 1}', '{"baseUrl": "ftp://x"}'])

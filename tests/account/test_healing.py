@@ -160,7 +160,7 @@ async def test_an_expired_token_is_healed_by_a_newer_one_on_disk_too(
 )
 async def test_nothing_else_is_sent_again(desk: Desk, name: str) -> None:
     assert not await desk.heals(name)
-    assert desk.healer.explanation(Problem(name), desk.sign()) == ("", "")
+    assert desk.healer.explanation(Problem(name), desk.sign(), is_safe=True) == ("", "")
 
 
 async def test_a_url_is_believed_only_after_the_second_try(desk: Desk) -> None:
@@ -219,7 +219,7 @@ async def test_a_renewed_token_that_jira_calls_expired_was_in_vain(
     assert second.token != first.token
     desk.healer.tried(expired, second, expired)
     assert desk.healer.renewal.error is IN_VAIN
-    assert desk.healer.explanation(expired, second)[1] == IN_VAIN.hint
+    assert desk.healer.explanation(expired, second, is_safe=True)[1] == IN_VAIN.hint
     assert not await desk.heals("token_expired", second)
     assert renewals(sandbox) == 1
     assert not desk.troubles.heals
@@ -232,6 +232,17 @@ async def test_that_a_token_which_was_replaced_since_is_expired_says_nothing_of_
     store_token(desk.config, "NEWER")
     desk.healer.tried(Problem("token_expired"), old, Problem("token_expired"))
     assert desk.healer.renewal.error is None
+
+
+async def test_a_renewal_that_was_cut_short_explains_why_a_token_is_not_known(desk: Desk) -> None:
+    signed = desk.sign()
+    assert desk.healer.explanation(Problem("token_rejected"), signed, is_safe=True) == ("", "")
+    desk.identity.renewal_mark.set(desk.identity.token.current())
+    for name in ("token_rejected", "token_revoked"):
+        sentence, hint = desk.healer.explanation(Problem(name), signed, is_safe=True)
+        assert "its renewal was cut short" in sentence
+        assert "sidecar auth" in hint
+    assert desk.healer.explanation(Problem("anonymous"), signed, is_safe=True) == ("", "")
 
 
 @pytest.mark.parametrize("name", ["token_rejected", "token_expired"])

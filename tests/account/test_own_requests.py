@@ -180,6 +180,23 @@ async def test_a_wrong_url_is_healed_only_for_whoever_believes_it(
     assert len(sandbox.log) == 1
 
 
+async def test_a_question_is_safe_unless_it_says_otherwise(sandbox: Sandbox, make: Make) -> None:
+    desk = await make(sandbox.url)
+    sandbox.faults.nonce_used = 1
+    token = TokenCredentials(Secret(sandbox.grant().token), Secret(""))
+    asked = await desk.requests.ask(desk.signer, MYSELF, token)
+    assert (asked.answer.status, len(asked.refused)) == (200, 1)
+
+
+@pytest.mark.parametrize("path", ["/rest/api/2/myself", REQUEST_TOKEN.path])
+async def test_a_problem_that_stands_in_the_body_alone_is_read(make: Make, path: str) -> None:
+    async with Odd(answer(401, b"oauth_problem=token_rejected")) as odd:
+        desk = await make(odd.url)
+        asked = await desk.requests.ask(desk.signer, Question("GET", path), TOKEN)
+    assert asked.problem is not None
+    assert asked.problem.name == "token_rejected"
+
+
 @pytest.mark.parametrize(("is_safe", "tries"), [(True, 2), (False, 1)])
 async def test_what_a_copy_may_have_done_is_not_asked_again(
     sandbox: Sandbox, make: Make, is_safe: bool, tries: int

@@ -135,14 +135,17 @@ def test_a_token_without_an_end_has_no_lifetime(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("days", "said"),
-    [(31, None), (29, "ends on"), (0.5, "ends on"), (-1, "ended on")],
+    [(31, None), (29, "ends on"), (0.5 / DAY, "ends on"), (-1, "ended on")],
 )
 @pytest.mark.parametrize("handle", [None, HANDLE], ids=["for ever", "renewable"])
 def test_an_end_is_warned_of_from_30_days_before(
     desk: Desk, days: float, said: str | None, handle: Secret | None
 ) -> None:
+    desk.now = NOW - 100 * DAY
     desk.store("FIRST", expires_at=NOW + days * DAY, session_handle=handle)
     desk.token.current()
+    assert desk.token.expiry_warning() is None
+    desk.now = NOW
     warning = desk.token.expiry_warning()
     if said is None:
         assert warning is None
