@@ -484,6 +484,42 @@ async def test_jira_asks_for_a_client_certificate(
     assert "jira.client_certificate" in caught.value.hint
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("kind", "text"), [("expired", "it has expired"), ("stranger", "the CA that signed it")]
+)
+async def test_an_alert_about_our_certificate_says_that_it_is_ours(
+    connect: Connect,
+    authority: trustme.CA,
+    ca_file: str,
+    context: ssl.SSLContext,
+    tmp_path: Path,
+    version: ssl.TLSVersion,
+    kind: str,
+    text: str,
+) -> None:
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    past = datetime.now(UTC) - timedelta(days=1)
+    times: dict[str, Any] = (
+        {"not_before": past - timedelta(1), "not_after": past} if kind == "expired" else {}
+    )
+    issuer = authority if kind == "expired" else trustme.CA()
+    client = issuer.issue_cert("alana@example.com", **times)
+    both = private(tmp_path / "both.pem", client.private_key_and_cert_chain_pem.bytes())
+    with one_blocking_answer(context) as port:
+        upstream = await connect(
+            f"https://127.0.0.1:{port}",
+            jira__ca_file=ca_file,
+            jira__client_certificate=str(both),
+        )
+        with pytest.raises(TLSError) as caught:
+            await upstream.send(request())
+    assert "does not accept our client certificate (jira.client_certificate)" in str(caught.value)
+    assert text in str(caught.value)
+
+
 # Files that cannot be used
 
 
