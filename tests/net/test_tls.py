@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,6 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.errors import (
     CertificateError,
@@ -33,29 +32,13 @@ from sidecar.errors import (
 )
 from sidecar.net import tls
 from tests.conftest import MakeSidecar
-from tests.support.jira_edge import Connect, Serve, connecting, get, nothing_left, request, serving
+from tests.support.jira_edge import Connect, Serve, connect, get, nothing_is_left, request, serve
 from tests.support.raw_server import Peer, RawServer, answers, field, once
 from tests.support.waiting import PATIENCE
 
+__all__ = ["connect", "nothing_is_left", "serve"]
+
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_is_left() -> AsyncIterator[None]:
-    async with nothing_left():
-        yield
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    async with serving() as start:
-        yield start
-
-
-@pytest.fixture
-async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Connect]:
-    async with connecting(tmp_path, private_key) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")

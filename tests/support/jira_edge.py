@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.http.fields import Fields
@@ -67,6 +68,25 @@ async def connecting(folder: Path, private_key: RSAPrivateKey) -> AsyncIterator[
             return upstream
 
         yield make
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    async with serving() as start:
+        yield start
+
+
+@pytest.fixture
+async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Connect]:
+    async with connecting(tmp_path, private_key) as make:
+        yield make
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:
+    """In every module that imports it."""
+    async with nothing_left():
+        yield
 
 
 def request(method: str = "GET", target: str = "/", **more: Any) -> UpstreamRequest:

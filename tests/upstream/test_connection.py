@@ -14,7 +14,6 @@ import pytest
 import trustme
 from aiohttp.http import HttpResponseParser
 from aiohttp.streams import StreamReader
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.errors import ConnectionLost, ProtocolError, RequestRefused, SidecarError
 from sidecar.upstream.connection import UpstreamConnection
@@ -24,38 +23,22 @@ from sidecar.upstream.pool import Upstream
 from tests.support.jira_edge import (
     Connect,
     Serve,
-    connecting,
+    connect,
     get,
-    nothing_left,
+    nothing_is_left,
     request,
-    serving,
+    serve,
     whole,
 )
 from tests.support.raw_server import Peer
 from tests.support.waiting import until
 
+__all__ = ["connect", "nothing_is_left", "serve"]
+
 OK = b"HTTP/1.1 200 OK\r\n"
 HELD = (UpstreamConnection, UpstreamResponse, Incoming, HttpResponseParser, StreamReader)
 """What holds a body's bytes, or whatever does."""
 TIMES = 100
-
-
-@pytest.fixture(autouse=True)
-async def _nothing_is_left() -> AsyncIterator[None]:
-    async with nothing_left():
-        yield
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    async with serving() as start:
-        yield start
-
-
-@pytest.fixture
-async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Connect]:
-    async with connecting(tmp_path, private_key) as make:
-        yield make
 
 
 def held() -> Counter[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,10 @@ from sidecar.errors import ConnectTimeout, NameNotResolved, ProtocolError
 from sidecar.upstream.dialling import Dialler, is_address
 from sidecar.upstream.failures import Failures
 from tests.conftest import make_config
-from tests.support.jira_edge import Serve, nothing_left, serving
+from tests.support.jira_edge import Serve, nothing_is_left, serve
 from tests.support.raw_server import answers, once
 
-
-@pytest.fixture(autouse=True)
-async def _nothing_is_left() -> AsyncIterator[None]:
-    async with nothing_left():
-        yield
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    async with serving() as start:
-        yield start
+__all__ = ["nothing_is_left", "serve"]
 
 
 @pytest.fixture

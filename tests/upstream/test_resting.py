@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.resting import KEEP_ALIVE, Resting
 from tests.support.clocks import LoopClock
-from tests.support.jira_edge import Connect, Serve, connecting, get, nothing_left, serving
+from tests.support.jira_edge import Connect, Serve, connect, get, nothing_is_left, serve
 from tests.support.raw_server import Peer, answers
 from tests.support.waiting import until
 
-
-@pytest.fixture(autouse=True)
-async def _nothing_is_left() -> AsyncIterator[None]:
-    async with nothing_left():
-        yield
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    async with serving() as start:
-        yield start
-
-
-@pytest.fixture
-async def connect(tmp_path: Path, private_key: RSAPrivateKey) -> AsyncIterator[Connect]:
-    async with connecting(tmp_path, private_key) as make:
-        yield make
+__all__ = ["connect", "nothing_is_left", "serve"]
 
 
 async def dialled(serve: Serve, connect: Connect, count: int) -> list[UpstreamConnection]:
