@@ -14,8 +14,9 @@ from sidecar.errors import RequestRefused
 
 DECODINGS = 3
 """Jira, a gateway and a plugin may each percent-decode a path once."""
-MOST_WRAPPINGS = 8
-"""A static resource has one `/_/` in its path.  Each one more is one more path to look at."""
+MOST_WRAPPINGS = 2
+"""A static resource has one `/_/` in its path.  Each one more is a path more that every rule is
+matched with: with eight, twenty rules took 76 ms for a path of 60 KB."""
 
 _SPECIAL = re.compile(r"[%;]|//|\A/[sS]/")
 

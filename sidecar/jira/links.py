@@ -34,9 +34,11 @@ _BASE_URL = re.compile(
 )
 _ORIGIN = re.compile(rb"""(https?:)//([^\s/?#@"\\<>\x00-\x1f\x7f-\xff]+)""")
 _JSON_TYPE = re.compile(
-    rb"""[ \t]*(?:application/json|[^ \t;/]+/[^ \t;/]+\+json)[ \t]*(?:;.*)?""",
-    re.IGNORECASE | re.DOTALL,
+    rb"""[ \t]*(?:application/json|[^ \t;/,]+/[^ \t;/,]+\+json)[ \t]*(?:;[^,]*)?""",
+    re.IGNORECASE,
 )
+"""No comma: browsers read a list of types, and take the last one, as in `application/json;,text/html`
+(https://fetch.spec.whatwg.org/#concept-header-extract-mime-type)."""
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"?|<[^>]*+>?', re.DOTALL)
 """What RFC 8288 §3 has in a Link field: a parameter's quoted string, or a target in brackets."""
 

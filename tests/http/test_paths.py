@@ -77,6 +77,13 @@ def test_so_many_wrappings_are_refused_that_their_readings_would_fill_the_memory
     assert readings("/x" + "/_" * 30_000)
 
 
+@pytest.mark.parametrize("tail", ["/a", "/%3B", "/a;b", "/%41;b", "/x;/"])
+def test_what_rules_are_matched_with_is_a_few_times_as_long_as_the_path(tail: str) -> None:
+    """What is percent-encoded twice is refused before a rule is looked at."""
+    path = "/s" + "/_/rest" * MOST_WRAPPINGS + tail * 1000
+    assert sum(map(len, readings(path))) <= 6 * len(path)
+
+
 def test_an_extension_is_read_as_part_of_the_name_and_as_none() -> None:
     assert without_extensions(frozenset({"/user.json"})) == {"/user.json", "/user"}
     assert without_extensions(frozenset({"/user.XML/"})) == {"/user.XML/", "/user/"}
