@@ -37,7 +37,7 @@ _JSON_TYPE = re.compile(
     rb"""[ \t]*(?:application/json|[^ \t;/,]+/[^ \t;/,]+\+json)[ \t]*(?:;[^,]*)?""",
     re.IGNORECASE,
 )
-"""No comma: browsers read a list of types, and take the last one, as in `application/json;,text/html`
+"""No comma: of a list, such as `application/json;,text/html`, browsers take the last type
 (https://fetch.spec.whatwg.org/#concept-header-extract-mime-type)."""
 _LINK_PART = re.compile(rb'"(?:[^"\\]|\\.)*+"?|<[^>]*+>?', re.DOTALL)
 """What RFC 8288 §3 has in a Link field: a parameter's quoted string, or a target in brackets."""
