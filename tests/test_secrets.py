@@ -43,6 +43,7 @@ from sidecar.signing.signer import Signer
 from tests.conftest import CONSUMER_KEY, MakeSidecar
 from tests.support.dancing import decide, visit
 from tests.support.processes import Done, Process, Shell, shell
+from tests.support.waiting import PATIENCE
 from tests.support.wire import Client, Response
 
 __all__ = ["shell"]
@@ -490,7 +491,9 @@ def test_a_bug_s_traceback_on_the_command_line_holds_no_secret(
     store = TokenFile(tmp_path / "token.json", BaseURL.parse(base_url), "k")
     store.save(TokenCredentials(Secret(token), Secret("")))
     words = ["-v", "--config", str(tmp_path / "config.toml"), "request", "/x"]
-    done = subprocess.run([sys.executable, "-c", _BUG, *words], capture_output=True, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-c", _BUG, *words], capture_output=True, timeout=PATIENCE
+    )
     assert done.returncode == 70
     assert b"Traceback" in done.stderr
     vault.hear("the command", done.stdout + done.stderr)

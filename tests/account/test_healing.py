@@ -32,7 +32,7 @@ from sidecar.upstream.pool import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.loading import MYSELF, renewals, store_grant
 from tests.support.raw_upstream import Exchange, RawUpstream
-from tests.support.waiting import until
+from tests.support.waiting import SOON, until
 
 UPLOAD = 300_000
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -349,7 +349,7 @@ async def test_an_upload_waits_for_a_renewal_under_way(
     monkeypatch.setattr(Authorizer, "renew", renewing)
     store_grant(sidecar, sandbox.grant(), expires_at=time.time() - 1)
     get = asyncio.create_task(sidecar.get(MYSELF))
-    async with asyncio.timeout(5), await sidecar.wire() as wire:
+    async with asyncio.timeout(SOON), await sidecar.wire() as wire:
         await dropped.wait()
         await wire.send(sidecar.message("POST", "/_sandbox/echo", body=b"x" * UPLOAD))
         await sidecar.get(STATUS)  # the upload has come by now

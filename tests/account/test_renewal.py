@@ -45,7 +45,7 @@ from sidecar.upstream.pool import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.disks import unplaceable
 from tests.support.loading import MYSELF, Load, renewals, store_grant
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, SOON
 from tests.support.wire import turns
 
 
@@ -166,7 +166,7 @@ async def test_a_client_that_goes_away_does_not_stop_a_renewal(
 
     monkeypatch.setattr(Authorizer, "renew", renewing)
     sandbox.expire()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         async with await renewable.wire() as wire:
             await wire.send(renewable.message("GET", MYSELF))
             await asked.wait()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.config.settings import OPTIONS
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -34,7 +35,9 @@ def scripts() -> list[Path]:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_script_is_a_script(path: Path) -> None:
-    done = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        ["bash", "-n", str(path)], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

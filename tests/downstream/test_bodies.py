@@ -15,6 +15,7 @@ from sidecar.downstream.bodies import REPLAY_BYTES, RequestBody
 from sidecar.errors import RequestRefused
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import SOON
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
@@ -178,7 +179,7 @@ async def test_a_client_that_pauses_gets_408_and_jira_an_aborted_request(
     if fields:
         assert upstream.exchanges == []  # a form is read before anything is sent
         return
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         await upstream.exchanges[0].over.wait()
     assert not upstream.exchanges[0].complete
 

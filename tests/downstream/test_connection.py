@@ -22,8 +22,8 @@ from sidecar.downstream.request import Request
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, Handler, RawUpstream
-from tests.support.waiting import until
-from tests.support.wire import Client, Wire
+from tests.support.waiting import SOON, until
+from tests.support.wire import Client, Wire, turns
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -36,7 +36,7 @@ def request_lines(log: pytest.LogCaptureFixture) -> list[str]:
 
 async def ended(exchange: Exchange) -> None:
     """Wait for the end of an exchange; the sidecar's own timeouts would take longer."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         await exchange.over.wait()
 
 
@@ -351,9 +351,7 @@ async def test_a_client_that_ended_its_side_gets_a_slow_answer_to_its_end(
         (served,) = edge.server.listener.connections
         assert isinstance(served, ClientConnection)
         wire.half_close()
-        async with asyncio.timeout(5):
-            while not served._peer.is_given_up:  # noqa: ASYNC110 — there is no event for it
-                await asyncio.sleep(0)
+        await until(lambda: served._peer.is_given_up, SOON)
         begin.set()
         await wire.head()
         assert await wire.reader.readexactly(2) == b"sl"
@@ -557,7 +555,7 @@ async def test_a_client_that_never_stops_sending_is_ended_all_the_same(
     head = edge.message("PUT", "/rest/..", ("Content-Length", "99999999999"))
     async with await edge.wire() as wire:
         await wire.send(head)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON):
             await send_until_refused(wire)
 
 
@@ -571,9 +569,7 @@ async def send_until_refused(wire: Wire) -> None:
 
 async def no_connections(edge: Running) -> None:
     """Wait until the sidecar holds no connection."""
-    async with asyncio.timeout(5):
-        while edge.server.listener.connections:  # noqa: ASYNC110 — there is no event for it
-            await asyncio.sleep(0.01)
+    await until(lambda: not edge.server.listener.connections, SOON)
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
@@ -713,7 +709,7 @@ async def test_stopping_does_not_wait_for_long_for_a_first_request(
     edge: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timers, "FIRST_REQUEST_SECONDS", 0.1)
-    async with await edge.wire() as wire, asyncio.timeout(5):
+    async with await edge.wire() as wire, asyncio.timeout(SOON):
         await edge.server.stop(30)
         assert await wire.end() == (b"", False)
 
@@ -807,7 +803,8 @@ async def test_a_client_that_never_reads_its_answers_is_not_served_on(edge: Runn
         sock = served.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         flooding = asyncio.create_task(flood(wire))
-        await asyncio.wait([flooding], timeout=1)
+        await until(lambda: served._peer.is_paused)
+        await turns(500)  # enough for much more
         assert served._peer.is_paused
         assert served.transport.get_write_buffer_size() < MIB // 8
         assert served.received.held < MIB // 2
@@ -818,14 +815,18 @@ async def test_a_client_that_never_reads_its_answers_is_not_served_on(edge: Runn
 
 
 async def test_a_client_that_stops_reading_is_reset_in_the_end(
-    make_sidecar: MakeSidecar, upstream: RawUpstream, quiet: pytest.LogCaptureFixture
+    edge: Running,
+    upstream: RawUpstream,
+    loop_clock: LoopClock,
+    quiet: pytest.LogCaptureFixture,
 ) -> None:
-    edge = await make_sidecar(upstream.url, token="t", timeouts__idle=0.5)
     big = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
     upstream.handler = saying(big, *([bytes(MIB)] * 95), then="hang")
     async with await narrow_wire(edge) as wire:
         await wire.send(edge.message("GET", "/x"))
-        await ended(await upstream.request())
+        exchange = await upstream.request()
+        while not exchange.over.is_set():
+            await loop_clock.skip(5)
         assert (await wire.end())[1]
     assert request_lines(quiet)[0].endswith(" closed_early=client")
     assert "refused" not in quiet.text

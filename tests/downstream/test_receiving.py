@@ -19,6 +19,7 @@ from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import SOON, until
 from tests.support.wire import Wire
 
 CHUNKED = ("Transfer-Encoding", "chunked")
@@ -168,9 +169,7 @@ async def test_what_comes_behind_a_request_that_waits_is_held_up_to_a_limit(
         await upstream.request()
         (served,) = await connections(edge)
         flood = asyncio.create_task(wire.send(*[edge.message("GET", "/2") * 2000] * 200))
-        async with asyncio.timeout(10):
-            while served.transport is None or served.transport.is_reading():  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await until(lambda: not (served.transport is None or served.transport.is_reading()), SOON)
         assert (await edge.get("/_sidecar/health")).status == 200  # many turns of the loop
         assert connection.HELD_BYTES < served.received.held < connection.HELD_BYTES + (1 << 18)
         assert not flood.done()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import SOON
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -61,7 +62,7 @@ async def test_a_body_that_fails_while_jira_takes_nothing_is_given_up_at_once(
         assert (await wire.receive()).status == 400
         assert " 400 " in quiet.text
         read_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SOON):
         await upstream.exchanges[0].over.wait()
     assert not upstream.exchanges[0].complete
 

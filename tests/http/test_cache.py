@@ -46,3 +46,22 @@ def test_neither_entries_nor_bytes_ever_pass_their_bound(keys: list[bytes]) -> N
         assert cache[key] == key.upper()
         assert len(cache) <= 5
         assert sum(map(len, cache)) <= 64
+
+
+def test_it_is_emptied_when_it_would_be_over_full_and_not_before() -> None:
+    cache = Cache(bytes.upper, len, entries=100, size=64)
+    keys = [b"%04d" % number for number in range(16)]  # 64 bytes
+    for _ in range(2):  # what it held before is forgotten, in its sum too
+        for number, key in enumerate(keys):
+            assert cache[key] == key
+            assert len(cache) == number + 1
+        assert cache[b"more"] == b"MORE"
+        assert set(cache) == {b"more"}
+        keys = keys[:15]  # together with what is there, 64 bytes again
+        for number, key in enumerate(keys):
+            assert cache[key] == key
+            assert len(cache) == number + 2
+        assert cache[b"last"] == b"LAST"
+        assert set(cache) == {b"last"}
+        cache = Cache(bytes.upper, len, entries=100, size=64)
+        keys = [b"%04d" % number for number in range(16)]
