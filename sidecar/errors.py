@@ -39,6 +39,8 @@ class SidecarError(Exception):
     exit_code: ClassVar[int] = 70
     status: int = 500
     proxy_error: str = "proxy_internal_error"
+    ends_connection: bool = False
+    """Whether the client's connection ends with this answer."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

@@ -12,13 +12,11 @@ Field names are compared in any letter case.
 
 from __future__ import annotations
 
-import binascii
-import hmac
 import re
-from base64 import b64decode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from sidecar.access.keys import KeyRefused, KeyRing, Keys, digest, keys_shown
 from sidecar.access.rules import Rules, denied
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.cache import Cache
@@ -61,6 +59,8 @@ class Caller(NamedTuple):
     """The browser page's origin as sent, if it is one of access.origins: it is owed CORS fields."""
     as_proxy: bool = False
     """We were used as an HTTP proxy for Jira's own name: links stay Jira's."""
+    name: str | None = None
+    """The name of the access key that was shown, where keys have names."""
 
 
 class AccessControl:
@@ -72,21 +72,21 @@ class AccessControl:
         base_url: BaseURL,
         hosts: Sequence[str] = (),
         origins: Sequence[str] = (),
-        key: bytes | Callable[[], bytes] | None = None,
+        key: bytes | Keys | None = None,
         read_only: bool = False,
         allow: Sequence[str] = (),
         deny: Sequence[str] = (),
     ) -> None:
         """Compile the table; ConfigError names the entry that makes no sense.
 
-        `key` may be a function that returns the key of the moment, b"" where there is none left.
+        `key` is the one key, or the keys as they are at each request.
         """
         self._base_url = base_url
         self._hosts = frozenset(map(_host_entry, hosts)) | {(name, None) for name in LOOPBACK_NAMES}
         self._origins = frozenset(map(_origin_entry, origins))
         if key == b"":
             raise ConfigError("access.key_file is empty", "put a long random text into it")
-        self._key = key if callable(key) else None if key is None else lambda: key
+        self._keys = KeyRing({None: digest(key)}) if isinstance(key, bytes) else key
         self._rules = Rules(base_url.path, read_only=read_only, allow=allow, deny=deny)
         self._judged: Cache[tuple[str, bytes], Caller] = Cache(
             lambda at: self._judge_host(*at),
@@ -154,20 +154,18 @@ class AccessControl:
             (b"Vary", b"Origin"),
         ]
 
-    def check_key(self, fields: Fields) -> None:
-        """Demand the access key, if there is one, in any of its three places; else 401."""
-        if self._key is None:
-            return
-        key = self._key()
-        if key and any(hmac.compare_digest(key, text) for text in _keys_shown(fields)):
-            return
-        raise RequestRefused(
-            401,
-            "This sidecar asks for its access key, and the request has none or a wrong one.",
-            "send it as X-Sidecar-Key, as a Bearer token or as the password of Basic",
-            proxy_error="http_request_denied",
-            fields=(("WWW-Authenticate", 'Basic realm="sidecar"'),),
-        )
+    def check_key(self, fields: Fields) -> str | None:
+        """Demand an access key, if there is one, in any of its three places; else KeyRefused.
+
+        Returns the name of the caller whose key it is, where keys have names.
+        """
+        if self._keys is None:
+            return None
+        shown = keys_shown(fields)
+        holder = self._keys.holder(shown) if shown else None
+        if holder is None:
+            raise KeyRefused(is_wrong=bool(shown))
+        return holder.name
 
     def check_request(self, method: str, path: str) -> None:
         """Judge by read_only, deny and allow; RequestRefused is 403.  See Rules.check()."""
@@ -226,23 +224,6 @@ def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:
                 repeated.append(name)
             found[name] = value
     return found, repeated
-
-
-def _keys_shown(fields: Fields) -> Iterator[bytes]:
-    """Yield each text that might be the key: X-Sidecar-Key, Bearer, or Basic's password."""
-    for name, value in fields:
-        name = name.lower()
-        if name == b"x-sidecar-key":
-            yield value
-        elif name == b"authorization":
-            auth_scheme, _, credentials = value.partition(b" ")
-            if auth_scheme.lower() == b"bearer":
-                yield credentials.strip()
-            elif auth_scheme.lower() == b"basic":
-                try:
-                    yield b64decode(credentials.strip(), validate=True).partition(b":")[2]
-                except binascii.Error:
-                    continue
 
 
 def _authority(value: bytes) -> tuple[str, int | None]:

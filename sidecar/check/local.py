@@ -15,7 +15,8 @@ from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.files import keys
-from sidecar.files.private import read_access_key, refuse_unless_private
+from sidecar.files.access_keys import read_access_keys
+from sidecar.files.private import refuse_unless_private
 from sidecar.files.tokens import TokenFile
 from sidecar.http.shown import printable
 from sidecar.net import tls
@@ -44,7 +45,7 @@ def named_files(config: Config) -> None:
     if listen.tls_certificate is not None:
         tls.server_context(listen.tls_certificate, listen.tls_key)
     if config.access.key_file is not None:
-        read_access_key(config.access.key_file)
+        read_access_keys(config.access.key_file).refuse()
 
 
 def is_cloud(host: str) -> ConfigError:
@@ -93,7 +94,7 @@ def file_modes(config: Config) -> Passed:
 def _judge(path: Path, what: str) -> None:
     """Raise ConfigError for a file that `run` takes no secret from."""
     if what == _ACCESS_KEY:
-        read_access_key(path)
+        read_access_keys(path).refuse()
         return
     try:
         refuse_unless_private(os.stat(path), path, what)

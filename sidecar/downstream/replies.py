@@ -123,6 +123,6 @@ def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: 
         error.status,
         {"errorMessages": [text], "errors": {}},
         fields + (extra or []),
-        close=error.proxy_error == "http_request_error",
+        close=error.ends_connection or error.proxy_error == "http_request_error",
         head_only=head_only,
     )

@@ -11,6 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from sidecar.errors import RequestRefused
+from sidecar.net.peers import peer_address
 
 _NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 UNREAD = RawRequestMessage(
@@ -23,6 +24,9 @@ CLIENT_LEFT = "The client left before its request's body was complete."
 
 class Connection(Protocol):
     """What a request needs of the connection that it came on."""
+
+    transport: asyncio.Transport | None
+    """What leads to the client, while it is there."""
 
     @property
     def scheme(self) -> str:
@@ -78,6 +82,11 @@ class Request:
     def unread(cls, connection: Connection) -> Request:
         """What stands for a request of which nothing is known, so that it can be answered."""
         return cls(UNREAD, EMPTY_PAYLOAD, connection)
+
+    @property
+    def client(self) -> str:
+        """The client's address, as the log has it."""
+        return peer_address(self.connection.transport)
 
     def fail(self, why: str) -> None:
         """Its body will never be whole: have its reader, who may wait for more of it, find out."""

@@ -56,24 +56,6 @@ def read_private(path: Path, what: str) -> bytes:
         os.close(descriptor)
 
 
-def read_access_key(path: Path) -> bytes:
-    """Read the key of access.key_file; newlines at its end are not part of it.
-
-    A key that no client can send in a field of HTTP is refused (RFC 9110 §5.5).
-    """
-    hint = "put a long random text on one line into the file that access.key_file names, mode 0600"
-    key = read_secret(path, "access key", hint).rstrip(b"\r\n")
-    if not key:
-        raise ConfigError(f"{path}: the access key is empty", hint)
-    text = key.decode("utf-8", "replace")
-    if "\ufffd" in text or not text.isprintable():
-        message = f"{path}: the access key is not one line of text: no client could send it"
-        raise ConfigError(message, hint)
-    if text != text.strip():
-        raise ConfigError(f"{path}: the access key has a space at its beginning or end", hint)
-    return key
-
-
 def refuse_unless_private(info: os.stat_result, path: Path, what: str) -> None:
     """Raise ConfigError for a file that is not ours alone, nor root's in the way of systemd.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from sidecar.errors import ConfigError
-from sidecar.files.private import FileWatch, read_access_key
+from sidecar.files.private import FileWatch
 
 log = logging.getLogger(__name__)
 
@@ -48,25 +48,3 @@ class Watched(Generic[T]):
         """What the files make now."""
         self.refresh()
         return self.current
-
-
-class AccessKeyFile:
-    """The key of access.key_file, by what the file holds now."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigError for a file that cannot be used."""
-        self._path = path
-        self._is_read = False
-        self._key = Watched("access key", self._read, path)
-
-    def __call__(self) -> bytes:
-        """The key; b"" once the file is gone, and then nobody gets in."""
-        return self._key.latest()
-
-    def _read(self) -> bytes:
-        if self._is_read and not self._path.exists():
-            log.warning("%s is gone: nobody gets in until access.key_file is there", self._path)
-            return b""
-        key = read_access_key(self._path)
-        self._is_read = True
-        return key

@@ -10,10 +10,11 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 from sidecar.access.callers import AccessControl, Caller
+from sidecar.access.keys import KeyRefused
 from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
@@ -40,6 +41,7 @@ from sidecar.proxy.relay import Relay
 from sidecar.proxy.rewriting import JiraLinks
 from sidecar.proxy.sending import Exchanged, Sender, first_bytes
 from sidecar.proxy.slots import Slots
+from sidecar.proxy.wrong_keys import WrongKeys
 from sidecar.signing.signatures import Signatures
 from sidecar.telemetry.logs import RefusedLine
 from sidecar.telemetry.record import RESERVED, Record, new_id
@@ -82,6 +84,7 @@ class Proxy:
         self._finished = finished
         self._links = JiraLinks(self._base, rewrite=config.links.rewrite)
         self._host = self._base.authority.encode()
+        self._wrong_keys = WrongKeys()
         self.slots = Slots(config.limits.connections, config.limits.waiting)
         self._signatures = Signatures(lambda: self.slots.in_use > 1)
         self._sender = Sender(
@@ -91,7 +94,8 @@ class Proxy:
     async def handle(self, request: Request) -> Reply:
         """Answer one request; called by the connection for each."""
         message = request.message
-        record = Record.of(message.method, message.path, message.raw_headers)
+        fields = message.raw_headers
+        record = Record.of(message.method, message.path, fields, request.client)
         caller: Caller | None = None
         try:
             try:
@@ -160,8 +164,8 @@ class Proxy:
         if preflight := self._access.preflight(method, fields, caller):
             return Reply(204, preflight)
         if target.startswith(RESERVED):
-            return self._reserved(method, target, request)
-        self._access.check_key(fields)
+            return await self._reserved(method, target, fields, record)
+        caller = caller._replace(name=await self._holder_of_key(fields, record))
         if method not in METHODS:
             raise RequestRefused(
                 405,
@@ -180,11 +184,24 @@ class Proxy:
         await _give_turn(target)
         return await self._forward(request, caller, cleaned, paths, record)
 
-    def _reserved(self, method: str, target: str, request: Request) -> Reply:
+    async def _reserved(
+        self, method: str, target: str, fields: Sequence[Field], record: Record
+    ) -> Reply:
         path = target.partition("?")[0]
         if path not in (RESERVED + "health", RESERVED + "ready"):
-            self._access.check_key(request.message.raw_headers)
+            await self._holder_of_key(fields, record)
         return self._local(method, path)
+
+    async def _holder_of_key(self, fields: Sequence[Field], record: Record) -> str | None:
+        """The name of the caller whose access key the request shows; a wrong one takes a while."""
+        try:
+            name = self._access.check_key(fields)
+        except KeyRefused as refused:
+            if refused.is_wrong:
+                refused.ends_connection = not await self._wrong_keys.hold_back()
+            raise
+        record.caller = name or ""
+        return name
 
     async def _session(self, request: Request, method: str, record: Record) -> Reply:
         """Answer a login here: made-up credentials would trigger Jira's CAPTCHA."""

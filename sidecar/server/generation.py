@@ -14,7 +14,7 @@ from sidecar.config.load import Config
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import SidecarError
-from sidecar.files.watched import AccessKeyFile
+from sidecar.files.access_keys import AccessKeys
 from sidecar.proxy.handler import Local, Proxy
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
@@ -95,9 +95,9 @@ class Generation:
 
 
 def access_rules(config: Config) -> AccessControl:
-    """Compile the table `access`; raises ConfigError for a rule or a key that makes no sense."""
+    """Compile the table `access`; raises ConfigError for a rule or a key that is no good."""
     key_file = config.access.key_file
-    key = None if key_file is None else AccessKeyFile(key_file)
+    key = None if key_file is None else AccessKeys(key_file)
     return AccessControl(
         base_url=config.jira.base_url,
         hosts=config.access.hosts,

@@ -104,9 +104,10 @@ class AdminPages:
     async def handle(self, request: Request) -> Reply:
         """Answer one request; called by the connection for each."""
         message = request.message
-        record = Record.of(message.method, message.path, message.raw_headers)
+        fields = message.raw_headers
+        record = Record.of(message.method, message.path, fields, request.client)
         try:
-            check_admin(message.raw_headers)
+            check_admin(fields)
             reply = self._pages.answer(message.method, message.path.partition("?")[0])
         except RequestRefused as refused:
             reply = self._error(refused, record)

@@ -115,6 +115,8 @@ class RequestLine:
     def _remarks(self) -> list[tuple[str, str]]:
         record = self._record
         remarks = (
+            ("client", record.client),
+            ("caller", record.caller),
             ("problem", record.problem),
             ("resent_for", record.resent_for),
             ("error", record.error),

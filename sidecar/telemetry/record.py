@@ -45,11 +45,18 @@ class Record:
     """The Proxy-Status error of an answer of our own."""
     closed_early: str = ""
     """Who ended the exchange before it was complete: "client", "jira", "sidecar", or nobody."""
+    client: str = ""
+    """The client's address; `uid:1000` on a unix socket."""
+    caller: str = ""
+    """The name of the access key that was shown, where keys have names."""
 
     @classmethod
-    def of(cls, method: str, target: str, fields: Iterable[tuple[bytes, bytes]]) -> Record:
-        """The record of a request that begins now."""
-        return cls(method, shown_path(target), request_id(fields), perf_counter())
+    def of(
+        cls, method: str, target: str, fields: Iterable[tuple[bytes, bytes]], client: str = ""
+    ) -> Record:
+        """The record of a request that begins now, from a client at that address."""
+        started = perf_counter()
+        return cls(method, shown_path(target), request_id(fields), started, client=client)
 
     @property
     def is_local(self) -> bool:

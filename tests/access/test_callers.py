@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.access.callers import AccessControl, Caller, check_admin
+from sidecar.access.keys import KeyRefused, KeyRing, digest
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.target import BaseURL
 
@@ -458,9 +459,21 @@ def test_without_the_right_key_the_answer_is_401_and_names_the_scheme(
 
 
 def test_without_a_key_file_nobody_is_asked_and_an_empty_one_is_an_error() -> None:
-    PLAIN.check_key([HOST])
+    assert PLAIN.check_key([HOST]) is None
     with pytest.raises(ConfigError, match="empty"):
         access(key=b"")
+
+
+def test_the_caller_has_the_name_of_the_key_that_was_shown() -> None:
+    keys = KeyRing({"build": digest(b"one"), "deploy": digest(b"two")})
+    named = AccessControl(base_url=BASE_URL, key=keys)
+    assert named.check_key([HOST, (b"X-Sidecar-Key", b"two")]) == "deploy"
+    assert named.check_key([HOST, (b"Authorization", basic(b"build:one"))]) == "build"
+    for shown, is_wrong in ((b"three", True), (b"build", True), (None, False)):
+        fields = [] if shown is None else [(b"X-Sidecar-Key", shown)]
+        with pytest.raises(KeyRefused) as refused:
+            named.check_key([HOST, *fields])
+        assert refused.value.is_wrong is is_wrong
 
 
 @given(st.binary(max_size=60))

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from sidecar.errors import ConfigError, StoreError
 from sidecar.files import private as private_files
 from sidecar.files.private import (
-    read_access_key,
     read_private,
     read_secret,
     refuse_unless_private,
@@ -181,62 +180,6 @@ def test_an_error_while_reading_is_explained_and_leaks_no_descriptor(
     monkeypatch.setattr(private_files, "os", FaultyOS(fail_at=0, calls=("read",)))
     assert "cannot be read: Input/output error" in str(refusal(file))
     assert open_descriptors() == before
-
-
-# --- the access key ---
-
-
-@pytest.mark.parametrize(
-    ("content", "key"),
-    [
-        (b"correct horse\n", b"correct horse"),
-        (b"correct horse\r\n\n", b"correct horse"),
-        ("schlüssel".encode(), "schlüssel".encode()),
-        (b"=" * 64 * 1024, b"=" * 64 * 1024),
-    ],
-)
-def test_an_access_key_is_one_line_without_its_end(
-    tmp_path: Path, content: bytes, key: bytes
-) -> None:
-    write_private(tmp_path / "key", content)
-    assert read_access_key(tmp_path / "key") == key
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"", "is empty"),
-        (b"\r\n\n", "is empty"),
-        (b"correct\nhorse\n", "not one line of text"),
-        (b"correct\rhorse", "not one line of text"),
-        (b"correct\0horse", "not one line of text"),
-        (b"correct\thorse", "not one line of text"),
-        (bytes(range(160, 200)), "not one line of text"),
-        (b"\xffcorrect horse", "not one line of text"),
-        (" correct horse", "a space"),
-        ("correct horse \n", "a space"),
-    ],
-)
-def test_an_access_key_that_no_client_can_send_is_refused(
-    tmp_path: Path, content: bytes | str, problem: str
-) -> None:
-    data = content.encode() if isinstance(content, str) else content
-    write_private(tmp_path / "key", data)
-    with pytest.raises(ConfigError) as caught:
-        read_access_key(tmp_path / "key")
-    assert str(caught.value).startswith(f"{tmp_path}/key: the access key ")
-    assert problem in str(caught.value)
-    assert "access.key_file" in caught.value.hint
-    assert "horse" not in str(caught.value) + caught.value.hint
-
-
-def test_an_access_key_that_is_missing_or_open_to_others_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the access key file does not exist") as caught:
-        read_access_key(tmp_path / "key")
-    assert "access.key_file" in caught.value.hint
-    (tmp_path / "key").write_bytes(b"correct horse")
-    with pytest.raises(ConfigError, match="open to others"):
-        read_access_key(tmp_path / "key")
 
 
 # --- writing ---
