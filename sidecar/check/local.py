@@ -15,7 +15,7 @@ from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError
 from sidecar.files import keys
-from sidecar.files.access_keys import read_access_keys
+from sidecar.files.access_keys import read_access_keys, without_key
 from sidecar.files.private import refuse_unless_private
 from sidecar.files.tokens import TokenFile
 from sidecar.http.shown import printable
@@ -33,9 +33,8 @@ def configuration(config: Config) -> Passed:
     if config.listen.tls_certificate is not None:
         tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
     where = f"in {config.path}" if config.path else "from the environment"
-    return Passed(
-        f"The configuration {where} makes sense: Jira is {base}.{notes(config.warnings())}"
-    )
+    warnings = config.warnings() + without_key(config.access)
+    return Passed(f"The configuration {where} makes sense: Jira is {base}.{notes(warnings)}")
 
 
 def named_files(config: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sidecar.cli.base import Global, example, global_options, show, warn
+from sidecar.files.access_keys import is_own_folder, read_access_keys, without_key
 
 
 @click.command(
@@ -22,6 +23,9 @@ def validate(settings: Global, files: bool) -> None:
         from sidecar.check import local
 
         local.named_files(config)
-    warn(config.warnings())
+    keys = config.access.key_file
+    if keys is not None and is_own_folder(keys):
+        read_access_keys(keys).refuse()
+    warn(config.warnings() + without_key(config.access))
     where = str(config.path) if config.path else "the environment"
     show(f"{where}: valid")

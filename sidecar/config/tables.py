@@ -173,7 +173,8 @@ class Access:
         Kind.TEXT,
         options.file_path,
         "A file, 0600, whose content callers must send as X-Sidecar-Key, as a Bearer token or as "
-        "the password of Basic.",
+        "the password of Basic; or a folder with such a file for each caller, whose name the log "
+        "then shows.",
         example="access_key",
     )
     read_only: bool = option(

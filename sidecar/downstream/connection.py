@@ -37,8 +37,8 @@ class Owner(Protocol):
 
     handler: Callable[[Request], Awaitable[Reply]]
     """Answers a request."""
-    refuse: Callable[[SidecarError], Reply]
-    """Answers what never became one."""
+    refuse: Callable[[SidecarError, str], Reply]
+    """Answers what never became one, from a client at that address."""
     head_bytes: int
     scheme: str
     idle: IdleConnections
@@ -280,7 +280,8 @@ class ClientConnection(BaseProtocol):
         """Answer one request; whether another can follow."""
         self._has_served = True
         if not isinstance(arrived, Request):
-            await self._owner.refuse(arrived).finish(Request.unread(self))
+            unread = Request.unread(self)
+            await self._owner.refuse(arrived, unread.client).finish(unread)
             return False
         arrived.work = self.task
         self.current = arrived

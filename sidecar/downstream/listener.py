@@ -29,7 +29,7 @@ class Listener(web.Server):
     def __init__(
         self,
         handler: Callable[[Request], Awaitable[Reply]],
-        refuse: Callable[[SidecarError], Reply],
+        refuse: Callable[[SidecarError, str], Reply],
         *,
         head_bytes: int,
         scheme: str = "http",

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.access.acting import UserPatterns
 from sidecar.access.keys import Holder, KeyRing, digest
+from sidecar.config.tables import Access
 from sidecar.errors import ConfigError
 from sidecar.files.private import Signature, read_private, signature_of
 from sidecar.http.shown import quoted
@@ -131,6 +133,28 @@ def read_access_keys(path: Path, before: Mapping[str | None, bytes] | None = Non
                 reading.digests[name] = known[name]
     _drop_doubles(path, reading, known)
     return reading
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether it is a folder of keys of the user who asks."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+
+
+def without_key(access: Access) -> list[str]:
+    """Say which of the callers that access.act_as names have no key, if the keys can be read."""
+    callers = UserPatterns(access.act_as).callers
+    if access.key_file is None or not callers:
+        return []
+    reading = read_access_keys(access.key_file)
+    missing = [] if reading.problems else sorted(callers - reading.digests.keys())
+    return [
+        f"access.act_as names {quoted(name)}, and {access.key_file} has no key of that name"
+        for name in missing
+    ]
 
 
 def _read_one(path: Path, name: str | None, reading: Reading) -> None:

@@ -131,10 +131,10 @@ class Proxy:
         """End what runs beside the event loop."""
         await self._signatures.close()
 
-    def refuse(self, error: SidecarError) -> Reply:
-        """Answer what never became a request."""
+    def refuse(self, error: SidecarError, client: str) -> Reply:
+        """Answer what never became a request, from a client at that address."""
         own_id = new_id()
-        log.info(RefusedLine(error, own_id))
+        log.info(RefusedLine(error, own_id, client))
         reply = error_reply(error, head_only=False)
         reply.fields.append((b"X-Request-Id", own_id.encode()))
         return reply

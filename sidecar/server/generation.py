@@ -71,9 +71,9 @@ class Generation:
             if not self.in_flight:
                 self._free.set()
 
-    def refuse(self, error: SidecarError) -> Reply:
-        """Answer bytes that never became a request."""
-        return self._proxy.refuse(error)
+    def refuse(self, error: SidecarError, client: str) -> Reply:
+        """Answer bytes that never became a request, from a client at that address."""
+        return self._proxy.refuse(error, client)
 
     def look_after_token(self) -> None:
         """Renew a token whose end is near, or warn of it, even if no request comes."""

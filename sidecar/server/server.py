@@ -19,6 +19,7 @@ from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
+from sidecar.files.access_keys import without_key
 from sidecar.files.watched import Watched
 from sidecar.net import descriptors, sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
@@ -143,6 +144,7 @@ class Server:
     def warnings(self) -> Iterator[str]:
         """What `run` says at its start and after a reload."""
         yield from self._config.warnings()
+        yield from without_key(self._config.access)
         yield from sockets.warnings(self.listening, self._config)
         yield from tls.environment_warnings(self._environ)
         yield from self._identity.warnings()
@@ -172,9 +174,9 @@ class Server:
     def _handle(self, request: Request) -> Awaitable[Reply]:
         return self.generations[-1].handle(request)
 
-    def _refuse(self, error: SidecarError) -> Reply:
+    def _refuse(self, error: SidecarError, client: str) -> Reply:
         self.metrics.refused(error.status, error.proxy_error)
-        return self.generations[-1].refuse(error)
+        return self.generations[-1].refuse(error, client)
 
     def _finished(self, record: Record) -> None:
         if record.closed_early == "client" and self.listener.is_cutting:

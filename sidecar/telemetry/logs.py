@@ -128,13 +128,15 @@ class RequestLine:
 class RefusedLine:
     """The log line of what never became a request: the parser or a deadline refused it."""
 
-    def __init__(self, error: SidecarError, request_id: str) -> None:
+    def __init__(self, error: SidecarError, request_id: str, client: str) -> None:
         self._error = error
         self._request_id = request_id
+        self._client = client
 
     def __str__(self) -> str:
         error = self._error
-        return f"refused with {error.status}: {error.message} id={self._request_id}"
+        client = f" client={self._client}" if self._client else ""
+        return f"refused with {error.status}: {error.message} id={self._request_id}{client}"
 
     def facts(self) -> dict[str, Any]:
         """The same, field by field; there is no method and no path that could be trusted."""
@@ -143,6 +145,7 @@ class RefusedLine:
             "answered_by": "sidecar",
             "request_id": self._request_id,
             "error": self._error.proxy_error,
+            **({"client": self._client} if self._client else {}),
         }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.files.private import write_private
 from tests.support.processes import Shell, shell
 
 __all__ = ["shell"]
@@ -78,6 +79,32 @@ async def test_files_that_it_names_are_read_when_asked_for(
     assert done.code == 78
     assert named in done.error
     assert done.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "said"),
+    [
+        ((), 78, "there is no access key in this folder"),
+        (("build", "ci"), 78, '"build" and "ci" hold the same access key'),
+        (("deploy",), 0, 'access.act_as names "build"'),
+        (("build",), 0, ""),
+    ],
+)
+async def test_what_is_wrong_with_a_folder_of_access_keys_of_ours_is_said(
+    shell: Shell, write_config: Callable[..., Path], names: tuple[str, ...], code: int, said: str
+) -> None:
+    folder = write_config(
+        NOWHERE, 'two_legged = true\n[access]\nkey_file = "keys"\nact_as = ["build: ci-*"]\n'
+    ).with_name("keys")
+    for name in names:
+        write_private(folder / name, b"correct horse\n")
+    folder.mkdir(exist_ok=True)
+    done = await shell.run("validate")
+    assert done.code == code
+    assert said in done.err
+    assert bool(said) == bool(done.err)
+    assert done.code == 0 or (done.error and done.hint)
+    assert (await shell.run("validate", "--files")).code == code
 
 
 async def test_files_that_are_in_order_are_valid(

@@ -987,7 +987,7 @@ async def test_a_bug_in_a_handler_ends_its_connection_and_is_logged(
     async def handler(request: Request) -> Reply:
         raise ZeroDivisionError
 
-    listener = Listener(handler, lambda error: Reply(error.status), head_bytes=65536)
+    listener = Listener(handler, lambda error, _: Reply(error.status), head_bytes=65536)
     server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
     async with server:
         client = Client("127.0.0.1", server.sockets[0].getsockname()[1])

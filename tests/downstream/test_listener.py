@@ -30,7 +30,7 @@ class Place:
         self.go_on = asyncio.Event()
         self.listener = Listener(
             self.answer,
-            lambda error: error_reply(error, head_only=False),
+            lambda error, _: error_reply(error, head_only=False),
             head_bytes=65536,
             **options,
         )

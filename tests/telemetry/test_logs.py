@@ -86,6 +86,18 @@ class TestForms:
             "request_id": "abc",
         }
 
+    def test_whose_key_it_was_and_where_from(self, stderr: Sink) -> None:
+        named = Record("GET", "/x", "abc", 0.0, 401, client="uid:1000", caller="build")
+        named.error = "http_request_denied"
+        logs.set_up("text", "info", {}, verbose=False, stream=stderr)
+        logs.log_request(named)
+        end = " id=abc client=uid:1000 caller=build error=http_request_denied\n"
+        assert stderr.getvalue().endswith(end)
+        logs.set_up("json", "info", {}, verbose=False, stream=stderr)
+        logs.log_request(named)
+        entry = json.loads(stderr.getvalue().splitlines()[1])
+        assert (entry["client"], entry["caller"]) == ("uid:1000", "build")
+
     def test_where_jira_did_not_answer_there_is_no_time_that_it_took(self, stderr: Sink) -> None:
         late = Record("GET", "/x", "abc", 0.0, 504, total=1.0012, error="http_response_timeout")
         logs.set_up("text", "info", {}, verbose=False, stream=stderr)
@@ -98,12 +110,12 @@ class TestForms:
 
     def test_what_never_became_a_request_has_fields_too(self, stderr: Sink) -> None:
         error = RequestRefused(431, "The request's head is too large.")
-        said = "refused with 431: The request's head is too large. id=abc"
+        said = "refused with 431: The request's head is too large. id=abc client=::1"
         logs.set_up("text", "info", {}, verbose=False, stream=stderr)
-        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc"))
+        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc", "::1"))
         assert stderr.getvalue().endswith(f" {said}\n")
         logs.set_up("json", "info", {}, verbose=False, stream=stderr)
-        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc"))
+        logging.getLogger("sidecar.downstream.replies").info(logs.RefusedLine(error, "abc", "::1"))
         entry = json.loads(stderr.getvalue().splitlines()[1])
         del entry["time"]
         assert entry == {
@@ -113,6 +125,7 @@ class TestForms:
             "answered_by": "sidecar",
             "request_id": "abc",
             "error": "http_request_error",
+            "client": "::1",
         }
 
     @pytest.mark.parametrize("form", ["text", "json"])
