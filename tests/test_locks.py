@@ -63,6 +63,7 @@ def test_what_runs_is_tested_in_the_same_version() -> None:
 def test_the_oldest_aiohttp_that_is_tested_is_the_oldest_that_is_admitted() -> None:
     [wanted] = [Requirement(text) for text in RUN if Requirement(text).name == "aiohttp"]
     assert str(wanted.specifier) == f">={locked('oldest')['aiohttp']}", "run `make lock`"
+    assert f"is admitted, {locked('oldest')['aiohttp']}," in (ROOT / "README.md").read_text()
 
 
 def test_make_installs_nothing_that_is_not_locked() -> None:
