@@ -106,14 +106,13 @@ class Relay:
                 for step, pending in enumerate(self._rewritten(piece, last)):
                     if step:  # one piece may inflate to a thousand
                         await asyncio.sleep(0)
-                    if pending:  # an empty chunk would mean the end
-                        out += self._framed(pending)
+                    out += self._framed(pending)
                     if len(out) >= _SEND_BYTES:
                         self._send(out)
                         out = b""
                         await connection.drain(self._idle)
-                if last and self._chunked:
-                    out += b"0\r\n\r\n"
+                if last:
+                    out += self._end()
                 if out:
                     self._send(out)
                     out = b""
@@ -144,10 +143,15 @@ class Relay:
             yield piece
             return
         yield from self._rewriter.feed(piece, last=last)
-        if last:
-            yield self._rewriter.finish()
+
+    def _end(self) -> bytes:
+        """What comes behind the last piece."""
+        held_back = self._framed(self._rewriter.finish()) if self._rewriter is not None else b""
+        return held_back + b"0\r\n\r\n" if self._chunked else held_back
 
     def _framed(self, piece: bytes) -> bytes:
+        if not piece:
+            return b""  # an empty chunk would mean the end
         self._record.sent += len(piece)
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
 

@@ -106,7 +106,9 @@ class UpstreamResponse:
         self._check(message)
         self.status = message.code
         self.reason = message.reason.encode("utf-8", "surrogateescape")
-        self.fields = Received((name, value.rstrip(b" \t")) for name, value in message.raw_headers)
+        self.fields = Received(
+            [(name, value.rstrip(b" \t")) for name, value in message.raw_headers]
+        )
         self.chunked = message.chunked
         if self.status >= 400 and self._upload is not None:
             # "the client SHOULD immediately cease transmitting" (RFC 9112 §9.5): a server that
