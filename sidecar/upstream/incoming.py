@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -147,6 +147,7 @@ class Incoming:
         except HttpProcessingError as error:
             self._refuse(error)
             return len(piece)
+        self._refuse_folds(message for message, _ in messages)
         for message, body in messages:
             self._take(message, body)
         framing = len(piece) - (self.body.total_bytes - size)
@@ -161,8 +162,6 @@ class Incoming:
         if self.has_head:  # an answer behind the answer
             self.keeps_alive = False
             return
-        if not message.raw_headers and _FOLD_FIRST.search(self._head):
-            raise self._terms.failures.not_http()
         self.heads.append(message)
         if message.code < 200:
             return
@@ -177,6 +176,13 @@ class Incoming:
             self.body = body
             has_length = hdrs.CONTENT_LENGTH in message.headers
             self.ends_with_connection = not (message.chunked or has_length or body.is_eof())
+
+    def _refuse_folds(self, messages: Iterable[RawResponseMessage]) -> None:
+        """Look once at what has come, whatever number of 1xx without a field is in it."""
+        if self.has_head or all(message.raw_headers for message in messages):
+            return
+        if _FOLD_FIRST.search(self._head):
+            raise self._terms.failures.not_http()
 
     def _check_bounds(self) -> None:
         if not self.has_head:

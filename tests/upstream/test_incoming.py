@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.errors import ProtocolError
+from sidecar.upstream import incoming
 from sidecar.upstream.failures import Failures
 from sidecar.upstream.incoming import Incoming, Terms
 from tests.conftest import make_config
@@ -179,3 +181,22 @@ async def test_an_answer_that_is_closed_waits_for_no_garbage_collector(start: St
         assert body() is None
     finally:
         gc.enable()
+
+
+async def test_many_interim_answers_are_looked_at_a_few_times_each(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3,000 of them in one segment took 90 ms: each had all before it looked at."""
+    pattern, looked_at = incoming._FOLD_FIRST, [0]
+
+    class Counting:
+        def search(self, text: bytes) -> re.Match[bytes] | None:
+            looked_at[0] += len(text)
+            return pattern.search(text)
+
+    monkeypatch.setattr(incoming, "_FOLD_FIRST", Counting())
+    interim = b"HTTP/1.1 102 x\r\n\r\n" * 3000
+    answer = start()
+    assert parse(answer, interim + OK + b"Content-Length: 2\r\n\r\nab") == b"ab"
+    assert len(answer.heads) == 3001
+    assert 0 < looked_at[0] <= 20 * len(interim)
