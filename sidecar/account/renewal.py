@@ -95,7 +95,7 @@ class Renewal:
 
         However many requests ask at once, one renewal is made.
         """
-        if self._is_replaced(used):
+        if self._is_replaced_on_disk(used):
             return True
         if self._is_running() or not self._is_paused():
             await self._renew_once(used)
@@ -111,7 +111,7 @@ class Renewal:
             return True
         try:
             async with self._file.locked(LOCK_PATIENCE):
-                return self._is_replaced(used)
+                return self._is_replaced_on_disk(used)
         except SidecarError:
             return False
 
@@ -200,7 +200,7 @@ class Renewal:
     async def _renew(self, used: TokenCredentials) -> None:
         try:
             async with self._file.locked():
-                if self._is_current(used):
+                if not self._is_replaced_on_disk(used) and self._is_current(used):
                     await self._exchange(used)
         except SidecarError as error:
             self._failed(error)
@@ -309,6 +309,12 @@ class Renewal:
 
     def _is_paused(self) -> bool:
         return self._clock() < self._paused_until
+
+    def _is_replaced_on_disk(self, used: TokenCredentials) -> bool:
+        """Whether another process has put another token there, by what the file itself says."""
+        if not self._is_replaced(used):
+            self._identity.token.look_again()
+        return self._is_replaced(used)
 
     def _is_replaced(self, used: TokenCredentials) -> bool:
         current = self._current()

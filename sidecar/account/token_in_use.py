@@ -62,13 +62,23 @@ class TokenInUse:
             return None
         return token.expires_at - self._clock(), token.expires_at - self._taken_at
 
+    def look_again(self) -> None:
+        """Read the token whatever the file's times say: Jira has refused the one from before.
+
+        NFS shows times that are up to a minute old (acregmax in nfs(5)), and the file as it is to
+        whoever opens it.
+        """
+        self._file.open_folder()
+        self.reload()
+
     def reload(self) -> None:
         """Read the token again, changed or not; a broken one is reported and refused."""
         try:
             found = self._file.load()
         except SidecarError as error:
-            self._error = error
-            if self.last_read is not None:
+            known, self._error = self._error, error
+            is_news = known is None or known.message != error.message
+            if self.last_read is not None and is_news:
                 log.error("%s; going on with the token from before (%s)", error.message, error.hint)
             return
         outlived = self._outlived

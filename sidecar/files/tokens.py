@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -74,6 +74,12 @@ class TokenFile:
     def changed(self) -> bool:
         """Whether the token may be another than at the last load() or save(); costs two stats."""
         return self._watch.changed()
+
+    def open_folder(self) -> None:
+        """Have NFS ask its server which files are in the folder now, as opendir(3) has it do."""
+        with suppress(OSError):
+            folder = Path(os.path.realpath(self.path)).parent
+            os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def ensure_replaceable(self) -> None:
         """Raise StoreError where save() would destroy something else than this Jira's token.

@@ -852,3 +852,57 @@ async def killed(configs: list[Config]) -> list[str]:
     out, _ = await process.communicate(json.dumps(values).encode())
     assert process.returncode == 0
     return out.decode().splitlines()
+
+
+# ── one file on shared storage ──────────────────────────────────────────────────────────────
+
+
+def swap_unseen(path: Path, token: TokenCredentials, grant: Any) -> None:
+    """Store another token so that the file looks as before, as NFS shows it for up to a minute."""
+    document = json.loads(path.read_bytes())
+    document |= {"token": grant.token, "session_handle": grant.session_handle}
+    before, data = os.stat(path), json.dumps(document, indent=2).encode() + b"\n"
+    assert len(data) == before.st_size
+    with path.open("r+b") as stream:
+        stream.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert token.token.reveal() not in path.read_text()
+
+
+@pytest.mark.parametrize("refusal", ["token_rejected", "token_expired"])
+async def test_after_a_refusal_the_file_is_read_again_whatever_its_times_say(
+    renewable: Running, sandbox: Sandbox, refusal: str
+) -> None:
+    assert (await renewable.get(MYSELF)).status == 200
+    token = renewable.server.identity.token.current()
+    sandbox.expire()
+    if refusal == "token_rejected":
+        sandbox.revoke()
+    swap_unseen(renewable.config.token.path, token, sandbox.grant())
+    assert renewable.server.identity.token.current() == token  # nothing is to be seen
+    before = renewals(sandbox)
+    assert (await renewable.get(MYSELF)).status == 200
+    assert renewals(sandbox) == before
+
+
+async def test_under_the_lock_a_token_of_another_machine_is_seen_before_jira_is_asked(
+    desk: Desk,
+) -> None:
+    used = desk.grant()
+    swap_unseen(desk.config.token.path, used, desk.sandbox.grant())
+    before = renewals(desk.sandbox)
+    desk.renewal._start(used)
+    await desk.renewal.wait_idle()
+    assert renewals(desk.sandbox) == before
+    assert desk.identity.token.current().token.reveal() == desk.stored
+
+
+async def test_a_file_that_is_broken_is_reported_once_however_many_are_refused(
+    renewable: Running, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await renewable.get(MYSELF)).status == 200
+    sandbox.revoke()
+    renewable.config.token.path.write_bytes(b"{}")
+    for _ in range(3):
+        assert (await renewable.get(MYSELF)).status == 401
+    assert caplog.text.count("going on with the token from before") == 1
