@@ -16,11 +16,14 @@ from sidecar.http.paths import without_extensions
 # `1`, `1.0` and `latest` name the same version.
 _SESSION = re.compile(r"/rest/auth/[^/]+/session/?", re.IGNORECASE)
 _LOGIN = re.compile(
-    r"/(?:login\.jsp|j_security_check|rest/gadget/[^/]+/login|rest/auth/[^/]+/websudo"
-    r"|rest/tsv/[^/]+/authenticate|secure/admin/WebSudoAuthenticate[^/]*\.jspa)/?",
-    re.IGNORECASE,
+    r"/(?:login\.jsp|rest/gadget/[^/]+/login|rest/auth/[^/]+/websudo"
+    r"|rest/tsv/[^/]+/authenticate|(?:.*/)?(?:j_security_check|WebSudoAuthenticate[^/]*\.jspa))/?",
+    re.IGNORECASE | re.DOTALL,
 )
-"""The login page, gadgets, secure administrator sessions, and Jira's two-step verification."""
+"""The login page, gadgets, secure administrator sessions, and Jira's two-step verification.
+
+Jira finds an action (`….jspa`), and a servlet engine its own login, by the last segment alone.
+"""
 
 
 def is_session_login(method: str, paths: frozenset[str]) -> bool:

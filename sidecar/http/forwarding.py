@@ -41,7 +41,6 @@ _REQUEST_DROPPED = HOP_BY_HOP | {
     b"origin",
     b"referer",
     b"x-http-destinationurl",
-    b"x-override-url",
     b"x-real-ip",
     ACT_AS,
     b"x-sidecar-key",
@@ -51,6 +50,7 @@ _REQUEST_DROPPED_PREFIXES = (
     b"x-forwarded-",
     b"x-http-method",
     b"x-original-",
+    b"x-override-",
     b"x-rewrite-",
 )
 _REQUEST_DROPPED_SUFFIX = b"-override"

@@ -48,8 +48,8 @@ DROPPED = [
     "Transfer-Encoding", "Upgrade", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
     "X-Forwarded-Prefix", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
     "X-HTTP-Host-Override", "X-Original-Host", "X-Original-Method", "X-Original-URI",
-    "X-Original-URL", "X-Override-URL", "X-Real-IP", "X-Rewrite-URL", "X-Sidecar-Act-As",
-    "X-Sidecar-Key",
+    "X-Original-URL", "X-Override-URL", "X-Override-Method", "X-Real-IP", "X-Rewrite-URL",
+    "X-Sidecar-Act-As", "X-Sidecar-Key",
 ]  # fmt: skip
 
 
