@@ -71,7 +71,16 @@ class TokenCredentials:
     server_url: str | None = None
     """What Jira calls itself: serverInfo.baseUrl."""
 
+    @property
+    def is_two_legged(self) -> bool:
+        """Whether there is no token: Jira takes the application link itself for the user."""
+        return not self.token
+
     def is_renewable(self, at: float) -> bool:
         """Whether it can be renewed at that Unix time, as far as we know."""
         session_end = self.session_expires_at
         return self.session_handle is not None and (session_end is None or session_end > at)
+
+
+TWO_LEGGED = TokenCredentials(Secret(""), Secret(""))
+"""In place of a token where the application link itself signs: an empty one."""

@@ -100,13 +100,18 @@ class Authorizer:
         new = await self._access_token(DanceStep.RENEWAL, old, extra)
         return replace(new, user=old.user, display_name=old.display_name, server_url=old.server_url)
 
-    async def whoami(self, token: TokenCredentials) -> tuple[str, str | None]:
-        """Try a token: the name of the user that it acts as, and the name to show."""
-        myself = await self._get(DanceStep.MYSELF, "/rest/api/2/myself", token)
+    async def whoami(
+        self, token: TokenCredentials, *, heals_url: bool = False
+    ) -> tuple[str, str | None]:
+        """Try a token: the name of the user that it acts as, and the name to show.
+
+        `heals_url` says whether to sign for the URL that Jira believes in from now on.
+        """
+        myself = await self._get(DanceStep.MYSELF, "/rest/api/2/myself", token, heals_url)
         user, display_name = _text(myself, "name"), _text(myself, "displayName")
         if user is None:
             raise NotJira(
-                f"{self._base.authority} did not say who the new access token belongs to.",
+                f"{self._base.authority} did not say who we are.",
                 "is jira.base_url the address of Jira Data Center or Server?",
             )
         return user, display_name
@@ -120,9 +125,11 @@ class Authorizer:
         except (SidecarError, ValueError):
             return None
 
-    async def introduce(self, token: TokenCredentials) -> TokenCredentials:
+    async def introduce(
+        self, token: TokenCredentials, *, heals_url: bool = False
+    ) -> TokenCredentials:
         """Try a new token; add to it whose it is and what Jira calls itself."""
-        user, display_name = await self.whoami(token)
+        user, display_name = await self.whoami(token, heals_url=heals_url)
         server_url = await self.server_url(token)
         return replace(token, user=user, display_name=display_name, server_url=server_url)
 
@@ -152,8 +159,11 @@ class Authorizer:
             raise self._unexpected_answer(step, answer)
         return Secret(token), Secret(secret), reply
 
-    async def _get(self, step: DanceStep, path: str, token: TokenCredentials) -> dict[str, Any]:
-        answer = await self._ask(step, Question("GET", path), token)
+    async def _get(
+        self, step: DanceStep, path: str, token: TokenCredentials, heals_url: bool = False
+    ) -> dict[str, Any]:
+        question = Question("GET", path, acting_as=self._identity.act_as)
+        answer = await self._ask(step, question, token, heals_url)
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -163,16 +173,22 @@ class Authorizer:
         return value
 
     async def _ask(
-        self, step: DanceStep, question: Question, token: TokenCredentials | None
+        self,
+        step: DanceStep,
+        question: Question,
+        token: TokenCredentials | None,
+        heals_url: bool = False,
     ) -> Answer:
         """Ask, and return a 200.
 
-        Only a renewal takes over the URL that Jira believes in: at a sign-in there is a user who
-        can mend the configuration.
+        Only what `run` does beside requests takes over the URL that Jira believes in: at a sign-in
+        there is a user who can mend the configuration.
         """
-        believe = self._identity.signing_url.believe if step is DanceStep.RENEWAL else None
+        takes_url = heals_url or step is DanceStep.RENEWAL
+        believe = self._identity.signing_url.believe if takes_url else None
+        tries = 3 if heals_url else 2  # clock and URL may both be wrong
         asked = await self._requests.ask(
-            self._identity.request_signer, question, token, believe=believe
+            self._identity.request_signer, question, token, tries=tries, believe=believe
         )
         if asked.problem is not None:
             raise self._refused(step, asked.problem, asked.signed.base_string.decode("ascii"))

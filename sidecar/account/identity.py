@@ -7,12 +7,14 @@ on.  One that cannot be used is reported, and what worked before stays.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.account.clock import JiraClock
+from sidecar.account.link_itself import LinkItself
 from sidecar.account.request_signer import Prepared, RequestSigner, Signed
 from sidecar.account.signing_url import SigningURL
 from sidecar.account.token_in_use import TokenInUse
@@ -30,6 +32,7 @@ from sidecar.signing.signer import Signer
 log = logging.getLogger(__name__)
 
 NEVER = float("-inf")
+_NONCE = re.compile(r"\b[0-9a-f]{32}\b")
 LOOK_SECONDS = 0.001
 """Requests that come within so much of each other share a look at the files."""
 
@@ -45,7 +48,9 @@ class Identity:
         self.signing_url = SigningURL(jira.base_url, jira.signing_url)
         self.token_file = TokenFile(config.token.path, jira.base_url, jira.consumer_key)
         self.renewal_mark = self.token_file.renewal_mark
-        self.token = TokenInUse(self.token_file, clock)
+        self.token = (LinkItself if jira.two_legged else TokenInUse)(self.token_file, clock)
+        self.in_flight: set[str] = set()
+        """Nonces of the requests that Jira has not answered yet."""
         self._looked_at = NEVER
         self._key_watch = FileWatch(jira.private_key, jira.private_key_passphrase_file)
         self._private_key = self._load_key()
@@ -57,6 +62,16 @@ class Identity:
     def base_url(self) -> BaseURL:
         """The URL that we reach Jira by."""
         return self._jira.base_url
+
+    @property
+    def two_legged(self) -> bool:
+        """Whether we sign as the application link itself, without an access token."""
+        return self._jira.two_legged
+
+    @property
+    def act_as(self) -> str | None:
+        """The user for two-legged requests that name none; None leaves that to the link."""
+        return self._jira.act_as
 
     @property
     def consumer_key(self) -> str:
@@ -112,10 +127,18 @@ class Identity:
         self._looked_at = NEVER
         return self.prepare(method, path, parameters, url).sign()
 
-    def is_our_token(self, authorization: bytes) -> bool:
-        """Whether an Authorization field carries our own access token."""
+    def has_signed(self, authorization: bytes) -> bool:
+        """Whether an Authorization field is ours: it has our access token.
+
+        Without a token it has the nonce of a request that is on its way to Jira.
+        """
         token = self.token.last_read
-        return token is not None and percent_encode(token.token.reveal()).encode() in authorization
+        if token is None:
+            return False
+        if token.is_two_legged:
+            text = authorization.decode("latin-1")
+            return not self.in_flight.isdisjoint(_NONCE.findall(text))
+        return percent_encode(token.token.reveal()).encode() in authorization
 
     def warnings(self) -> list[str]:
         """What `run` should say about the key and the token at its start."""

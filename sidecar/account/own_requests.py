@@ -16,8 +16,8 @@ from sidecar.account.request_signer import RequestSigner, Signed
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ResponseTimeout
 from sidecar.http.fields import USER_AGENT, Fields
-from sidecar.http.target import BaseURL
-from sidecar.jira.problems import Problem, oauth_problem, parse_problem
+from sidecar.http.target import BaseURL, Target, acting_as
+from sidecar.jira.problems import ActsAs, Problem, parse_problem, token_endpoint_problem
 from sidecar.signing.signature import encode_query
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
 
@@ -38,6 +38,8 @@ class Question:
     """Protocol parameters besides the usual ones."""
     is_safe: bool = True
     """Whether it does no harm if Jira acts on it twice."""
+    acting_as: str | None = None
+    """The user that a two-legged request names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,16 @@ class OwnRequests:
         token: TokenCredentials | None,
         url: BaseURL | None,
     ) -> Asked:
-        target = signer.base_url.path + question.path
-        parameters = encode_query(question.query) if question.query else []
+        target = Target(signer.base_url.path + question.path, question.query or None)
+        target = acting_as(target, question.acting_as)
+        parameters = encode_query(target.query) if target.query else []
         signed = signer.prepare(
-            question.method, target, parameters, token, extra=question.extra, url=url
+            question.method, target.path, parameters, token, extra=question.extra, url=url
         ).sign()
         fields = _fields(question.method, signer.base_url)
         fields.append((b"Authorization", signed.authorization))
-        whole = f"{target}?{question.query}" if question.query else target
-        heard = await self._send(UpstreamRequest(question.method, whole, fields))
-        problem = _problem(question.path, heard.answer)
+        heard = await self._send(UpstreamRequest(question.method, str(target), fields))
+        problem = _problem(question, heard.answer, token)
         return Asked(heard.answer, heard.answered_at, signed, problem)
 
     async def _send(self, request: UpstreamRequest) -> Heard:
@@ -171,12 +173,10 @@ def _fields(method: str, base_url: BaseURL) -> Fields:
     return [*fields, (b"Content-Length", b"0")] if method == "POST" else fields
 
 
-def _problem(path: str, answer: Answer) -> Problem | None:
-    """What is wrong with the answer to a signed request, if anything.
-
-    At the token endpoints only an OAuth problem is: nobody is signed in there.
-    """
-    if path.startswith(TOKEN_ENDPOINTS):
-        return oauth_problem(answer.fields, answer.body) if answer.status >= 400 else None
+def _problem(question: Question, answer: Answer, token: TokenCredentials | None) -> Problem | None:
+    """What is wrong with the answer to a signed request, if anything."""
+    if question.path.startswith(TOKEN_ENDPOINTS):
+        return token_endpoint_problem(answer.status, answer.fields, answer.body)
     body = answer.body if answer.body.strip() else b""  # an empty 401 may have an end of line
-    return parse_problem(answer.status, answer.fields, body)
+    acts_as = ActsAs.of(token, question.acting_as)
+    return parse_problem(answer.status, answer.fields, body, acts_as)

@@ -26,6 +26,8 @@ class Signed(NamedTuple):
     """What Jira was believed to call itself."""
     clock_correction: float
     """Seconds between our clock and the timestamp."""
+    nonce: str
+    """What tells this request from all others."""
 
     def __repr__(self) -> str:
         return f"Signed(…, url={self.url!r})"
@@ -53,6 +55,7 @@ class Prepared(NamedTuple):
             self.token,
             self.url,
             self.clock_correction,
+            self.unsigned.nonce,
         )
 
     def sign(self) -> Signed:

@@ -50,6 +50,7 @@ class Asker:
         self._requests = OwnRequests(upstream, config.timeouts.response, clock=clock)
         self._key = key
         self._consumer_key = config.jira.consumer_key
+        self._act_as = config.jira.act_as
         self._signer = (
             None if key is None else Signer(key, self._consumer_key, clock=self._clock.now)
         )
@@ -89,8 +90,19 @@ class Asker:
         return await self._ask(_REQUEST_TOKEN, None)
 
     async def signed(self, path: str, query: str, token: TokenCredentials) -> Asked:
-        """Ask as the token's user."""
-        return await self._ask(Question("GET", path, query), token)
+        """Ask as the token's user, or as the one that jira.act_as names."""
+        question = Question("GET", path, query, acting_as=self._act_as)
+        return await self._ask(question, token)
+
+    async def is_heard(self, token: TokenCredentials) -> bool:
+        """Whether Jira sees our signatures at all: then it refuses one made in 1970."""
+        assert self._key is not None
+        old = JiraClock(lambda: 0.0)
+        signer = Signer(self._key, self._consumer_key, clock=old.now)
+        request_signer = RequestSigner(self.base, signer, old, self._signing_url)
+        question = Question("GET", "/rest/api/2/myself")
+        asked = await self._requests.ask(request_signer, question, token, tries=1)
+        return asked.problem is not None and asked.problem.name == "timestamp_refused"
 
     async def _ask(self, question: Question, token: TokenCredentials | None) -> Asked:
         assert self._signer is not None
@@ -115,14 +127,11 @@ class Asker:
     def error(self, asked: Asked, step: DanceStep) -> SidecarError:
         """The error for a problem that is left."""
         assert asked.problem is not None
-        name = asked.problem.name
+        name = asked.problem.name if not asked.problem.meaning else ""
         if name == "signature_invalid":
             difference = self._difference(asked)
             if difference is not None and not difference.parts:
                 return self._key_does_not_fit()
-        elif name == "signature_method_rejected":
-            explanation = explain(asked.problem)
-            return ConfigError(explanation.sentence, explanation.hint)
         elif name in ("token_rejected", "token_revoked"):
             explanation = explain(asked.problem)
             causes = "; or ".join(explanation.causes[:2])

@@ -14,6 +14,7 @@ from sidecar.check.step import NotTried, Passed, needed
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, UpstreamError
+from sidecar.http.shown import full_name
 from sidecar.http.target import BaseURL
 from sidecar.jira.refusals import DanceStep
 from sidecar.signin.dance import lifetime
@@ -134,10 +135,8 @@ class Conversation:
         if self._myself is None or _is_about_the_token(self._myself):
             note = " (a request token was asked for, which expires unused)"
             await self._ask_for_request_token()
-        elif self._myself.problem is not None:
-            raise asker.error(self._myself, DanceStep.MYSELF)
-        elif not user(self._myself) and not _name(self._myself):
-            raise answers.unwilling(self._myself.answer, asker.base, "who we are")
+        else:
+            await self._judge(self._myself)
         self._accepted = True
         if asker.difference is not None:
             raise ConfigError(
@@ -149,6 +148,22 @@ class Conversation:
             message = f"Jira refuses the time of a request: {apart}, whatever its answers show."
             raise NotAuthorized(message, _SET_CLOCKS)
         return Passed(f"Jira accepts our signature{note}.")
+
+    async def _judge(self, myself: Asked) -> None:
+        """Raise where an answer to `myself` does not show that the signature was accepted."""
+        problem = myself.problem
+        if problem is None:
+            if not user(myself) and not _name(myself):
+                raise answers.unwilling(myself.answer, self._asker.base, "who we are")
+        elif problem.name == "anonymous":
+            if self._usable is None or not await self._asker.is_heard(self._usable):
+                raise self._dropped("our requests")
+        elif problem.name == "key_size_mismatch":
+            sizes = await self._asker.request_token()  # its page may tell the sizes
+            is_same = sizes.problem is not None and sizes.problem.name == problem.name
+            raise self._asker.error(sizes if is_same else myself, DanceStep.MYSELF)
+        elif problem.name not in _AFTER_THE_SIGNATURE:
+            raise self._asker.error(myself, DanceStep.MYSELF)
 
     async def _ask_for_request_token(self) -> None:
         """Find out about the signature alone: Jira looks at an access token before it."""
@@ -170,13 +185,13 @@ class Conversation:
             raise answers.unwilling(asked.answer, self._asker.base, "who we are")
         self._known = True
         shown = (answers.json_object(asked.answer) or {}).get("displayName")
-        return Passed(f"Jira takes us for {local.who(name, str(shown) if shown else None)}.")
+        return Passed(f"Jira takes us for {full_name(name, str(shown) if shown else None)}.")
 
     def _token_error(self, asked: Asked) -> SidecarError:
         assert asked.problem is not None
         if asked.problem.name == "token_expired" and self._usable is not None:
             return local.ended(replace(self._usable, expires_at=None), self._now())
-        if asked.problem.name == "anonymous":
+        if asked.problem.name == "anonymous" and not asked.problem.meaning:
             return self._dropped("the question who we are")
         return self._asker.error(asked, DanceStep.MYSELF)
 
@@ -253,7 +268,13 @@ def _name(asked: Asked) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
+_AFTER_THE_SIGNATURE = frozenset({"two_legged_not_allowed", "three_legged_not_allowed"})
+"""Jira looks at what the link allows once it has accepted the signature."""
+
+
 def _is_about_the_token(asked: Asked) -> bool:
     """Whether Jira's problem says nothing about the signature: it looks at the token first."""
-    name = asked.problem.name if asked.problem is not None else ""
+    if asked.problem is None or asked.problem.meaning:  # without a token, no problem is about it
+        return False
+    name = asked.problem.name
     return name.startswith(("token_", "permission_", "user_", "additional_", "anonymous"))

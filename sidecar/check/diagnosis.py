@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.check import local
 from sidecar.check.step import NotTried, Passed, Step, failed, needed
 from sidecar.config.load import Config
-from sidecar.credentials import WARNING_SECONDS, TokenCredentials
+from sidecar.credentials import TWO_LEGGED, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import ConfigError, ConnectionLost, SidecarError, UpstreamError
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class Check:
 
     async def _access_token(self) -> Passed:
         config = self._needed_config()
+        if config.jira.two_legged:
+            self._token = TWO_LEGGED
+            return local.no_token_needed(config)
         self._token = local.load_token(config)
         return local.access_token(config, self._token, self._now())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.account.link_itself import unused_token
 from sidecar.check.step import Passed
 from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
@@ -18,7 +19,7 @@ from sidecar.files import keys
 from sidecar.files.access_keys import read_access_keys, without_key
 from sidecar.files.private import refuse_unless_private
 from sidecar.files.tokens import TokenFile
-from sidecar.http.shown import printable
+from sidecar.http.shown import full_name
 from sidecar.net import tls
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
@@ -107,7 +108,8 @@ def _judge(path: Path, what: str) -> None:
 def _secret_files(config: Config) -> Iterator[tuple[Path, str]]:
     jira = config.jira
     yield jira.private_key, "private key"
-    yield config.token.path, "token"
+    if not jira.two_legged:
+        yield config.token.path, "token"
     optional = (
         (jira.private_key_passphrase_file, "passphrase"),
         (config.access.key_file, _ACCESS_KEY),
@@ -127,9 +129,16 @@ def _with_key(certificate: Path | None) -> Path | None:
 
 def _unwritable(config: Config) -> list[str]:
     folder = config.token.path.parent
-    if not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
+    if config.jira.two_legged or not folder.exists() or os.access(folder, os.W_OK | os.X_OK):
         return []
     return [f"{folder} cannot be written to: no renewed token could be stored there"]
+
+
+def no_token_needed(config: Config) -> Passed:
+    """Say so where the application link itself signs, and of a token file that is there."""
+    file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+    message = "No access token is needed: jira.two_legged is set, and nothing has to be renewed."
+    return Passed(message + notes(unused_token(file)))
 
 
 def load_token(config: Config) -> TokenCredentials:
@@ -176,7 +185,7 @@ def ended(token: TokenCredentials, now: float) -> NotAuthorized:
 
 def token_passed(token: TokenCredentials, now: float) -> Passed:
     """Say whose token it is and how long it lives."""
-    owner = f" of {who(token.user, token.display_name)}" if token.user else ""
+    owner = f" of {full_name(token.user, token.display_name)}" if token.user else ""
     if token.expires_at is None:
         return Passed(f"There is an access token{owner}; Jira named no end of it.")
     message = f"There is an access token{owner}, until {day(token.expires_at)}."
@@ -191,13 +200,6 @@ def token_passed(token: TokenCredentials, now: float) -> Passed:
             "`sidecar run` renews it by itself in its last day; or run `sidecar auth` before then",
         )
     return Passed(message, "run `sidecar auth` before then")
-
-
-def who(user: str | None, display_name: str | None) -> str:
-    """`Alana Example (alana)`."""
-    if user and display_name and display_name != user:
-        return f"{printable(display_name)} ({printable(user)})"
-    return printable(user or "somebody")
 
 
 def day(when: float | None) -> str:

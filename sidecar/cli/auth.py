@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +31,8 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 
 
 @click.command(
-    help="Get an access token from Jira, with your approval.",
+    help="Get an access token from Jira, with your approval.\n\n"
+    "With jira.two_legged there is none to get: only ask Jira whom we act as.",
     epilog=example("sidecar auth --no-browser"),
 )
 @click.option("--no-browser", is_flag=True, help="Only print the URL of the approval page.")
@@ -48,8 +50,10 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
     config = settings.load()
     warn(config.warnings())
     try:
-        if begin:
-            step: Step = dance.begin
+        if config.jira.two_legged:
+            step: Step = _two_legged(config, begin or verifier is not None)
+        elif begin:
+            step = dance.begin
         elif verifier is not None:
             step = _finish(_first_line() if verifier == "-" else verifier)
         else:
@@ -82,6 +86,26 @@ def _whole(*, browser: bool) -> Step:
 
     async def step(authorizer: Authorizer, files: Files) -> str:
         return dance.signed_in_line(await _dance(authorizer, files, browser))
+
+    return step
+
+
+def _two_legged(config: Config, has_options: bool) -> Step:
+    """Only ask who that is: the application link itself signs, and nobody has to approve it."""
+    from sidecar.account.link_itself import unused_token
+    from sidecar.credentials import TWO_LEGGED
+    from sidecar.signin import dance
+
+    if has_options:
+        raise UsageError(
+            "there is nothing to begin and nothing to finish: jira.two_legged is set",
+            "run `sidecar auth` alone, which asks Jira whom we act as",
+        )
+
+    async def step(authorizer: Authorizer, files: Files) -> str:
+        warn(unused_token(files.token))
+        user, display_name = await authorizer.whoami(TWO_LEGGED)
+        return dance.signed_in_line(replace(TWO_LEGGED, user=user, display_name=display_name))
 
     return step
 

@@ -22,6 +22,7 @@ from sidecar.cli.base import (
     say,
     show,
 )
+from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
     from sidecar.config.load import Config
@@ -56,14 +57,17 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True)
 @click.option("--manual", is_flag=True, help="Leave the approval page to your browser.")
+@click.option("--two-legged", is_flag=True, help="Act as the application link, with no approval.")
 @global_options
 @click.pass_obj
-def demo(settings: Global, port: int, manual: bool) -> None:
+def demo(settings: Global, port: int, manual: bool, two_legged: bool) -> None:
     from sidecar.telemetry import logs
 
+    if manual and two_legged:
+        raise UsageError("--two-legged leaves nothing to approve", "leave --manual out")
     output.never_wait_for_stderr()
     logs.set_up("text", "info", os.environ, verbose=settings.verbose)
-    run_coroutine(_until_signal(_demo(port, manual)))
+    run_coroutine(_until_signal(_demo(port, manual, two_legged)))
 
 
 async def _until_signal(work: Coroutine[None, None, None]) -> None:
@@ -77,12 +81,12 @@ async def _until_signal(work: Coroutine[None, None, None]) -> None:
         await task
 
 
-async def _demo(port: int, manual: bool) -> None:
+async def _demo(port: int, manual: bool, two_legged: bool) -> None:
     from sidecar.commands.demo import running_demo
 
     with ExitStack() as stack:
         user = _user_at_terminal(stack) if manual else None
-        async with running_demo(port, {}, say, user=user) as demo:
+        async with running_demo(port, {}, say, user=user, two_legged=two_legged) as demo:
             from sidecar.signin.dance import signed_in_line
 
             say(signed_in_line(demo.token))

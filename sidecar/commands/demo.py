@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from sidecar.account.authorize import Authorizer
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config, load
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import TWO_LEGGED, TokenCredentials
 from sidecar.errors import AddressInUse, ConfigError, SidecarError
 from sidecar.files import keys
 from sidecar.files.private import write_private
@@ -44,22 +44,26 @@ async def running_demo(
     tell: Callable[[str], None],
     *,
     user: dance.User | None = None,
+    two_legged: bool = False,
 ) -> AsyncIterator[Demo]:
     """Run everything, and remove it all at the end.
 
-    `user` approves the access in a browser; without one, the demo does that itself.
-    Raises AddressInUse where the port is taken.
+    `user` approves the access in a browser; without one, the demo does that itself.  There is
+    nothing to approve if it is `two_legged`.  Raises AddressInUse where the port is taken.
     """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="sidecar-demo-")))
         key = keys.generate_private_key()
         sandbox = await stack.enter_async_context(
             Sandbox(
-                public_key=key.public_key(), consumer_key=CONSUMER_KEY, context_path=CONTEXT_PATH
+                public_key=key.public_key(),
+                consumer_key=CONSUMER_KEY,
+                context_path=CONTEXT_PATH,
+                two_legged=two_legged,
             )
         )
         write_private(folder / "private_key.pem", keys.private_key_pem(key))
-        settings = _settings(sandbox.url, folder, port)
+        settings = _settings(sandbox.url, folder, port, two_legged=two_legged)
         server = Server(settings, environ)
         urls = await _start(server)
         stack.push_async_callback(server.stop, 1.0)
@@ -80,7 +84,7 @@ async def _start(server: Server) -> list[str]:
         raise ConfigError(error.message, hint) from None
 
 
-def _settings(jira_url: str, folder: Path, port: int) -> Config:
+def _settings(jira_url: str, folder: Path, port: int, *, two_legged: bool) -> Config:
     return load(
         None,
         {"HOME": str(folder)},
@@ -88,6 +92,7 @@ def _settings(jira_url: str, folder: Path, port: int) -> Config:
             "jira.base_url": jira_url,
             "jira.consumer_key": CONSUMER_KEY,
             "jira.private_key": str(folder / "private_key.pem"),
+            "jira.two_legged": two_legged,
             "token.path": str(folder / "token.json"),
             "listen.addresses": [f"127.0.0.1:{port}", *([f"[::1]:{port}"] if port else [])],
         },
@@ -100,6 +105,8 @@ async def _sign_in(settings: Config, user: dance.User | None) -> TokenCredential
     authorizer = Authorizer(Identity(settings), upstream, settings.timeouts.response)
     files = dance.Files.of(settings)
     try:
+        if settings.jira.two_legged:
+            return await authorizer.introduce(TWO_LEGGED)
         if user is not None:
             return await dance.dance(authorizer, files, user)
         url = await dance.begin(authorizer, files)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sidecar.access.acting import Acting
 from sidecar.account.identity import Identity
 from sidecar.account.own_requests import limited
 from sidecar.account.remedies import Remedies
@@ -18,8 +19,15 @@ from sidecar.http.fields import Fields, first
 from sidecar.http.forwarding import request_fields
 from sidecar.http.methods import BODY_METHODS, METHODS, SAFE_METHODS
 from sidecar.http.shown import quoted
-from sidecar.http.target import Target, absolute_form, clean, refuse_reserved
-from sidecar.jira.problems import Problem, explain, foreign_answer, parse_problem
+from sidecar.http.target import (
+    Target,
+    absolute_form,
+    acting_as,
+    clean,
+    refuse_requestor,
+    refuse_reserved,
+)
+from sidecar.jira.problems import ActsAs, Problem, explain, foreign_answer, parse_problem
 from sidecar.signing import signature
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
 
@@ -44,21 +52,27 @@ class Finding(NamedTuple):
     hint: str
 
 
+class _Signed(NamedTuple):
+    """A request that is ready to be sent."""
+
+    request: UpstreamRequest
+    signed: Signed
+    acts_as: ActsAs
+
+
 class Sent:
     """A signed request with its response, which is there to be read."""
 
     def __init__(
         self,
         identity: Identity,
-        request: UpstreamRequest,
-        signed: Signed,
+        request: _Signed,
         response: UpstreamResponse,
     ) -> None:
         self._base = identity.base_url
         self._signing_url = identity.signing_url.url
         self._remedies = Remedies(identity.request_signer)
-        self._request = request
-        self._signed = signed
+        self._request, self._signed, self._acts_as = request
         self.response = response
 
     def trouble(self, body: bytes) -> Finding | None:
@@ -78,7 +92,8 @@ class Sent:
 
     def _problem(self, body: bytes) -> Problem | None:
         status, fields = self.response.status, self.response.fields
-        return parse_problem(status, fields, body if status >= 400 else None) or foreign_answer(
+        form = body if status >= 400 else None
+        return parse_problem(status, fields, form, self._acts_as) or foreign_answer(
             self._request.target.partition("?")[0].removeprefix(self._base.path),
             status,
             fields,
@@ -95,38 +110,54 @@ async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
     """
     identity = Identity(config)
     try:
-        request, signed = _request(config, identity, wanted)
+        request = _request(config, identity, wanted)
     except RequestRefused as refused:
         raise UsageError(refused.message, refused.hint) from None
     upstream = Upstream(config)
     try:
         async with limited(config.jira.base_url, config.timeouts.response):
-            response = await upstream.send(request)
+            response = await upstream.send(request.request)
             try:
-                yield Sent(identity, request, signed, response)
+                yield Sent(identity, request, response)
             finally:
                 response.close()
     finally:
         await upstream.close()
 
 
-def _request(config: Config, identity: Identity, wanted: Wanted) -> tuple[UpstreamRequest, Signed]:
+def _request(config: Config, identity: Identity, wanted: Wanted) -> _Signed:
     target = _target(config, wanted.where)
     method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
     if method not in METHODS:
         raise UsageError(f"-X takes no method {quoted(method)}", f"there are {', '.join(METHODS)}")
-    fields = _fields(config, wanted)
+    given = _given(wanted.fields)
+    user = Acting(
+        config.access.act_as, two_legged=config.jira.two_legged, user=config.jira.act_as
+    ).user(given, None)
+    fields = _fields(config, given, has_data=wanted.data is not None)
     body = wanted.data or b""
-    parameters = signature.encode_query(target.query) if target.query else []
     content_type = first(fields, b"content-type")
-    if signature.is_form(method, content_type.decode("latin-1") if content_type else None):
-        refuse_reserved(body.decode("latin-1"), "form")
+    is_form = signature.is_form(method, content_type.decode("latin-1") if content_type else None)
+    _refuse_reserved(target.query or "", body if is_form else b"", two_legged=identity.two_legged)
+    target = acting_as(target, user)
+    parameters = signature.encode_query(target.query) if target.query else []
+    if is_form:
         parameters += signature.encode_form(body)
     if body or method in BODY_METHODS:
         fields.append((b"Content-Length", b"%d" % len(body)))
     signed = identity.sign(method, target.path, parameters)
     fields.append((b"Authorization", signed.authorization))
-    return UpstreamRequest(method, str(target), fields, body), signed
+    request = UpstreamRequest(method, str(target), fields, body)
+    return _Signed(request, signed, ActsAs.of(signed.token, user))
+
+
+def _refuse_reserved(query: str, form: bytes, *, two_legged: bool) -> None:
+    """Refuse parameters that could change who we are; of a query, clean() has refused most."""
+    text = form.decode("latin-1")
+    refuse_reserved(text, "form")
+    if two_legged:
+        refuse_requestor(query, "query")
+        refuse_requestor(text, "form")
 
 
 def _target(config: Config, where: str) -> Target:
@@ -142,19 +173,23 @@ def _target(config: Config, where: str) -> Target:
     return clean(where if where.startswith("/") else "/" + where, base.path)
 
 
-def _fields(config: Config, wanted: Wanted) -> Fields:
+def _given(lines: Sequence[str]) -> Fields:
+    """The fields of the command line, but Content-Length."""
     given: Fields = []
-    for line in wanted.fields:
+    for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or "\n" in line or "\r" in line:
             # It may be a credential whose colon was forgotten: it is not quoted.
             raise UsageError("-H takes a header field", "for example: -H 'Accept: text/csv'")
         given.append((name.strip().encode(), value.strip().encode("utf-8", "surrogateescape")))
-    given = [field for field in given if field[0].lower() != b"content-length"]
+    return [field for field in given if field[0].lower() != b"content-length"]
+
+
+def _fields(config: Config, given: Fields, *, has_data: bool) -> Fields:
     fields = request_fields(
         given, config.jira.base_url.authority.encode(), secrets.token_hex(8).encode()
     )
-    if wanted.data is not None and first(fields, b"content-type") is None:
+    if has_data and first(fields, b"content-type") is None:
         fields.append((b"Content-Type", b"application/json"))
     if first(fields, b"accept") is None:
         fields.append((b"Accept", b"*/*"))

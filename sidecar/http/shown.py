@@ -23,6 +23,13 @@ def quoted(text: str, limit: int = 60) -> str:
     return f'"{printable(text, limit)}…"' if len(text) > limit else f'"{printable(text, limit)}"'
 
 
+def full_name(user: str | None, display_name: str | None) -> str:
+    """Return a Jira user's names as people say them: `Alana Example (alana)`."""
+    if user and display_name and display_name != user:
+        return f"{printable(display_name)} ({printable(user)})"
+    return printable(user or "somebody")
+
+
 def sf_string(text: str, limit: int = 1000) -> str:
     """Return the text as a string of RFC 8941 §3.3.3, of at most so many characters of its own."""
     plain = printable_ascii(text, limit).replace("\\", "\\\\").replace('"', '\\"')

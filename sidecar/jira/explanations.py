@@ -66,12 +66,9 @@ EXPLANATIONS = {
         "check jira.base_url; Jira Cloud has no OAuth 1.0a",
     ),
     "signature_method_rejected": Explanation(
-        "Jira does not accept RSA-SHA1 signatures from this application link.",
-        (
-            "the application link has no public key on its incoming side",
-            'the application link is one for OAuth 2.0 ("External application")',
-        ),
-        GIVE_KEY,
+        "Jira received another signature method than RSA-SHA1, by which we sign.",
+        (_GATEWAY, "a gateway on the way signs requests anew"),
+        LEAVE_ALONE,
     ),
     "timestamp_refused": Explanation(
         "Jira's clock and this machine's are more than five minutes apart.",
@@ -98,6 +95,15 @@ EXPLANATIONS = {
         ),
         "run: sidecar check; compare the application link's key with: sidecar public-key",
         Remedy.COMPARE,
+    ),
+    "key_size_mismatch": Explanation(
+        "Jira cannot check our signature: the public key in the application link has another size"
+        " than our private key.",
+        (
+            "the application link's Public Key is that of another private key",
+            "the application link has no public key",
+        ),
+        GIVE_KEY,
     ),
     "consumer_key_unknown": Explanation(
         "Jira knows no application link with our consumer key.",
@@ -152,6 +158,12 @@ EXPLANATIONS = {
         ("the user chose Deny", _LINK, "the token's session is over"),
         _RUN_AUTH + " and choose Allow",
     ),
+    "three_legged_not_allowed": Explanation(
+        "Jira does not allow our consumer to act for users (three-legged OAuth).",
+        ("the application link is for two-legged OAuth alone",),
+        "let a Jira administrator allow it in the application link's incoming side, or set"
+        " jira.two_legged = true",
+    ),
     "user_refused": Explanation(
         "The user has refused the access.",
         ("the user chose Deny",),
@@ -180,6 +192,55 @@ EXPLANATIONS = {
         ),
         "let an administrator check that the user is active and has application access; else let "
         "the reverse proxy pass Authorization on unchanged",
+    ),
+    "two_legged_not_allowed": Explanation(
+        "Jira takes our signature and does not let us in as the application link.",
+        (
+            "the application link does not allow 2-Legged OAuth",
+            "its Execute as user may not log in (inactive, or without application access)",
+            "a gateway in front of Jira wants a login of its own",
+        ),
+        "let a Jira system administrator tick Allow 2-Legged OAuth in the application link's"
+        " incoming side, and check that its Execute as user is active and has application access",
+    ),
+    "impersonation_not_allowed": Explanation(
+        "Jira takes our signature and does not let us act as the user that the request names.",
+        (
+            "the application link does not allow user impersonation through 2-Legged OAuth",
+            "the user may not log in (inactive, or without application access)",
+            "a gateway in front of Jira wants a login of its own",
+        ),
+        "let a Jira system administrator tick Allow user impersonation through 2-Legged OAuth in"
+        " the application link's incoming side, and check that the user is active and has"
+        " application access",
+    ),
+    "link_is_nobody": Explanation(
+        "Jira answered as nobody, though the request was signed as the application link.",
+        (
+            "the application link has no Execute as user, or one that Jira does not know",
+            "a reverse proxy or gateway between here and Jira drops the Authorization field",
+            "Jira's OAuth plugin is disabled",
+        ),
+        "let a Jira system administrator enter a user who exists as Execute as in the application"
+        " link's incoming side; else let the reverse proxy pass Authorization on unchanged",
+    ),
+    "requestor_is_nobody": Explanation(
+        "Jira answered as nobody, though the request names a user to act as.",
+        (
+            "Jira has no user of that name",
+            "a reverse proxy or gateway between here and Jira drops the Authorization field",
+            "Jira's OAuth plugin is disabled",
+        ),
+        "check the name in jira.act_as or X-Sidecar-Act-As: it is the one that the user logs in"
+        " with; else let the reverse proxy pass Authorization on unchanged",
+    ),
+    "two_legged_unknown": Explanation(
+        "Jira looks for an access token, and we sign without one (two-legged OAuth).",
+        (
+            "this version of Jira knows no two-legged OAuth",
+            "a gateway in front of Jira looks at the Authorization field",
+        ),
+        "set jira.two_legged = false and run: sidecar auth",
     ),
     "not_jira": Explanation(
         "What answers is not Jira but something in front of it.",

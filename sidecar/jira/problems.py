@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from urllib.parse import parse_qsl, unquote
 
+from sidecar.credentials import TokenCredentials
 from sidecar.http.fields import Fields, first, values
 from sidecar.http.shown import sf_string
 from sidecar.jira.explanations import EXPLANATIONS, Explanation
@@ -34,6 +36,10 @@ _FORM = re.compile(rb"[A-Za-z0-9%._~+*&=:/-]+")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,50}")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEY_EXCEPTION = re.compile(
+    rb"Bad signature length(?:: got (\d{1,5}) but was expecting (\d{1,5}))?|need to set public key"
+)
+"""What Java and the OAuth library say of a key of another size, and of a link without one."""
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\s*([0-9]{1,11})\s*-\s*([0-9]{1,11})\s*")
 
@@ -45,6 +51,8 @@ class Problem:
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Decoded; the base string among them holds the access token."""
+    meaning: str = ""
+    """The explanation that fits, where it is not that of the name."""
 
     @property
     def label(self) -> str:
@@ -58,23 +66,81 @@ _LISTED_IN = {
 }
 
 
-def parse_problem(status: int, fields: Fields, body: bytes | None = None) -> Problem | None:
-    """Find what is wrong with the answer to a request that an access token signed, if anything.
+class ActsAs(Enum):
+    """Whom Jira is to take a signed request for."""
 
-    Besides OAuth's problems: `anonymous` and, for a 401 that names none, `user_may_not_log_in`.
+    TOKEN = "the access token's user"  # noqa: S105
+    LINK = "the application link's Execute as user"
+    NAMED = "the user that the request names"
+
+    @classmethod
+    def of(cls, token: TokenCredentials | None, named: str | None) -> ActsAs:
+        """Tell it by the token that a request was signed with, and by the user that it names."""
+        if token is None or not token.is_two_legged:
+            return cls.TOKEN
+        return cls.LINK if named is None else cls.NAMED
+
+
+_NOT_LET_IN = {
+    ActsAs.TOKEN: Problem("user_may_not_log_in"),
+    ActsAs.LINK: Problem("two_legged_not_allowed"),
+    ActsAs.NAMED: Problem("two_legged_not_allowed", meaning="impersonation_not_allowed"),
+}
+_ANONYMOUS = {
+    ActsAs.TOKEN: Problem("anonymous"),
+    ActsAs.LINK: Problem("anonymous", meaning="link_is_nobody"),
+    ActsAs.NAMED: Problem("anonymous", meaning="requestor_is_nobody"),
+}
+
+
+def parse_problem(
+    status: int, fields: Fields, body: bytes | None = None, acts_as: ActsAs = ActsAs.TOKEN
+) -> Problem | None:
+    """Find what is wrong with the answer to a request that was signed for a resource, if anything.
+
+    Besides OAuth's problems: `anonymous`, for a 401 that names none `user_may_not_log_in` or
+    `two_legged_not_allowed`, and `key_size_mismatch`.
     """
     if status >= 400 and (problem := oauth_problem(fields, body)):
-        return problem
+        return _of_resource(problem, acts_as)
+    if status == 500 and "oauth_signature" in _challenge_parameters(fields):
+        return Problem("key_size_mismatch")
     user = _value(fields, b"x-ausername")
     # A user that Jira knows and does not let in gets an empty 401; an unknown one, a body.
     is_empty = body == b"" or _value(fields, b"content-length") == b"0"
     if status == 401 and (not user or (user == b"anonymous" and is_empty)):
-        return Problem("user_may_not_log_in")
+        return _NOT_LET_IN[acts_as]
     # 429 and 5xx may come from a filter in front of the one that looks at signatures; a 401 that
     # names a user is Jira's "you lack the permission".
     if user == b"anonymous" and status < 500 and status != 429:
-        return Problem("anonymous")
+        return _ANONYMOUS[acts_as]
     return None
+
+
+def _of_resource(problem: Problem, acts_as: ActsAs) -> Problem:
+    """What a problem means that is about a resource: there it is not about a sign-in."""
+    if acts_as is not ActsAs.TOKEN and problem.name.startswith("token_"):
+        return replace(problem, meaning="two_legged_unknown")
+    if problem.name != "permission_denied":
+        return problem
+    if acts_as is ActsAs.TOKEN:
+        return replace(problem, name="three_legged_not_allowed")
+    return replace(_NOT_LET_IN[acts_as], parameters=problem.parameters)
+
+
+def token_endpoint_problem(status: int, fields: Fields, body: bytes) -> Problem | None:
+    """Find the problem in the answer of a token endpoint, where nobody is signed in.
+
+    An error in checking the signature is a page there, with Java's exception in it.
+    """
+    if status >= 400 and (problem := oauth_problem(fields, body)):
+        return problem
+    if status != 500 or (found := _KEY_EXCEPTION.search(body[:_BODY_LIMIT])) is None:
+        return None
+    if found[1] is None:
+        return Problem("key_size_mismatch")
+    ours, theirs = (str(8 * int(size)) for size in found.groups())
+    return Problem("key_size_mismatch", {"key_bits": ours, "link_key_bits": theirs})
 
 
 def foreign_answer(
@@ -143,13 +209,16 @@ def _is_oauth(name: str) -> bool:
 
 def explain(problem: Problem) -> Explanation:
     """Say what the problem means, where it may come from and what to do."""
-    known = EXPLANATIONS.get(problem.name)
+    known = EXPLANATIONS.get(problem.meaning or problem.name)
     if known is None:
         return Explanation(
             f'Jira refuses the request with "{problem.name}", which is not a known OAuth problem.',
             ("another version of Jira's OAuth plugin", "a gateway in front of Jira"),
             "look into Jira's log at the time of the request",
         )
+    if theirs := problem.parameters.get("link_key_bits"):
+        sizes = f"{theirs} bits there, {problem.parameters['key_bits']} here"
+        return known._replace(sentence=f"{known.sentence[:-1]}: {sizes}.")
     listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""), "")[:_LISTED_LIMIT]
     if not listed:
         return known

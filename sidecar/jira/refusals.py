@@ -16,6 +16,7 @@ from sidecar.http.fields import Fields, first
 from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import compare_base_strings
+from sidecar.jira.explanations import GIVE_KEY
 from sidecar.jira.problems import Problem, explain
 
 DENIED = "denied"
@@ -34,7 +35,7 @@ class DanceStep(Enum):
     REQUEST_TOKEN = "the request for a request token"  # noqa: S105
     EXCHANGE = "the exchange of the request token"
     RENEWAL = "the renewal of the access token"
-    MYSELF = "the question who the new access token belongs to"
+    MYSELF = "the question who we are"
     SERVER_INFO = "the question what Jira's own URL is"
 
 
@@ -95,6 +96,10 @@ def refused(
     """The error for an OAuth problem; `base_string` is what we signed."""
     if problem.name == "signature_invalid":
         return _signature_invalid(problem, consumer, base_string)
+    if problem.meaning or problem.name in _DOES_NOT_FIT:
+        return _does_not_fit(problem)
+    if (step, problem.name) == (DanceStep.REQUEST_TOKEN, "permission_denied"):
+        return _does_not_fit(Problem("three_legged_not_allowed"))
     special = _SPECIAL.get((step, problem.name)) or _AT_ANY_STEP.get(problem.name)
     if special is not None:
         return special(consumer)
@@ -114,10 +119,10 @@ def unexpected_answer(
             "is jira.base_url right, with its context path if Jira has one, such as /jira?",
         )
     if status >= 500 or status == 429:
-        return UpstreamError(
-            f"{base.authority} answered {step.value} with {status}.",
-            "Jira may be starting or overloaded: try again in a minute; its log says more",
-        )
+        hint = "Jira may be starting or overloaded: try again in a minute; its log says more"
+        if status == 500:
+            hint += f"; if it stays so, {GIVE_KEY}"
+        return UpstreamError(f"{base.authority} answered {step.value} with {status}.", hint)
     return NotJira(f"{base.authority} answered {step.value} with {_kind(status, body)}.", _BYPASS)
 
 
@@ -167,6 +172,12 @@ def _consumer_key_unknown(consumer: Consumer) -> ConfigError:
         'make jira.consumer_key and the field "Consumer key" of the application link\'s incoming'
         " link in Jira the same",
     )
+
+
+def _does_not_fit(problem: Problem) -> ConfigError:
+    explanation = explain(problem)
+    causes = "; or ".join(explanation.causes[:2])
+    return ConfigError(f"{explanation.sentence} Likely {causes}.", explanation.hint)
 
 
 def _callback_rejected(_: Consumer) -> NotAuthorized:
@@ -232,6 +243,15 @@ def _nobody(_: Consumer) -> NotAuthorized:
     )
 
 
+_DOES_NOT_FIT = frozenset(
+    {
+        "key_size_mismatch",
+        "signature_method_rejected",
+        "three_legged_not_allowed",
+        "two_legged_not_allowed",
+    }
+)
+"""Only the configuration, here, in Jira or on the way, can put these right."""
 _AT_ANY_STEP: dict[str, Callable[[Consumer], SidecarError]] = {
     "consumer_key_unknown": _consumer_key_unknown,
     "consumer_key_rejected": _consumer_key_unknown,

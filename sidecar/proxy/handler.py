@@ -13,11 +13,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
+from sidecar.access.acting import Acting
 from sidecar.access.callers import AccessControl, Caller
 from sidecar.access.keys import KeyRefused
 from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
+from sidecar.account.introduction import Introduction
 from sidecar.config.load import Config
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.replies import Reply, bug, complete, error_reply, json_reply
@@ -34,7 +36,7 @@ from sidecar.http.forwarding import request_fields
 from sidecar.http.framing import check_expectation
 from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, readings
-from sidecar.http.target import BaseURL, Target, absolute_form, clean
+from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_requestor
 from sidecar.jira.problems import problem_field
 from sidecar.jira.stored import is_stored
 from sidecar.proxy.relay import Relay
@@ -69,6 +71,7 @@ class Proxy:
         upstream: Upstream,
         access: AccessControl,
         healer: Healer,
+        introduction: Introduction,
         troubles: Troubles,
         local: Local,
         finished: Callable[[Record], None],
@@ -78,7 +81,11 @@ class Proxy:
         self._form_bytes = config.limits.form_bytes
         self._identity = identity
         self._access = access
+        self._acting = Acting(
+            config.access.act_as, two_legged=config.jira.two_legged, user=config.jira.act_as
+        )
         self._healer = healer
+        self._introduction = introduction
         self._troubles = troubles
         self._local = local
         self._finished = finished
@@ -176,13 +183,16 @@ class Proxy:
         cleaned = clean(target, self._base.path)
         await _give_turn(target)
         self._access.check_request(method, cleaned.path)
+        acting_as = self._acting.user(fields, caller.name)
+        if cleaned.query and self._identity.two_legged:
+            refuse_requestor(cleaned.query, "query")
         await _give_turn(target)
         paths = readings(below(cleaned.path, self._base.path))
         if is_session_login(method, paths):
             return await self._session(request, method, record)
         refuse_login(method, paths)
         await _give_turn(target)
-        return await self._forward(request, caller, cleaned, paths, record)
+        return await self._forward(request, caller, acting_as, cleaned, paths, record)
 
     async def _reserved(
         self, method: str, target: str, fields: Sequence[Field], record: Record
@@ -222,20 +232,26 @@ class Proxy:
         self,
         request: Request,
         caller: Caller,
+        acting_as: str | None,
         target: Target,
         paths: frozenset[str],
         record: Record,
     ) -> Reply:
         message, method = request.message, request.message.method
         self._refuse_loop(message.raw_headers)
+        await self._introduction.wait_tried()
         token = self._identity.refresh()  # no slot is taken, and no body read, for a 503
         self._links.learn_first(token.server_url)
+        if token.is_two_legged:
+            record.acts_as = acting_as or token.user or ""
         self._healer.renewal.renew_if_near_end()
         fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
         body = self._body(request)
         async with self.slots.take() as slot:
             try:
-                exchanged = await self._sender.send(request, target, fields, body, record, slot)
+                exchanged = await self._sender.send(
+                    request, target, fields, body, record, slot, acting_as
+                )
                 response = exchanged.response
                 try:
                     if response.status == 200 and _is_server_info(method, paths):
@@ -245,7 +261,7 @@ class Proxy:
                     extra = self._explained(exchanged, record)
                     return await relay.run(extra + self._access.cors_fields(caller))
                 finally:
-                    response.close()
+                    self._sender.close(exchanged)
             finally:
                 record.received = body.size
 
@@ -282,7 +298,7 @@ class Proxy:
 
     def _refuse_loop(self, fields: Iterable[Field]) -> None:
         for value in values(fields, b"authorization"):
-            if value[:5].lower() == b"oauth" and self._identity.is_our_token(value):
+            if value[:5].lower() == b"oauth" and self._identity.has_signed(value):
                 raise RequestRefused(
                     508,
                     "This request was signed by the sidecar already: it has come round in a loop.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -17,8 +18,8 @@ from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
 from sidecar.http.fields import Fields, first, size_of
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
-from sidecar.http.target import BaseURL, Target, refuse_reserved
-from sidecar.jira.problems import Problem, foreign_answer, parse_problem
+from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, refuse_reserved
+from sidecar.jira.problems import ActsAs, Problem, foreign_answer, parse_problem
 from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
@@ -66,6 +67,8 @@ class Outgoing:
     chunked: bool
     may_reconnect: bool
     """Whether it may be sent again, once, after a lost connection."""
+    acting_as: str | None = None
+    """The user that a two-legged request names to Jira."""
 
     @property
     def is_replayable(self) -> bool:
@@ -113,14 +116,17 @@ class Sender:
         body: RequestBody,
         record: Record,
         slot: Slot,
+        user: str | None = None,
     ) -> Exchanged:
         """Sign and send, at most twice more: after a lost connection, and after healing.
 
         A lost connection is retried for GET and HEAD; any request, once it is healed and if
         Jira's refusal proves that nothing was done (healing.py).  Either needs the body to be
-        still in memory, if there is one.  What waits for a renewal gives up its `slot`.
+        still in memory, if there is one.  What waits for a renewal gives up its `slot`.  `user` is
+        the one that a two-legged request names to Jira.
         """
-        outgoing = await self._outgoing(request, target, fields, body)
+        outgoing = await self._outgoing(request, acting_as(target, user), fields, body)
+        outgoing.acting_as = user
         if isinstance(outgoing.content, RequestBody) and self._healer.renewal.has_just_begun:
             async with slot.given_up():  # it can be sent only once
                 await self._healer.renewal.wait_while_new()
@@ -145,14 +151,14 @@ class Sender:
             async with slot.given_up() if self._healer.takes_time(problem) else nullcontext():
                 url = await self._healer.heal(problem, signed, response.fields, is_safe=is_safe)
         except BaseException:
-            response.abort()
+            self._abort(response, signed)
             raise
         if url is None:
             return exchanged
         if not outgoing.is_replayable:
             self._healer.believe(url)
             return exchanged._replace(is_put_right=True)
-        response.close()
+        self.close(exchanged)
         record.retries += 1
         record.resent_for = problem.label
         exchanged = await self._try(outgoing, record, url)
@@ -169,12 +175,15 @@ class Sender:
             )
             signed = prepared.signed(await self._signature(prepared))
             record.signing += perf_counter() - started
+            self._identity.in_flight.add(signed.nonce)
             try:
                 response = await self._upstream.send(
                     outgoing.signed(signed.authorization), fresh=fresh
                 )
-            except ConnectionLost:
-                if not (outgoing.may_reconnect and outgoing.is_replayable):
+            except BaseException as error:
+                self._identity.in_flight.discard(signed.nonce)
+                may_retry = outgoing.may_reconnect and outgoing.is_replayable
+                if not (may_retry and isinstance(error, ConnectionLost)):
                     raise
                 outgoing.may_reconnect = False
                 fresh = True
@@ -183,9 +192,18 @@ class Sender:
             try:
                 problem = await self._problem(outgoing, response, signed)
             except BaseException:
-                response.abort()
+                self._abort(response, signed)
                 raise
             return Exchanged(response, problem, signed)
+
+    def _abort(self, response: UpstreamResponse, signed: Signed) -> None:
+        response.abort()
+        self._identity.in_flight.discard(signed.nonce)
+
+    def close(self, exchanged: Exchanged) -> None:
+        """End an exchange: its response was read, or is of no use."""
+        exchanged.response.close()
+        self._identity.in_flight.discard(exchanged.signed.nonce)
 
     async def _signature(self, prepared: Prepared) -> bytes:
         """Make the signature; of long parameters in steps, of which each is a turn of the loop."""
@@ -208,7 +226,7 @@ class Sender:
         return Outgoing(
             method,
             target,
-            _parameters(target.query or "", form),
+            _parameters(target.query or "", form, self._check_form),
             fields + _framing(method, content, fields, chunked=chunked),
             content,
             chunked=chunked and content is body,
@@ -223,7 +241,8 @@ class Sender:
         may_tell = outgoing.method != "HEAD" and not _is_document(response.fields)
         if response.status in _PROBLEM_STATUSES and may_tell:
             body = await first_bytes(response, _PROBLEM_BYTES)
-        problem = parse_problem(response.status, response.fields, body) or foreign_answer(
+        acts_as = ActsAs.of(signed.token, outgoing.acting_as)
+        problem = parse_problem(response.status, response.fields, body, acts_as) or foreign_answer(
             outgoing.target.path.removeprefix(self._base.path),
             response.status,
             response.fields,
@@ -234,6 +253,12 @@ class Sender:
                 response.fields, signed.clock_correction, response.first_byte_seconds
             )
         return problem
+
+    def _check_form(self, text: str) -> None:
+        """Raise RequestRefused where a form could change who we are."""
+        refuse_reserved(text, "form")
+        if self._identity.two_legged:
+            refuse_requestor(text, "form")
 
     def _hint_at_long_head(self, outgoing: Outgoing, signed: Signed) -> None:
         """Say what a 400 may be about: Tomcat refuses long heads before anybody looks at them."""
@@ -250,7 +275,9 @@ class Sender:
         )
 
 
-def _parameters(query: str, form: bytes) -> list[EncodedPair] | LongParameters:
+def _parameters(
+    query: str, form: bytes, check_form: Callable[[str], None]
+) -> list[EncodedPair] | LongParameters:
     """What is signed of a query and a form; RequestRefused where Jira would read it otherwise."""
     if len(form) > signature.FORM_LIMIT:
         form = b""  # it is not parsed
@@ -261,16 +288,12 @@ def _parameters(query: str, form: bytes) -> list[EncodedPair] | LongParameters:
             "send JSON, or several requests",
         )
     if len(query) + len(form) > STEP:
-        return LongParameters(query, form, _refuse_reserved_in_form)
+        return LongParameters(query, form, check_form)
     parameters = signature.encode_query(query) if query else []
     if form:
-        _refuse_reserved_in_form(form.decode("latin-1"))
+        check_form(form.decode("latin-1"))
         parameters += signature.encode_form(form)
     return parameters
-
-
-def _refuse_reserved_in_form(text: str) -> None:
-    refuse_reserved(text, "form")
 
 
 async def first_bytes(response: UpstreamResponse, limit: int) -> bytes:

@@ -10,6 +10,7 @@ from sidecar.access.callers import AccessControl
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
+from sidecar.account.introduction import Introduction
 from sidecar.config.load import Config
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
@@ -44,6 +45,7 @@ class Generation:
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
         authorizer = Authorizer(identity, self._upstream, config.timeouts.response)
+        self._introduction = Introduction(identity, authorizer)
         self._healer = Healer(identity, authorizer, troubles)
         self._proxy = Proxy(
             config,
@@ -51,10 +53,15 @@ class Generation:
             upstream=self._upstream,
             access=access,
             healer=self._healer,
+            introduction=self._introduction,
             troubles=troubles,
             local=local,
             finished=finished,
         )
+
+    def start(self) -> None:
+        """Begin what is done beside requests."""
+        self._introduction.start()
 
     @property
     def waiting(self) -> int:
@@ -89,6 +96,7 @@ class Generation:
 
     async def close(self, seconds: float) -> None:
         """Close the connections to Jira; a renewal under way has so long to come to its end."""
+        await self._introduction.close()
         await self._healer.close(seconds)
         await self._upstream.close()
         await self._proxy.close()

@@ -21,6 +21,7 @@ from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.files.access_keys import without_key
 from sidecar.files.watched import Watched
+from sidecar.http.shown import full_name
 from sidecar.net import descriptors, sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.server.generation import Generation, access_rules, merged
@@ -164,6 +165,9 @@ class Server:
             token = self._identity.token.current()
         except SidecarError as error:
             return f"{base_url}: no usable access token: {error.hint or error.message}"
+        if token.is_two_legged:
+            who = full_name(token.user, token.display_name) if token.user else "its link"
+            return f"{base_url} as {who}, two-legged"
         name = token.user or "somebody"
         if token.expires_at is None:
             return f"{base_url} as {name}"
@@ -196,7 +200,7 @@ class Server:
         )
 
     def _generation(self, config: Config, identity: Identity, access: Any) -> Generation:
-        return Generation(
+        generation = Generation(
             config,
             identity,
             access,
@@ -204,6 +208,8 @@ class Server:
             local=self._pages.answer,
             finished=self._finished,
         )
+        generation.start()
+        return generation
 
     def _retire(self, generation: Generation) -> None:
         async def retire() -> None:

@@ -21,6 +21,7 @@ from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError
 from sidecar.files.request_token import RequestTokenFile
 from sidecar.files.tokens import KeptBeside, TokenFile
+from sidecar.http.shown import full_name
 from sidecar.jira.refusals import VerifierRefused, interrupted, request_token_expired
 from sidecar.signin.callback import Callback
 
@@ -142,9 +143,9 @@ async def finish_with(
 
 def signed_in_line(token: TokenCredentials) -> str:
     """`Signed in as Alana Example (alana) until 2031-11-22`, by the calendar of this machine."""
-    who = token.user or "somebody"
-    if token.display_name and token.display_name != token.user:
-        who = f"{token.display_name} ({who})"
+    who = full_name(token.user, token.display_name)
+    if token.is_two_legged:
+        return f"Two-legged: acts as {who}"
     if token.expires_at is None:
         return f"Signed in as {who}"
     return f"Signed in as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"

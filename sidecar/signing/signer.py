@@ -46,11 +46,12 @@ def random_nonce() -> str:
 class Unsigned:
     """A request's signature base string and protocol parameters, waiting for the signature."""
 
-    __slots__ = ("_header", "base_string", "hashing")
+    __slots__ = ("_header", "base_string", "hashing", "nonce")
 
     def __init__(
         self,
         header: str,
+        nonce: str,
         base_string: bytes = b"",
         hashing: Generator[None, None, bytes] | None = None,
     ) -> None:
@@ -58,6 +59,8 @@ class Unsigned:
         """What is signed; empty where it is too long.  It holds the token: not for a log."""
         self.hashing = hashing
         """Of a base string that is too long, the steps that return its SHA-1."""
+        self.nonce = nonce
+        """What tells this request from all others of the consumer."""
         self._header = header
 
     def authorization(self, signature: bytes) -> bytes:
@@ -126,9 +129,9 @@ class Signer:
             signed += more
             header += "".join([f', {name}="{value}"' for name, value in more])
         if isinstance(parameters, LongParameters):
-            return Unsigned(header, hashing=parameters.base_string_hash(method, uri, signed))
+            return Unsigned(header, nonce, hashing=parameters.base_string_hash(method, uri, signed))
         base_string = signature_base_string(method, uri, [*parameters, *signed])
-        return Unsigned(header, base_string.encode("ascii"))
+        return Unsigned(header, nonce, base_string.encode("ascii"))
 
     @property
     def private_key(self) -> RSAPrivateKey:

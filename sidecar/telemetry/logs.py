@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ LEVELS = {
 }
 """Each level shows what the ones above it show, and this."""
 
+_PLAIN_NAME = re.compile(r"[\w.@+-]+")
 _PRIORITIES = {  # sd-daemon(3)
     logging.DEBUG: "<7>",
     logging.INFO: "<6>",
@@ -86,6 +88,8 @@ class RequestLine:
             f" upstream={_waited(record)} signing={record.signing * 1000:.2f}ms"
             f" retries={record.retries} id={record.request_id}"
         )
+        if record.acts_as:
+            text += f" as={_one_word(record.acts_as)}"
         for name, value in self._remarks():
             text += f" {name}={value}"
         return text
@@ -109,6 +113,7 @@ class RequestLine:
             "signing_ms": round(record.signing * 1000, 2),
             "retries": record.retries,
             "request_id": record.request_id,
+            **({"as": record.acts_as} if record.acts_as else {}),
             **dict(self._remarks()),
         }
 
@@ -147,6 +152,11 @@ class RefusedLine:
             "error": self._error.proxy_error,
             **({"client": self._client} if self._client else {}),
         }
+
+
+def _one_word(user: str) -> str:
+    """A user's name that cannot be taken for another part of the line."""
+    return user if _PLAIN_NAME.fullmatch(user) else json.dumps(user, ensure_ascii=False)
 
 
 def _waited(record: Record) -> str:

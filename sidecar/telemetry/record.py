@@ -38,6 +38,8 @@ class Record:
     retries: int = 0
     resent_for: str = ""
     """The OAuth problem for which the request was sent again."""
+    acts_as: str = ""
+    """The user that a two-legged request acts as, as far as it is known."""
     forwarded: bool = False
     problem: str = ""
     """The OAuth problem that reached the client."""

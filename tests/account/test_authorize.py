@@ -469,7 +469,7 @@ async def test_a_jira_that_does_not_name_its_url_is_taken_all_the_same(
 @pytest.mark.parametrize("myself", ['{"key": "x"}', '{"name": ""}', '{"name": 1}'])
 async def test_a_user_without_a_name_is_none_of_jiras(myself: str, make: Make) -> None:
     async with Odd(answer(200, myself)) as odd:
-        with pytest.raises(NotJira, match="who the new access token belongs to"):
+        with pytest.raises(NotJira, match="did not say who we are"):
             await (await make(odd.url)).whoami(TOKEN)
 
 

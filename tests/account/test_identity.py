@@ -76,8 +76,8 @@ def test_a_request_is_signed_with_the_token_on_disk(identity: Identity) -> None:
     assert used(signed) == Secret("FIRST")
     assert b'oauth_token="FIRST"' in signed.authorization
     assert signed.base_string.startswith(b"GET&https%3A%2F%2Fjira.example.com%2Fjira%2Frest%2F")
-    assert identity.is_our_token(signed.authorization)
-    assert not identity.is_our_token(b"OAuth oauth_token=OTHER")
+    assert identity.has_signed(signed.authorization)
+    assert not identity.has_signed(b"OAuth oauth_token=OTHER")
 
 
 def test_a_changed_token_counts_from_the_next_request_on(

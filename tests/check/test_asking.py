@@ -100,7 +100,9 @@ async def test_a_nonce_that_was_seen_is_tried_again(
     assert (await diagnose(sandbox.url, token=sandbox.grant().token)).code == 0
 
 
-async def test_a_link_without_a_key_is_the_links_fault(diagnose: Diagnose) -> None:
+async def test_another_method_than_ours_is_the_fault_of_what_stands_between(
+    diagnose: Diagnose,
+) -> None:
     refusal = answer(
         400,
         "oauth_problem=signature_method_rejected",
@@ -109,4 +111,5 @@ async def test_a_link_without_a_key_is_the_links_fault(diagnose: Diagnose) -> No
     async with RawServer(always(refusal)) as server:
         result = await diagnose(server.url, token="T" * 32)
     assert (result["signature"].status, result.code) == ("fail", 78)
-    assert "public-key" in result["signature"].hint
+    assert "changes the Authorization field" in result["signature"].message
+    assert "pass requests on unchanged" in result["signature"].hint

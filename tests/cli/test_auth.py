@@ -11,13 +11,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from sidecar.credentials import Secret, TokenCredentials
+from sidecar.files import keys
 from sidecar.files.private import write_private
 from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
@@ -186,3 +187,86 @@ async def test_a_mount_that_takes_no_new_token_is_found_before_jira_is_asked(
     assert f"A renewed one could not be stored: {state}" in done.out
     assert "Jira takes us for Alana Example (alana)." in done.out, "and yet it serves"
     assert file.load() is not None
+
+
+TWO_LEGGED = "two_legged = true\n"
+
+
+@pytest.fixture
+async def link(make_sandbox: Callable[..., Awaitable[Sandbox]]) -> Sandbox:
+    """A Jira whose application link may act by itself."""
+    return await make_sandbox(context_path="/jira", two_legged=True)
+
+
+async def test_as_the_link_itself_it_only_asks_who_that_is(
+    shell: Shell, link: Sandbox, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_config(link.url, TWO_LEGGED)
+    done = await shell.run("auth")
+    assert (done.code, done.out, done.err) == (0, "Two-legged: acts as Build Robot (builds)\n", "")
+    assert [request.target for request in link.log] == ["/jira/rest/api/2/myself"]
+    assert not (tmp_path / ".local").exists(), "nothing is stored"
+    token = tmp_path / ".local" / "state" / "sidecar" / "token.json"
+    write_private(token, b"left alone")
+    again = await shell.run("auth", "--no-browser")
+    assert (again.code, again.out) == (0, done.out)
+    assert again.err.startswith(f"sidecar: warning: {token} is not used, and left alone")
+    assert [file.read_bytes() for file in token.parent.iterdir()] == [b"left alone"]
+
+
+@pytest.mark.parametrize("words", [["--begin"], ["--verifier", "qTJkPi"]])
+async def test_as_the_link_itself_there_is_no_dance_to_begin_or_to_end(
+    shell: Shell, link: Sandbox, write_config: Callable[..., Path], words: list[str]
+) -> None:
+    write_config(link.url, TWO_LEGGED)
+    done = await shell.run("auth", *words)
+    assert (done.code, done.hint) == (2, "run `sidecar auth` alone, which asks Jira whom we act as")
+    assert "jira.two_legged is set" in done.error
+    assert not link.log
+
+
+@pytest.mark.parametrize(
+    ("more", "switches", "message", "hint"),
+    [
+        (TWO_LEGGED, {"two_legged": False}, "does not let us in", "tick Allow 2-Legged OAuth"),
+        (TWO_LEGGED, {"execute_as": ""}, "answered as nobody", "as Execute as"),
+        (TWO_LEGGED, {"link_gone": True}, "no application link", "Consumer key"),
+        (TWO_LEGGED, {"perceived_scheme": "https"}, "Jira believes", "jira.signing_url"),
+        (
+            TWO_LEGGED + 'act_as = "ci-deploy"\n', {}, "does not let us act as the user",
+            "tick Allow user impersonation",
+        ),
+        ("", {"three_legged": False}, "does not allow our consumer", "jira.two_legged = true"),
+    ],
+)  # fmt: skip
+async def test_a_link_that_does_not_fit_is_78_in_two_lines(
+    shell: Shell,
+    link: Sandbox,
+    write_config: Callable[..., Path],
+    more: str,
+    switches: dict[str, object],
+    message: str,
+    hint: str,
+) -> None:
+    write_config(link.url, more)
+    link.faults.throw(switches)
+    done = await shell.run("auth", "--no-browser")
+    assert (done.code, done.out) == (78, "")
+    assert message in done.error
+    assert hint in done.hint
+    assert "press Allow" not in done.err
+
+
+@pytest.mark.parametrize("more", ["", TWO_LEGGED])
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_key_of_another_size_or_none_is_78_in_two_lines(
+    shell: Shell, link: Sandbox, write_config: Callable[..., Path], more: str, is_there: bool
+) -> None:
+    write_config(link.url, more)
+    link.public_key = keys.generate_private_key(1024).public_key() if is_there else None
+    done = await shell.run("auth", "--no-browser")
+    assert done.code == 78
+    assert "another size than our private key" in done.error
+    if is_there and not more:
+        assert "1024 bits there, 2048 here" in done.error
+    assert "sidecar public-key" in done.hint

@@ -42,6 +42,18 @@ async def test_it_serves_until_it_is_ended(demo_shell: Shell, tmp_path: Path) ->
     assert not folders(tmp_path)
 
 
+async def test_it_acts_as_the_application_link_where_nobody_has_to_approve(
+    demo_shell: Shell,
+) -> None:
+    async with demo_shell.running("demo", "--port", "0", "--two-legged", until="Ctrl-C") as process:
+        assert "Two-legged: acts as Build Robot (builds)" in process.said
+        port = port_in(await process.says("curl http://127.0.0.1:"))
+        answer = await Client("127.0.0.1", port).get("/rest/api/2/myself")
+        assert answer.json()["name"] == "builds"
+    refused = await demo_shell.run("demo", "--two-legged", "--manual")
+    assert (refused.code, refused.hint) == (2, "leave --manual out")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("words", "until"),

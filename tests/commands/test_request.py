@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from sidecar.files.private import write_private
 from sidecar.http.methods import METHODS
 from sidecar.sandbox import Sandbox
 from sidecar.sandbox.answers import Answer, answer_json
+from sidecar.signing.signature import FORM_TYPE
 from tests.conftest import CONSUMER_KEY, make_config, store_token
 from tests.support.dancing import Odd, answer
 from tests.support.processes import Shell, shell
@@ -238,3 +239,68 @@ async def test_pages_and_redirects_of_jiras_own_are_a_success(
     for path, body in (("/rest/page", "<html>"), ("/away", "")):
         done = await shell.run("request", path)
         assert (done.code, done.out, done.err) == (0, body, "")
+
+
+@pytest.fixture
+async def link(make_sandbox: Callable[..., Awaitable[Sandbox]]) -> Sandbox:
+    """A Jira whose application link may act by itself, and name its user."""
+    return await make_sandbox(context_path="/jira", two_legged=True, impersonation=True)
+
+
+@pytest.fixture
+def as_link(link: Sandbox, tmp_path: Path, private_key: RSAPrivateKey) -> Config:
+    options = {"jira__two_legged": True, "access__act_as": ["ci-*"]}
+    return make_config(link.url, tmp_path, private_key, **options)
+
+
+async def test_the_link_itself_signs_where_there_is_no_token(
+    link: Sandbox, as_link: Config
+) -> None:
+    assert await ask(as_link, "/rest/api/2/myself") == (200, None)
+    fields = ["x-sidecar-act-as: ci-deploy"]
+    assert await ask(as_link, "/rest/api/2/myself?a=1", fields=fields) == (200, None)
+    assert [request.user for request in link.log] == ["builds", "ci-deploy"]
+    assert link.log[1].target.endswith("?xoauth_requestor_id=ci-deploy&a=1")
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("/x?user_id=alana", {}),
+        ("/x", {"data": b"user%5fid=alana", "fields": [f"Content-Type: {FORM_TYPE}"]}),
+        ("/x", {"fields": ["X-Sidecar-Act-As: alana"]}),
+        ("/x", {"fields": ["X-Sidecar-Act-As:"]}),
+        ("/x", {"fields": ["X_Sidecar_Act_As: ci-deploy"]}),
+    ],
+)
+async def test_nobody_becomes_a_user_whom_the_configuration_does_not_name(
+    link: Sandbox, as_link: Config, where: str, wanted: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        await ask(as_link, where, **wanted)
+    assert caught.value.hint
+    assert not link.log
+
+
+@pytest.mark.parametrize(
+    ("switches", "name", "hint"),
+    [
+        ({"two_legged": False}, "two_legged_not_allowed", "tick Allow 2-Legged OAuth"),
+        ({"execute_as": ""}, "anonymous", "as Execute as"),
+    ],
+)
+async def test_a_link_that_lets_nobody_in_is_explained(
+    link: Sandbox, as_link: Config, switches: dict[str, object], name: str, hint: str
+) -> None:
+    link.faults.throw(switches)
+    _, trouble = await ask(as_link, "/rest/api/2/myself")
+    assert trouble is not None
+    assert (trouble.name, hint in trouble.hint) == (name, True)
+
+
+async def test_a_key_of_another_size_is_explained(sandbox: Sandbox, config: Config) -> None:
+    sandbox.public_key = keys.generate_private_key(1024).public_key()
+    status, trouble = await ask(config, "/rest/api/2/myself")
+    assert trouble is not None
+    assert (status, trouble.name) == (500, "key_size_mismatch")
+    assert "sidecar public-key" in trouble.hint

@@ -13,6 +13,7 @@ KNOWN = [
     "consumer_key_rejected", "consumer_key_refused", "token_rejected", "token_expired",
     "token_used", "token_revoked", "permission_unknown", "permission_denied", "user_refused",
     "additional_authorization_required", "anonymous", "user_may_not_log_in", "not_jira",
+    "key_size_mismatch", "three_legged_not_allowed", "two_legged_not_allowed",
 ]  # fmt: skip
 
 
@@ -41,4 +42,6 @@ def test_what_can_be_healed_is_named() -> None:
 
 
 def test_no_explanation_is_left_that_nothing_asks_for() -> None:
-    assert set(EXPLANATIONS) == {*KNOWN, "unreadable"}
+    meanings = {"impersonation_not_allowed", "link_is_nobody", "requestor_is_nobody"}
+    meanings.add("two_legged_unknown")
+    assert set(EXPLANATIONS) == {*KNOWN, *meanings, "unreadable"}

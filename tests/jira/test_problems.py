@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.explanations import EXPLANATIONS
 from sidecar.jira.problems import (
+    ActsAs,
     Problem,
     acceptable_timestamps,
     explain,
@@ -21,6 +22,7 @@ from sidecar.jira.problems import (
     oauth_problem,
     parse_problem,
     problem_field,
+    token_endpoint_problem,
 )
 
 REALM = b'OAuth realm="https%3A%2F%2Fjira.example.com"'
@@ -139,6 +141,81 @@ def test_whom_jira_knows_and_does_not_let_in_gets_an_empty_401(
     problem = parse_problem(401, fields, body)
     assert problem is not None
     assert problem.name == "user_may_not_log_in"
+
+
+@pytest.mark.parametrize(
+    ("acts_as", "status", "name", "cause"),
+    [
+        (ActsAs.TOKEN, 401, "user_may_not_log_in", "the user is inactive"),
+        (ActsAs.TOKEN, 200, "anonymous", "drops the Authorization field"),
+        (ActsAs.LINK, 401, "two_legged_not_allowed", "does not allow 2-Legged OAuth"),
+        (ActsAs.LINK, 200, "anonymous", "no Execute as user, or one that Jira does not know"),
+        (ActsAs.NAMED, 401, "two_legged_not_allowed", "does not allow user impersonation"),
+        (ActsAs.NAMED, 200, "anonymous", "no user of that name"),
+    ],
+)
+def test_the_likeliest_cause_depends_on_whom_the_request_acts_as(
+    acts_as: ActsAs, status: int, name: str, cause: str
+) -> None:
+    fields = [challenge(REALM), (b"X-AUSERNAME", b"anonymous")]
+    problem = parse_problem(status, fields, b"", acts_as)
+    assert problem is not None
+    assert (problem.name, problem.label) == (name, name)
+    explanation = explain(problem)
+    assert cause in explanation.causes[0]
+    if status == 401:
+        assert "may not log in" in explanation.causes[1] or acts_as is ActsAs.TOKEN
+    assert problem_field(problem).startswith(name.encode() + b"; hint=")
+
+
+ECHO = REALM + b', oauth_consumer_key="k", oauth_signature="abc%3D", oauth_token=""'
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "name"),
+    [
+        (500, ECHO, "key_size_mismatch"),
+        (500, REALM, None),
+        (500, ECHO + b', oauth_problem="signature_invalid"', "signature_invalid"),
+        (401, ECHO, "user_may_not_log_in"),
+        (503, ECHO, None),
+    ],
+)
+def test_a_500_that_echoes_our_parameters_is_about_the_key(
+    status: int, header: bytes, name: str | None
+) -> None:
+    problem = parse_problem(status, [challenge(header)], b"")
+    assert (problem and problem.name) == name
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "name", "sizes"),
+    [
+        (500, b"<p>Bad signature length: got 256 but was expecting 128</p>",
+         "key_size_mismatch", "1024 bits there, 2048 here"),
+        (500, b"SignatureException: Bad signature length", "key_size_mismatch", ""),
+        (500, b"IllegalStateException: need to set public key with ...", "key_size_mismatch", ""),
+        (500, b"<p>NullPointerException</p>", None, ""),
+        (502, b"Bad signature length: got 256 but was expecting 128", None, ""),
+        (401, b"oauth_problem=permission_denied", "permission_denied", ""),
+        (200, b"oauth_problem=permission_denied", None, ""),
+    ],
+)  # fmt: skip
+def test_a_token_endpoint_shows_a_page_about_the_key(
+    status: int, body: bytes, name: str | None, sizes: str
+) -> None:
+    problem = token_endpoint_problem(status, [], body)
+    assert (problem and problem.name) == name
+    assert sizes in (explain(problem).sentence if problem else "")
+
+
+def test_a_permission_that_is_denied_to_a_resource_is_denied_to_the_consumer() -> None:
+    header = challenge(b'OAuth oauth_problem="permission_denied", oauth_x="y"')
+    problem = parse_problem(401, [header])
+    assert problem == Problem(
+        "three_legged_not_allowed", {"oauth_problem": "permission_denied", "oauth_x": "y"}
+    )
+    assert "three-legged" in explain(problem).sentence
 
 
 SSO = (b"Location", b"https://sso.example.com/login?to=jira")
@@ -262,7 +339,8 @@ def test_encoded_parameters_come_back_in_any_order_and_separator_from_any_number
     ]
     problem = parse_problem(401, fields)
     assert problem is not None
-    assert (problem.name, dict(problem.parameters)) == (name, parameters)
+    of_resource = {"permission_denied": "three_legged_not_allowed"}
+    assert (problem.name, dict(problem.parameters)) == (of_resource.get(name, name), parameters)
     from_body = parse_problem(401, [challenge(REALM)], urlencode(parameters).encode())
     assert from_body is not None
     assert dict(from_body.parameters) == parameters

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sidecar.errors import ConfigError, NotAuthorized, NotJira, SidecarError, UpstreamError
 from sidecar.http.target import BaseURL
 from sidecar.jira.explanations import EXPLANATIONS
-from sidecar.jira.problems import Problem
+from sidecar.jira.problems import ActsAs, Problem, parse_problem
 from sidecar.jira.refusals import (
     Consumer,
     DanceStep,
@@ -41,6 +41,11 @@ OURS = "POST&https%3A%2F%2Fjira.example.com%2Fjira%2Frest&a%3D1"
         (DanceStep.RENEWAL, "timestamp_refused", NotAuthorized, "five minutes", "clock"),
         (DanceStep.MYSELF, "anonymous", NotAuthorized, "as it answers anybody", "inactive"),
         (DanceStep.MYSELF, "token_rejected", NotAuthorized, "does not know our token", "auth"),
+        (DanceStep.REQUEST_TOKEN, "permission_denied", ConfigError, "three-legged", "two_legged"),
+        (DanceStep.MYSELF, "three_legged_not_allowed", ConfigError, "three-legged", "two_legged"),
+        (DanceStep.MYSELF, "two_legged_not_allowed", ConfigError, "let us in as", "Execute as"),
+        (DanceStep.MYSELF, "key_size_mismatch", ConfigError, "another size", "public-key"),
+        (DanceStep.EXCHANGE, "signature_method_rejected", ConfigError, "RSA-SHA1", "unchanged"),
         (DanceStep.REQUEST_TOKEN, "never_heard_of", NotAuthorized, "never_heard_of", "Jira's log"),
     ],
 )
@@ -51,6 +56,18 @@ def test_what_a_problem_means_depends_on_the_step(
     assert isinstance(error, kind)
     assert says in error.message
     assert hint in error.hint
+
+
+@pytest.mark.parametrize("acts_as", [ActsAs.LINK, ActsAs.NAMED])
+@pytest.mark.parametrize(("status", "user"), [(401, b"anonymous"), (200, b"anonymous")])
+def test_a_link_that_does_not_let_us_be_somebody_does_not_fit(
+    acts_as: ActsAs, status: int, user: bytes
+) -> None:
+    problem = parse_problem(status, [(b"X-AUSERNAME", user)], b"", acts_as)
+    assert problem is not None
+    error = refused(DanceStep.MYSELF, problem, CONSUMER, OURS)
+    assert error.exit_code == 78
+    assert "access token" not in error.message
 
 
 @given(st.sampled_from(DanceStep), st.sampled_from([*EXPLANATIONS, "other"]))
@@ -80,6 +97,7 @@ SAME = b"https://jira.example.com/jira/plugins/servlet/oauth/request-token"
     ("status", "location", "body", "kind", "says", "hint"),
     [
         (404, b"", b"", NotJira, "at https://jira.example.com/jira", "context path"),
+        (500, b"", b"<p>", UpstreamError, "with 500", "sidecar public-key"),
         (503, b"", b"<p>", UpstreamError, "with 503", "starting or overloaded"),
         (429, b"", b"", UpstreamError, "with 429", "starting or overloaded"),
         (200, b"", b" <html>", NotJira, "a page (HTML)", "reaches Jira itself"),
