@@ -80,6 +80,12 @@ class Healer:
                 " dropped it and before the new one was stored."
             )
             return sentence, explain(problem).hint
+        if remedy is Remedy.RELOAD and (host := self._identity.token_file.other_machine()):
+            sentence = (
+                f"Jira does not know our token any more: it was stored on {host}, another machine,"
+                " and most likely a sidecar there has renewed it."
+            )
+            return sentence, "run `sidecar auth` here; each machine needs a token of its own"
         return self._remedies.explanation(problem, signed, is_safe=is_safe) or ("", "")
 
     async def close(self, seconds: float) -> None:

@@ -103,6 +103,12 @@ class TokenInUse:
                 " have dropped the one that is stored: if it answers token_rejected, run"
                 " `sidecar auth`."
             )
+        if token is not None and (host := self._file.other_machine()):
+            found.append(
+                f"The access token was stored on {host}, which is another machine. If a sidecar"
+                " there has it, too, each renewal ends the other's: run `sidecar auth` here, or"
+                " let both use one file (see Fleets in README)."
+            )
         if token is not None and token.session_handle is not None:
             reason = self._why_not_renewed()
             if reason:

@@ -161,7 +161,17 @@ def access_token(config: Config, token: TokenCredentials, now: float) -> Passed:
             raise type(error)(f"{message.rstrip('.')}.", error.hint)
     if has_ended(token, now):
         raise ended(token, now)
-    return token_passed(token, now)
+    passed = token_passed(token, now)
+    return Passed(passed.message + notes(_copied(config)), passed.hint)
+
+
+def _copied(config: Config) -> list[str]:
+    """Say where the token was stored, if that was another machine."""
+    file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+    file.load()
+    host = file.other_machine()
+    warning = f"it was stored on {host}, another machine: a renewal there ends it here"
+    return [warning] if host else []
 
 
 def has_ended(token: TokenCredentials, now: float) -> bool:

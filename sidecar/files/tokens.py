@@ -25,6 +25,7 @@ from sidecar.files.document import (
     read,
 )
 from sidecar.files.lock import locked, locked_if_free
+from sidecar.files.machine import other_machine, this_machine
 from sidecar.files.private import (
     FileWatch,
     make_folders,
@@ -53,6 +54,7 @@ class TokenFile:
         self.renewal_mark = RenewalMark(path)
         self._successor = Successor(path)
         self._watch = FileWatch(path, self._successor.path)
+        self._stored_on: Any = None  # by the last that was read
 
     def load(self) -> TokenCredentials | None:
         """Return the token, None where there is none.
@@ -74,6 +76,10 @@ class TokenFile:
     def changed(self) -> bool:
         """Whether the token may be another than at the last load() or save(); costs two stats."""
         return self._watch.changed()
+
+    def other_machine(self) -> str:
+        """The name of the machine that stored the token, if it is a copy from elsewhere; or ""."""
+        return other_machine(self._stored_on, self.path)
 
     def open_folder(self) -> None:
         """Have NFS ask its server which files are in the folder now, as opendir(3) has it do."""
@@ -149,6 +155,7 @@ class TokenFile:
         except StoreError as error:
             self._keep_beside(credentials, error)
         self._successor.discard()
+        self._stored_on = this_machine()
         self._watch.seen(written, None)
 
     def put_in_place(self) -> None:
@@ -183,7 +190,9 @@ class TokenFile:
             make_folders(Path(os.path.realpath(self.path)).parent)
 
     def _document(self, credentials: TokenCredentials) -> dict[str, Any]:
-        return {"version": VERSION, **self._owner.as_json(), **_token_to(credentials)}
+        document = {"version": VERSION, **self._owner.as_json(), **_token_to(credentials)}
+        ours = this_machine()
+        return document if ours is None else {**document, "stored_on": ours}
 
     def _refuse_foreign(self) -> None:
         """Raise StoreError where the token in place is another Jira's or consumer's."""
@@ -210,6 +219,7 @@ class TokenFile:
     def _token_from(self, document: dict[str, Any]) -> TokenCredentials:
         credentials = _token_from(document, self.path)
         self._owner.refuse_others(document, self.path, "token")
+        self._stored_on = document.get("stored_on")
         return credentials
 
     def _keep_beside(self, credentials: TokenCredentials, error: StoreError) -> NoReturn:
