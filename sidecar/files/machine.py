@@ -25,8 +25,6 @@ _KEY = b"jira-oauth-sidecar: the machine that stored a token"
 _LOCAL = frozenset(
     ["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs"]
 )
-    ["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "bcachefs", "tmpfs"]
-)
 """File systems that one machine has for itself; of any other nobody knows."""
 
 
