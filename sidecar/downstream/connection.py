@@ -21,7 +21,7 @@ from sidecar.downstream.receiving import Receiver
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import CLIENT_LEFT, Request
 from sidecar.downstream.states import State
-from sidecar.downstream.timers import IdleConnections, Timer
+from sidecar.downstream.timers import IdleConnections, SlowHeads, Timer
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.http import framing
 from sidecar.net.liveness import End
@@ -42,6 +42,7 @@ class Owner(Protocol):
     head_bytes: int
     scheme: str
     idle: IdleConnections
+    slow_heads: SlowHeads
 
     def opened(self, connection: ClientConnection) -> None:
         """Note that a connection is open, its TLS handshake done."""
@@ -131,6 +132,7 @@ class ClientConnection(BaseProtocol):
             self._owner.idle.add(self)
         elif self.state is State.IDLE:
             self._owner.idle.discard(self)
+        self._owner.slow_heads.note(self, is_arriving=state is State.HEAD)
         self.state = state
 
     def retire(self) -> None:

@@ -14,7 +14,7 @@ from sidecar.downstream import timers
 from sidecar.downstream.connection import ClientConnection
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.downstream.timers import IdleConnections
+from sidecar.downstream.timers import IdleConnections, SlowHeads
 from sidecar.errors import DESCRIPTORS_HINT, Overloaded, SidecarError
 from sidecar.net.descriptors import MOST_ALLOWED, MOST_CLIENTS
 
@@ -49,6 +49,7 @@ class Listener(web.Server):
         """Whether connections are ended from here, whatever is under way."""
         self.idle = IdleConnections()
         """Those on which no request is."""
+        self.slow_heads = SlowHeads()
         self._is_draining = False
         self._arriving: WeakSet[ClientConnection] = WeakSet()  # accepted, perhaps in a handshake
         self._turned_away: WeakSet[ClientConnection] = WeakSet()
@@ -71,7 +72,9 @@ class Listener(web.Server):
         self._open[connection] = None
         if self._is_draining:
             self._retire(connection)
-        elif self._is_crowded_by(connection) and not self.idle.close_longest():
+        elif self._is_crowded_by(connection) and not (
+            self.idle.close_longest() or self.slow_heads.close_longest()
+        ):
             self._turn_away(connection)
 
     def _is_crowded_by(self, newest: ClientConnection) -> bool:

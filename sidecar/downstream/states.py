@@ -5,7 +5,8 @@
     IDLE       nothing of a request is here             a first byte: HEAD or, with a whole head,
                                                         ANSWERING.  75 s without: CLOSED
     HEAD       part of a head is here                   its end: ANSWERING.  408 after 30 s, 431 or
-                                                        400 as soon as it is hopeless: ANSWERING
+                                                        400 as soon as it is hopeless: ANSWERING.
+                                                        CLOSED where it is slow and room is wanted
     ANSWERING  a request is being answered; its body    the end of the answer: IDLE, HEAD or
                may still be arriving                    ANSWERING by what is here then, or LINGERING
     LINGERING  the last answer is sent, and our side    the client's end, or no progress: CLOSED

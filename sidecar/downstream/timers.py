@@ -13,6 +13,8 @@ HEAD_SECONDS = 30.0
 """From the first byte of a head to its last; for a TLS handshake as well."""
 FIRST_REQUEST_SECONDS = 3.0
 """How long a new connection has for its request where no other connection is taken."""
+SLOW_HEAD_SECONDS = 1.0
+"""A head that has taken so long gives way to a new client where no other connection does."""
 HALF_CLOSED_SECONDS = 1.0
 """How long a request may go on whose client ended its side: most such clients are gone."""
 LOOK_SECONDS = 1.0
@@ -99,3 +101,26 @@ class IdleConnections:
                 self._wake_at(since + IDLE_SECONDS)
                 return
             self.close_longest()
+
+
+class SlowHeads:
+    """The connections on which a head has begun and not ended, the longest first."""
+
+    def __init__(self) -> None:
+        self._since: dict[Closable, float] = {}
+
+    def note(self, connection: Closable, *, is_arriving: bool) -> None:
+        """Note whether part of a head is there."""
+        if is_arriving:
+            self._since.setdefault(connection, asyncio.get_running_loop().time())
+        else:
+            self._since.pop(connection, None)
+
+    def close_longest(self) -> bool:
+        """Close the connection whose head takes longest; whether there was a slow one."""
+        connection, since = next(iter(self._since.items()), (None, 0.0))
+        now = asyncio.get_running_loop().time()
+        if connection is None or now < since + SLOW_HEAD_SECONDS:
+            return False
+        connection.close()
+        return True

@@ -157,6 +157,28 @@ async def test_where_none_is_idle_the_new_one_is_told_so() -> None:
             pass
 
 
+async def test_a_slow_head_makes_room_where_no_connection_is_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A byte on each of many connections shuts nobody out."""
+    async with listening(most_clients=2) as (place, client), AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(await client.wire()) for _ in range(2)]
+        for wire in wires:
+            await wire.send(b"G")
+        await until(lambda: all(c.state is State.HEAD for c in place.listener.connections))
+        monkeypatch.setattr(timers, "SLOW_HEAD_SECONDS", 1e6)
+        async with await client.wire() as early:
+            assert (await early.receive()).status == 503
+            await early.end()
+        await until(lambda: len(place.listener.connections) == 2)
+        monkeypatch.setattr(timers, "SLOW_HEAD_SECONDS", 0)
+        async with await used(client):
+            assert await wires[0].end() == (b"", False)
+        place.go_on.set()
+        await wires[1].send(client.message("GET", GO)[1:])
+        assert (await wires[1].receive()).status == 200
+
+
 async def test_who_is_turned_away_holds_few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timers, "LINGER_SECONDS", 20)
     async with listening(most_clients=1) as (place, client), AsyncExitStack() as stack:
