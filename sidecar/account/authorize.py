@@ -116,6 +116,14 @@ class Authorizer:
             )
         return user, display_name
 
+    async def probe(self, token: TokenCredentials) -> Problem | None:
+        """Find out by a short request whether Jira finds our signatures wrong, and heal that."""
+        question = Question("GET", "/rest/api/2/myself", acting_as=self._identity.act_as)
+        signer, believe = self._identity.request_signer, self._identity.signing_url.believe
+        asked = await self._requests.ask(signer, question, token, tries=3, believe=believe)
+        problems = [one.problem.name for one in (*asked.refused, asked) if one.problem is not None]
+        return Problem("signature_invalid") if "signature_invalid" in problems else None
+
     async def server_url(self, token: TokenCredentials) -> str | None:
         """What Jira calls itself; None if it does not say, for only links depend on it."""
         try:

@@ -11,6 +11,7 @@ from sidecar.account.identity import Identity
 from sidecar.account.remedies import Remedies
 from sidecar.account.renewal import IN_VAIN, Renewal
 from sidecar.account.request_signer import Signed
+from sidecar.errors import SidecarError
 from sidecar.http.fields import Field
 from sidecar.http.target import BaseURL
 from sidecar.jira.explanations import Remedy
@@ -25,6 +26,7 @@ class Healer:
 
     def __init__(self, identity: Identity, authorizer: Authorizer, troubles: Troubles) -> None:
         self._identity = identity
+        self._authorizer = authorizer
         self._troubles = troubles
         self._remedies = Remedies(identity.request_signer)
         self.renewal = Renewal(identity, authorizer, troubles)
@@ -45,6 +47,13 @@ class Healer:
             case _:
                 return self._remedies.heal(problem, signed, fields, is_safe=is_safe)
         return self._identity.signing_url.url if is_healed else None
+
+    async def probe(self, signed: Signed) -> Problem | None:
+        """Ask about the signature of a long request, whose refusal does not fit into an answer."""
+        try:
+            return None if signed.token is None else await self._authorizer.probe(signed.token)
+        except SidecarError:
+            return None  # the answer that there is goes to the client
 
     def takes_time(self, problem: Problem) -> bool:
         """Whether heal() may wait, for Jira or for another process."""

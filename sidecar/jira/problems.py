@@ -128,6 +128,15 @@ def _of_resource(problem: Problem, acts_as: ActsAs) -> Problem:
     return replace(_NOT_LET_IN[acts_as], parameters=problem.parameters)
 
 
+def hides_its_reason(status: int, fields: Fields) -> bool:
+    """Whether Tomcat answered because Jira's answer was too long: a bare 500, with no field of it.
+
+    A signature_invalid quotes the base string in its head, of which Tomcat sends 8 KiB at most.
+    """
+    bare = (b"www-authenticate", b"x-arequestid", b"x-ausername", b"content-type")
+    return status == 500 and all(first(fields, name) is None for name in bare)
+
+
 def token_endpoint_problem(status: int, fields: Fields, body: bytes) -> Problem | None:
     """Find the problem in the answer of a token endpoint, where nobody is signed in.
 

@@ -19,7 +19,7 @@ from sidecar.errors import ConnectionLost, RequestRefused
 from sidecar.http.fields import Fields, first, size_of
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
 from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, refuse_reserved
-from sidecar.jira.problems import ActsAs, Problem, foreign_answer, parse_problem
+from sidecar.jira.problems import ActsAs, Problem, foreign_answer, hides_its_reason, parse_problem
 from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
@@ -41,6 +41,8 @@ _TOMCAT_HEAD_BYTES = 8 * 1024
 """Tomcat's maxHttpHeaderSize: the request line and all fields."""
 _PROBLEM_BYTES = 64 * 1024
 _PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
+_LONG_BASE_STRING = 2000
+"""Characters: encoded once more, as a refusal quotes it, a shorter one fits into 8 KiB."""
 _RETRIED_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -134,6 +136,8 @@ class Sender:
         exchanged = await self._try(outgoing, record, None)
         if exchanged.problem is not None:
             exchanged = await self._heal(exchanged, outgoing, record, slot)
+        elif hides_its_reason(exchanged.response.status, exchanged.response.fields):
+            exchanged = await self._heal_long(exchanged, outgoing, record, slot)
         if exchanged.response.status == 400:
             self._hint_at_long_head(outgoing, exchanged.signed)
         record.connecting = exchanged.response.connect_seconds
@@ -162,6 +166,29 @@ class Sender:
         record.retries += 1
         record.resent_for = problem.label
         exchanged = await self._try(outgoing, record, url)
+        self._healer.tried(problem, exchanged.signed, exchanged.problem)
+        return exchanged
+
+    async def _heal_long(
+        self, exchanged: Exchanged, outgoing: Outgoing, record: Record, slot: Slot
+    ) -> Exchanged:
+        """Ask by a short request what is wrong with a long one; send that again if it is safe."""
+        response, _, signed, _ = exchanged
+        if 0 < len(signed.base_string) < _LONG_BASE_STRING:
+            return exchanged
+        try:
+            async with slot.given_up():
+                problem = await self._healer.probe(signed)
+        except BaseException:
+            self._abort(response, signed)
+            raise
+        is_healed = self._identity.signing_url.url != signed.url
+        if problem is None or not is_healed or outgoing.method not in _RETRIED_METHODS:
+            return exchanged._replace(problem=problem, is_put_right=is_healed and bool(problem))
+        self.close(exchanged)
+        record.retries += 1
+        record.resent_for = problem.label
+        exchanged = await self._try(outgoing, record, None)
         self._healer.tried(problem, exchanged.signed, exchanged.problem)
         return exchanged
 
