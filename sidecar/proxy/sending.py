@@ -6,7 +6,6 @@ import logging
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from sidecar.http.fields import Fields, first, size_of
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
 from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, refuse_reserved
 from sidecar.jira.problems import ActsAs, Problem, foreign_answer, hides_its_reason, parse_problem
+from sidecar.proxy.outgoing import Outgoing
 from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
@@ -33,7 +33,7 @@ from sidecar.signing.signatures import Signatures
 from sidecar.signing.turns import Turns
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Quiet
-from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
+from sidecar.upstream.pool import Upstream, UpstreamResponse
 
 log = logging.getLogger(__name__)
 
@@ -54,39 +54,6 @@ class Exchanged(NamedTuple):
     signed: Signed
     is_put_right: bool = False
     """Whether the problem is healed, and only this request could not be sent again."""
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """A request, complete but for its signature."""
-
-    method: str
-    target: Target
-    parameters: list[EncodedPair] | LongParameters = field(repr=False)
-    """Those of the query and a form, to be signed."""
-    fields: Fields = field(repr=False)
-    content: bytes | RequestBody = field(repr=False)
-    chunked: bool
-    may_reconnect: bool
-    """Whether it may be sent again, once, after a lost connection."""
-    acting_as: str | None = None
-    """The user that a two-legged request names to Jira."""
-
-    @property
-    def is_replayable(self) -> bool:
-        """Whether all that was read of the body is still in memory."""
-        return isinstance(self.content, bytes) or self.content.replayable
-
-    def signed(self, authorization: bytes) -> UpstreamRequest:
-        """The request with its signature; a body that was streamed begins again."""
-        content = self.content
-        return UpstreamRequest(
-            self.method,
-            str(self.target),
-            [*self.fields, (b"Authorization", authorization)],
-            content if isinstance(content, bytes) else aiter(content),
-            chunked=self.chunked,
-        )
 
 
 class Sender:

@@ -1,0 +1,45 @@
+"""A request on its way to Jira, complete but for its signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.downstream.bodies import RequestBody
+from sidecar.http.fields import Fields
+from sidecar.http.target import Target
+from sidecar.signing.long_parameters import LongParameters
+from sidecar.signing.signature import EncodedPair
+from sidecar.upstream.pool import UpstreamRequest
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A request, complete but for its signature."""
+
+    method: str
+    target: Target
+    parameters: list[EncodedPair] | LongParameters = field(repr=False)
+    """Those of the query and a form, to be signed."""
+    fields: Fields = field(repr=False)
+    content: bytes | RequestBody = field(repr=False)
+    chunked: bool
+    may_reconnect: bool
+    """Whether it may be sent again, once, after a lost connection."""
+    acting_as: str | None = None
+    """The user that a two-legged request names to Jira."""
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether all that was read of the body is still in memory."""
+        return isinstance(self.content, bytes) or self.content.replayable
+
+    def signed(self, authorization: bytes) -> UpstreamRequest:
+        """The request with its signature; a body that was streamed begins again."""
+        content = self.content
+        return UpstreamRequest(
+            self.method,
+            str(self.target),
+            [*self.fields, (b"Authorization", authorization)],
+            content if isinstance(content, bytes) else aiter(content),
+            chunked=self.chunked,
+        )
