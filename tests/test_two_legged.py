@@ -338,6 +338,43 @@ class TestActingAs:
         assert query == "xoauth_requestor_id=zo%C3%AB%20%26%20co&b=1&a=2&"
         assert parse_qsl(query)[0] == ("xoauth_requestor_id", "zoë & co")
 
+    async def test_nobody_becomes_a_user_whom_the_configuration_does_not_name(
+        self, link: Sandbox, sidecar: Running
+    ) -> None:
+        """Whatever is sent; in this Jira, each user's password is the user's name."""
+        chosen = random.Random(2)
+        names = ["user_id", "%75ser_id", "USER_ID", "xoauth_requestor_id", "X%6Fauth_requestor_id",
+                 "oauth_token", "os_username", "os_password", "a", "+user_id", "user_id%00",
+                 "%00u%00s%00e%00r%00_%00i%00d", "user_id;x", "=user_id", "x=&user_id"]  # fmt: skip
+        users = ["admin", "alana", "ci-deploy", "%61dmin", "", "ci-deploy,admin", "*"]
+        fields = ["X-Sidecar-Act-As", "x-sidecar-act-as", "X_Sidecar_Act_As", "X-Act-As",
+                  "X-Sidecar-Act-As-User", "xoauth_requestor_id", "user_id"]  # fmt: skip
+        others = [("Authorization", "Basic YWRtaW46YWRtaW4="), ("Cookie", "JSESSIONID=x"),
+                  ("Connection", "X-Sidecar-Act-As"), ("Connection", "Authorization"),
+                  ("Authorization", 'OAuth xoauth_requestor_id="admin"')]  # fmt: skip
+        types = ["application/x-www-form-urlencoded", "application/json", "multipart/form-data",
+                 "application/x-www-form-urlencoded; charset=utf-16"]  # fmt: skip
+
+        def parameters() -> str:
+            count = chosen.randint(0, 3)
+            return "&".join(f"{chosen.choice(names)}={chosen.choice(users)}" for _ in range(count))
+
+        async def one() -> int:
+            sent = [("Content-Type", chosen.choice(types))]
+            count = chosen.randint(0, 2)
+            sent += [(chosen.choice(fields), chosen.choice(users)) for _ in range(count)]
+            if chosen.random() < 0.3:
+                sent.append(chosen.choice(others))
+            target = f"/_sandbox/echo?{parameters()}"
+            method = chosen.choice(["GET", "POST", "PUT"])
+            return (await sidecar.request(method, target, *sent, body=parameters().encode())).status
+
+        for _ in range(20):
+            statuses = await asyncio.gather(*(one() for _ in range(25)))
+            assert set(statuses) <= {200, 400, 403}
+        assert len(asked(link)) > 50
+        assert set(asked(link)) == {"builds", "ci-deploy"}
+
     async def test_a_name_cannot_forge_a_log_line(
         self, link: Sandbox, make_sidecar: MakeSidecar, caplog: pytest.LogCaptureFixture
     ) -> None:
