@@ -103,6 +103,18 @@ async def test_a_long_form_is_accepted_from_the_next_on(sidecar: Running, sandbo
     assert "send the request again" in answers[0]["Sidecar-Problem"]
 
 
+async def test_more_parameters_than_tomcat_reads_are_explained(
+    sidecar: Running, sandbox: Sandbox
+) -> None:
+    sandbox.faults.parameter_limit = 1000
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    body = b"&".join(b"name%d=value" % number for number in range(1500))
+    answer = await sidecar.request("POST", "/_sandbox/echo", form, body=body)
+    assert answer.status == 500
+    assert answer["Sidecar-Problem"].startswith("signature_invalid; hint=")
+    assert "maxParameterCount" in answer["Sidecar-Problem"]
+
+
 async def test_a_token_that_expires_is_renewed_without_a_failure(
     renewable: Running, sandbox: Sandbox
 ) -> None:

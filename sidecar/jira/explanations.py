@@ -96,6 +96,12 @@ EXPLANATIONS = {
         "run: sidecar check; compare the application link's key with: sidecar public-key",
         Remedy.COMPARE,
     ),
+    "too_many_parameters": Explanation(
+        "Jira computes another signature than ours for more than 1,000 parameters, though it takes"
+        " our signatures of short requests.",
+        ("Jira's Tomcat reads only so many parameters (maxParameterCount) and drops the rest",),
+        "send JSON, or several requests; or raise maxParameterCount in Jira's server.xml",
+    ),
     "key_size_mismatch": Explanation(
         "Jira cannot check our signature: the public key in the application link has another size"
         " than our private key.",

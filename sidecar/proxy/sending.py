@@ -41,6 +41,8 @@ _TOMCAT_HEAD_BYTES = 8 * 1024
 """Tomcat's maxHttpHeaderSize: the request line and all fields."""
 _PROBLEM_BYTES = 64 * 1024
 _PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
+_FEW_PARAMETERS = 1000
+"""Newer Tomcats read no more of query and form (maxParameterCount)."""
 _LONG_BASE_STRING = 2000
 """Characters: encoded once more, as a refusal quotes it, a shorter one fits into 8 KiB."""
 _RETRIED_METHODS = frozenset({"GET", "HEAD"})
@@ -150,6 +152,9 @@ class Sender:
             self._abort(response, signed)
             raise
         is_healed = self._identity.signing_url.url != signed.url
+        if problem is None and len(outgoing.parameters) > _FEW_PARAMETERS:
+            problem = Problem("signature_invalid", meaning="too_many_parameters")
+            return exchanged._replace(problem=problem)
         if problem is None or not is_healed or outgoing.method not in _RETRIED_METHODS:
             return exchanged._replace(problem=problem, is_put_right=is_healed and bool(problem))
         self.close(exchanged)

@@ -56,6 +56,10 @@ class LongParameters:
     def __repr__(self) -> str:
         return "LongParameters(…)"
 
+    def __len__(self) -> int:
+        """How many parameters have a name."""
+        return count_parameters(self._query.encode()) + count_parameters(self._form)
+
     def base_string_hash(
         self, method: str, uri: str, more: Sequence[EncodedPair]
     ) -> Generator[None, None, bytes]:

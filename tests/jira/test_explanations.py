@@ -43,5 +43,5 @@ def test_what_can_be_healed_is_named() -> None:
 
 def test_no_explanation_is_left_that_nothing_asks_for() -> None:
     meanings = {"impersonation_not_allowed", "link_is_nobody", "requestor_is_nobody"}
-    meanings.add("two_legged_unknown")
+    meanings |= {"two_legged_unknown", "too_many_parameters"}
     assert set(EXPLANATIONS) == {*KNOWN, *meanings, "unreadable"}
