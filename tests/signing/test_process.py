@@ -44,6 +44,13 @@ class Desk:
             return await self.reasons.get()
 
 
+@pytest.fixture(autouse=True)
+def _busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that gets no time to answer is none that does not answer."""
+    monkeypatch.setattr(signing_process, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(signing_process, "STARTING_SECONDS", PATIENCE)
+
+
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     desk = Desk()
