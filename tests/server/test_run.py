@@ -18,7 +18,6 @@ from sidecar.server import notify, run
 from sidecar.server.run import report
 from tests.support.processes import Shell, shell
 from tests.support.services import port_of
-from tests.support.waiting import until
 from tests.support.wire import Client
 
 __all__ = ["shell"]
