@@ -2,8 +2,7 @@
 
 aiohttp's web.Server listens, and makes one of these of each connection.  All that is known of it is
 here, by the table in states.py: a Receiver cuts what the client sends into requests, and a Peer is
-the client as far as sockets go.  When the connection is lost, whatever refers back to it is let go,
-so that nothing of it waits for the garbage collector.
+the client as far as sockets go.  A connection that is lost lets go of whatever refers back to it.
 """
 
 from __future__ import annotations
@@ -36,9 +35,7 @@ class Owner(Protocol):
     """What a connection needs of the listener that it came in by."""
 
     handler: Callable[[Request], Awaitable[Reply]]
-    """Answers a request."""
-    refuse: Callable[[SidecarError, str], Reply]
-    """Answers what never became one, from a client at that address."""
+    refuse: Callable[[SidecarError, str], Reply]  # what never became a request, and from where
     head_bytes: int
     scheme: str
     idle: IdleConnections
@@ -89,7 +86,7 @@ class ClientConnection(BaseProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the work on what was asked, and let go of it; called by asyncio."""
         super().connection_lost(exc)
-        self._enter_closed()
+        self._enter(State.CLOSED)
         self._peer.lost()
         self._next = None
         self._head_timer.cancel()
@@ -114,18 +111,13 @@ class ClientConnection(BaseProtocol):
 
     def close(self) -> None:
         """Close; what the client does not read in time is given up."""
-        self._enter_closed()
+        self._enter(State.CLOSED)
         self._peer.close()
 
     def reset(self) -> None:
         """End the connection so that the client cannot take its answer for complete."""
-        self._enter_closed()
-        self._peer.reset()
-
-    def _enter_closed(self) -> None:
         self._enter(State.CLOSED)
-        self.received.stop()
-        finish(self._arrival)
+        self._peer.reset()
 
     def _enter(self, state: State) -> None:
         if state is State.IDLE:
@@ -134,6 +126,9 @@ class ClientConnection(BaseProtocol):
             self._owner.idle.discard(self)
         self._owner.slow_heads.note(self, is_arriving=state is State.HEAD)
         self.state = state
+        if state is State.CLOSED:
+            self.received.stop()
+            finish(self._arrival)
 
     def retire(self) -> None:
         """Take no further request; close if none is being answered or expected."""
@@ -213,10 +208,7 @@ class ClientConnection(BaseProtocol):
             self._peer.read_on()
 
     def _look(self) -> None:
-        """See whether a client is still there whose bytes have been left unread for a while.
-
-        If it has left behind a whole request, the end may lie behind all that it has sent.
-        """
+        """Look for the end of a client behind what it has sent and we have left unread."""
         end = self._peer.end_that_is_known()
         if end is End.GONE:
             self._peer.abort()
@@ -251,9 +243,8 @@ class ClientConnection(BaseProtocol):
     async def _serve(self) -> None:
         """Answer requests until the connection is to end."""
         try:
-            while (arrived := await self._next_request()) is not None:
-                if not await self._answer(arrived):
-                    break
+            while (arrived := await self._next_request()) and await self._answer(arrived):
+                continue
         except ConnectionError:
             pass  # the client is gone
         except Exception:
@@ -328,6 +319,16 @@ class ClientConnection(BaseProtocol):
         """Wait until the client has read enough; TimeoutError where it reads nothing so long."""
         await self._peer.drain(seconds)
 
+    @property
+    def can_reset(self) -> bool:
+        """Whether there is an end that nobody takes for one in order."""
+        return self._peer.can_reset
+
+    async def wait_for_end(self, seconds: float) -> None:
+        """Wait until the client leaves, but no longer than that."""
+        self.received.stop()
+        await self._peer.wait_for_end(seconds)
+
     async def answered(self, *, keep_alive: bool) -> None:
         """Follow up an answer: with the next request, once this was read, or with the end."""
         if not keep_alive:
@@ -345,6 +346,5 @@ class ClientConnection(BaseProtocol):
         self.received.stop()
         self._enter(State.LINGERING)
         if not self._half_closed and self._peer.end(is_complete=is_complete):
-            self._pace()
             await self._peer.linger(lambda: self.received.discarded)
         self.close()

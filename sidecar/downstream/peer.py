@@ -130,12 +130,18 @@ class Peer:
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def can_reset(self) -> bool:
+        """Whether there is a RST; unix sockets know none."""
+        transport = self._transport
+        return transport is None or transport.get_extra_info("socket").family != socket.AF_UNIX
+
     def reset(self) -> None:
         """End by RST: without a length an HTTP/1.0 client takes FIN for the end of the body."""
         if self._transport is None:
             return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and sock.family != socket.AF_UNIX:
+        if self.can_reset:
+            sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
@@ -155,6 +161,13 @@ class Peer:
             return False
         return True
 
+    async def wait_for_end(self, seconds: float) -> None:
+        """Wait until the client ends its side or is gone, but no longer than that."""
+        if self._transport is not None:
+            self.read_on()
+            self._ended = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._ended], timeout=seconds)
+
     async def linger(self, discarded: Callable[[], int]) -> None:
         """Wait for the client's end as long as bytes still move, but not forever.
 
@@ -164,6 +177,7 @@ class Peer:
         transport, loop = self._transport, asyncio.get_running_loop()
         if transport is None:
             return
+        self.read_on()
         ended = self._ended = loop.create_future()
         latest = loop.time() + timers.LINGER_TOTAL_SECONDS
         before = None

@@ -38,8 +38,15 @@ class Reply:
         self.head_only = head_only
 
     async def finish(self, request: Request) -> None:
-        """Write the answer; if the connection can't go on, stay until the client has read it."""
+        """Write the answer; if the connection can't go on, stay until the client has read it.
+
+        Where another answer to the request has begun, there is nothing to be said any more.
+        """
         connection = request.connection
+        if request.is_answered:
+            connection.reset()
+            self.keep_alive = False
+            return
         self.keep_alive = (
             self.keep_alive
             and connection.may_continue

@@ -48,8 +48,15 @@ class Connection(Protocol):
     async def answered(self, *, keep_alive: bool) -> None:
         """Follow up an answer: with the next request, once this was read, or with the end."""
 
+    @property
+    def can_reset(self) -> bool:
+        """Whether there is an end that nobody takes for one in order."""
+
     def reset(self) -> None:
         """End the connection so that the client cannot take its answer for complete."""
+
+    async def wait_for_end(self, seconds: float) -> None:
+        """Wait until the client leaves, but no longer than that."""
 
 
 class Request:

@@ -19,6 +19,10 @@ from sidecar.upstream.pool import UpstreamResponse
 _SEND_BYTES = 64 * 1024
 """As much is collected before it is sent: an inflated body comes in many small pieces."""
 
+HELD_BYTES = 1 << 20
+"""As much of an answer is held that a client could not tell from a whole one if it were cut short:
+to HTTP/1.0 and without a length, on a unix socket."""
+
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -47,6 +51,10 @@ class Relay:
         self._idle = idle_seconds
         self._rewriter: BodyRewriter | None = None
         self._chunked = False
+        self._fields: Fields = []
+        self._has_clear_end = False  # the client can tell from the answer whether it is whole
+        self._holds = False  # nothing is sent before all of it is here, or HELD_BYTES
+        self._keep_alive = False
 
     async def run(self, extra: Fields) -> Relayed:
         """Send the head, with `extra` fields, and the body.
@@ -64,20 +72,28 @@ class Relay:
         self._chunked = not known_length and self._request.message.version.minor > 0
         if self._chunked:
             fields.append((b"Transfer-Encoding", b"chunked"))
+        if first(raw, b"x-request-id") is None:
+            fields.append((b"X-Request-Id", self._record.request_id.encode()))
+        self._fields = fields + extra
         has_body = self._request.message.method != "HEAD" and not bodiless
-        keep_alive = self._may_stay_open() and (self._chunked or known_length or not has_body)
-        if not keep_alive:
+        self._has_clear_end = self._chunked or known_length or not has_body
+        self._holds = not (self._has_clear_end or self._connection.can_reset)
+        _check_reason(response)
+        if has_body:
+            await self._stream()
+        else:
+            self._send(b"")
+        return Relayed(response.status, keep_alive=self._keep_alive)
+
+    def _head(self) -> bytes:
+        self._keep_alive = self._may_stay_open() and self._has_clear_end
+        fields = self._fields
+        if not self._keep_alive:
             fields.append((b"Connection", b"close"))
         elif self._request.message.version.minor == 0:
             fields.append((b"Connection", b"keep-alive"))
-        if first(raw, b"x-request-id") is None:
-            fields.append((b"X-Request-Id", self._record.request_id.encode()))
-        head = serialize(_status_line(response), fields + extra)
-        if has_body:
-            await self._stream(head)
-        else:
-            self._send(head)
-        return Relayed(response.status, keep_alive=keep_alive)
+        response = self._response
+        return serialize(b"HTTP/1.1 %d %b" % (response.status, response.reason), fields)
 
     def _adapted_fields(self) -> Fields:
         raw, links = self._response.fields, self._links
@@ -95,10 +111,9 @@ class Relay:
             and self._request.body.is_eof()
         )
 
-    async def _stream(self, head: bytes) -> None:
+    async def _stream(self) -> None:
         """Send the head with what is there of the body, then the rest as it comes."""
-        response, connection = self._response, self._connection
-        out = head
+        response, out = self._response, b""
         try:
             piece = response.read_nowait()
             while True:
@@ -107,16 +122,17 @@ class Relay:
                     if step:  # one piece may inflate to a thousand
                         await asyncio.sleep(0)
                     out += self._framed(pending)
-                    if len(out) >= _SEND_BYTES:
-                        self._send(out)
+                    if len(out) >= (HELD_BYTES if self._holds else _SEND_BYTES):
+                        await self._flush(out)
                         out = b""
-                        await connection.drain(self._idle)
                 if last:
                     out += self._end()
-                if out:
-                    self._send(out)
+                    if self._holds:
+                        self._fields.append((b"Content-Length", b"%d" % len(out)))
+                        self._has_clear_end = True
+                if last or not self._holds:
+                    await self._flush(out)
                     out = b""
-                    await connection.drain(self._idle)
                 if last:
                     return
                 piece = await response.read()
@@ -124,16 +140,34 @@ class Relay:
             if not self._request.is_answered:
                 raise
             self._record.closed_early = "jira"
-            self._connection.reset()
+            await self._cut()
             raise ConnectionResetError("Jira's answer was cut short") from error
         except TimeoutError:
             self._record.closed_early = "client"
             self._connection.reset()
             raise ConnectionResetError("the client stopped reading") from None
 
+    async def _flush(self, out: bytes) -> None:
+        """Send what was collected, and wait until the client has read enough."""
+        self._holds = False
+        if out or not self._request.is_answered:
+            self._send(out)
+            await self._connection.drain(self._idle)
+
+    async def _cut(self) -> None:
+        """End an answer that is not whole so that nobody takes it for that.
+
+        A unix socket ends in one way alone: there we leave the end to a client that could be
+        misled, as long as it waits.
+        """
+        if not (self._has_clear_end or self._connection.can_reset):
+            await self._connection.wait_for_end(self._idle)
+        self._connection.reset()
+
     def _send(self, data: bytes) -> None:
-        """Send bytes; from the first on, the answer is Jira's."""
-        self._connection.send(data)
+        """Send bytes, the head before the first; from then on the answer is Jira's."""
+        head = b"" if self._request.is_answered else self._head()
+        self._connection.send(head + data)
         self._record.status = self._response.status
         self._record.answered_by = "jira"
 
@@ -156,7 +190,6 @@ class Relay:
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
 
 
-def _status_line(response: UpstreamResponse) -> bytes:
+def _check_reason(response: UpstreamResponse) -> None:
     if _CONTROL.search(response.reason):
         raise ProtocolError("Jira's answer has control characters in its status line.")
-    return b"HTTP/1.1 %d %b" % (response.status, response.reason)

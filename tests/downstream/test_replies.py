@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from email.utils import parsedate_to_datetime
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from sidecar.downstream.replies import RETRY_AFTER_SECONDS, error_reply, json_reply
 from sidecar.errors import NotAuthorized, Overloaded, RequestRefused, SidecarError
+from sidecar.proxy import relay
 from tests.conftest import Running
+from tests.support.raw_upstream import Exchange, RawUpstream
 
 
 @given(st.text(), st.text())
@@ -98,3 +101,32 @@ async def test_a_refused_request_with_its_body_here_leaves_the_connection_open(
             await wire.send(edge.message("POST", "/x", ("Origin", "http://evil.test"), body=b"{}"))
             answer = await wire.receive()
             assert (answer.status, answer.all("Connection")) == (403, [])
+
+
+async def test_what_goes_wrong_within_an_answer_is_not_told_in_the_middle_of_it(
+    edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest would be taken for its body: it is cut short."""
+
+    def broken(self: relay.Relay, out: bytes) -> bytes:
+        if out == b"second":
+            raise ZeroDivisionError
+        return whole(self, out)
+
+    whole = relay.Relay._framed
+    monkeypatch.setattr(relay.Relay, "_framed", broken)
+    go_on = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nfirst")
+        await go_on.wait()
+        await exchange.answer(b"second")
+
+    upstream.handler = answer
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        await wire.head()
+        assert await wire.reader.readexactly(5) == b"first"
+        go_on.set()
+        assert await wire.end() == (b"", True)

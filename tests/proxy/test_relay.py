@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from sidecar.proxy import relay
+from sidecar.proxy.relay import HELD_BYTES
 from sidecar.proxy.rewriting import BodyRewriter
 from tests.conftest import MakeSidecar, Running
+from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import until
 from tests.support.wire import Response, Wire
 
 JSON = "Content-Type: application/json"
@@ -354,3 +358,115 @@ async def test_after_the_last_piece_too_the_client_is_waited_for(
             while edge.server.listener.connections:  # noqa: ASYNC110 — nothing tells
                 await asyncio.sleep(0.01)
     assert 1 < len(upstream.exchanges) < 400
+
+
+HALF = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n%b\r\n4\r\nbody\r\n"
+JSON_HALF = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+
+
+class TestUnixSocket:
+    """A unix socket has no RST: to HTTP/1.0, its end is the end of an answer without a length."""
+
+    @pytest.fixture
+    async def place(
+        self, make_sidecar: MakeSidecar, upstream: RawUpstream, tmp_path: Path
+    ) -> tuple[Running, str]:
+        path = str(tmp_path / "s")
+        edge = await make_sidecar(
+            upstream.url,
+            token="t",
+            timeouts__idle=1000,
+            listen__addresses=["127.0.0.1:0", f"unix:{path}"],
+        )
+        return edge, path
+
+    async def ask(self, place: tuple[Running, str], version: str = "1.0", *fields: str) -> Wire:
+        edge, path = place
+        wire = await Wire.open_unix(path)
+        pairs = [("Connection", field) for field in fields]
+        message = edge.message("GET", "/x", *pairs)
+        await wire.send(message.replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+        return wire
+
+    @pytest.mark.parametrize("answer", [HALF % b"", JSON_HALF, b"HTTP/1.1 200 OK\r\n\r\n"])
+    async def test_an_answer_that_was_cut_is_502(
+        self, place: tuple[Running, str], upstream: RawUpstream, answer: bytes
+    ) -> None:
+        async def cut(exchange: Exchange) -> None:
+            await exchange.read_body()
+            await exchange.answer(answer)
+            exchange.reset()
+
+        upstream.handler = cut
+        async with await self.ask(place) as wire:
+            assert (await wire.receive()).status == 502
+            assert await wire.end() == (b"", False)
+
+    @pytest.mark.parametrize("size", [0, 5, HELD_BYTES - 1])
+    async def test_an_answer_that_is_whole_gets_its_length(
+        self, place: tuple[Running, str], upstream: RawUpstream, size: int
+    ) -> None:
+        body = bytes(size)
+
+        async def whole(exchange: Exchange) -> None:
+            await exchange.read_body()
+            await exchange.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            if body:
+                await exchange.answer(b"%x\r\n%b\r\n" % (size, body))
+            await exchange.answer(b"0\r\n\r\n")
+
+        upstream.handler = whole
+        async with await self.ask(place, "1.0", "keep-alive") as wire:
+            answer = await wire.receive()
+            assert (answer["Content-Length"], answer.body) == (str(size), body)
+            assert answer["Connection"] == "keep-alive"
+
+    @pytest.mark.parametrize("leaves", [True, False])
+    async def test_a_large_answer_that_was_cut_is_not_ended_while_its_client_waits(
+        self,
+        place: tuple[Running, str],
+        upstream: RawUpstream,
+        loop_clock: LoopClock,
+        leaves: bool,
+    ) -> None:
+        edge, _ = place
+        go_on = asyncio.Event()
+
+        async def cut(exchange: Exchange) -> None:
+            await exchange.read_body()
+            await exchange.answer(HALF % b"", b"%x\r\n" % (2 * HELD_BYTES), bytes(2 * HELD_BYTES))
+            await go_on.wait()
+            exchange.reset()
+
+        upstream.handler = cut
+        async with await self.ask(place) as wire:
+            status, _, fields = await wire.head()
+            assert status == 200
+            assert b"content-length" not in {name.lower() for name, _ in fields}
+            await wire.reader.readexactly(HELD_BYTES)
+            (served,) = edge.server.listener.connections
+            ending = asyncio.create_task(wire.reader.read())  # no limit of its own
+            go_on.set()
+            await until(lambda: served._peer._ended)
+            await loop_clock.skip(500)
+            assert not ending.done()
+            if leaves:
+                wire.writer.close()
+            else:
+                await loop_clock.skip(501)
+            await asyncio.wait([ending])
+            await until(lambda: not edge.server.listener.connections)
+
+    async def test_others_see_that_something_is_missing(
+        self, place: tuple[Running, str], upstream: RawUpstream
+    ) -> None:
+        async def cut(exchange: Exchange) -> None:
+            await exchange.read_body()
+            await exchange.answer(HALF % b"")
+            exchange.reset()
+
+        upstream.handler = cut
+        async with await self.ask(place, "1.1") as wire:
+            came, _ = await wire.end()
+        assert not came.endswith(b"0\r\n\r\n")
+        assert b"\r\nTransfer-Encoding: chunked\r\n" in came or came.startswith(b"HTTP/1.1 502")
