@@ -126,8 +126,10 @@ def _writer(
         io.BufferedWriter(raw),
         None if like is None else like.encoding,
         errors,
-        line_buffering=like is None or getattr(like, "line_buffering", False),
-        write_through=getattr(like, "write_through", False),
+        # PYTHONUNBUFFERED and -u ask for write_through, which would end in the buffer below.
+        line_buffering=like is None
+        or getattr(like, "line_buffering", False)
+        or getattr(like, "write_through", False),
     )
 
 

@@ -72,6 +72,18 @@ async def test_interrupted_while_it_reads_the_code_it_says_so(
     assert done.hint == "run `sidecar auth` again"
 
 
+async def test_without_buffering_the_url_is_shown_before_the_code_is_read(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[..., None]
+) -> None:
+    """PYTHONUNBUFFERED is usual in containers."""
+    write_config(sandbox.url)
+    shell.environ["PYTHONUNBUFFERED"] = "1"
+    async with started(shell, "auth", "--no-browser") as process:
+        assert process.stderr
+        shown = await process.stderr.readuntil(b"/authorize?oauth_token=")
+        assert sandbox.url.encode() in shown
+
+
 async def test_a_code_is_read_from_nowhere_as_an_empty_one(
     shell: Shell, write_config: Callable[..., None], sandbox: Sandbox
 ) -> None:
