@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -49,6 +50,7 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
         raise UsageError("--begin and --verifier are two commands", "first the one, then the other")
     config = settings.load()
     warn(config.warnings())
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if config.jira.two_legged:
             step: Step = _two_legged(config, begin or verifier is not None)

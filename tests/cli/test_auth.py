@@ -56,8 +56,9 @@ def wait_until_read(pipe: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_interrupted_while_it_reads_the_code_it_says_so(
-    shell: Shell, write_config: Callable[..., None]
+    shell: Shell, write_config: Callable[..., None], number: signal.Signals
 ) -> None:
     write_config("http://127.0.0.1:1")
     async with started(shell, "auth", "--verifier", "-") as process:
@@ -65,7 +66,7 @@ async def test_interrupted_while_it_reads_the_code_it_says_so(
         process.stdin.write(b"half a co")
         pipe = process.stdin.get_extra_info("pipe").fileno()
         await asyncio.to_thread(wait_until_read, pipe)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = await process.communicate()
     done = Done(process.returncode or 0, out.decode(), err.decode())
     assert (done.code, done.error) == (77, "The sign-in was interrupted.")
