@@ -10,7 +10,7 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual deb rpm image units fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual deb rpm image units pipelines fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -107,6 +107,9 @@ image: ## the container image by buildah, tried as Kubernetes would run it, as r
 
 units: ## the systemd units under a real systemd, in namespaces of its own; as root
 	benchmarks/units/try
+
+pipelines: $(VENV)/.dev ## pipelined requests cut anywhere, until 50,000 answers have come
+	PIPELINE_ANSWERS=50000 $(BIN)/pytest tests/fuzz/test_pipelines.py --timeout=0 -s
 
 fuzz: $(VENV)/.dev ## hostile input by the hour: 100,000 examples for each test in tests/fuzz
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=long --timeout=0
