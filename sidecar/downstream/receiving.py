@@ -161,6 +161,8 @@ class Receiver:
         if len(messages) != 1:
             raise framing.malformed()
         message: RawRequestMessage = messages[0][0]
+        if not head.startswith(message.method.encode() + b" "):
+            raise framing.unknown_method()  # before 3.14.2 aiohttp has no name for QUERY
         if message.upgrade:
             self._parser = None  # it would take what follows for another protocol
         return message

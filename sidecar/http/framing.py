@@ -128,6 +128,11 @@ def malformed() -> RequestRefused:
     )
 
 
+def unknown_method() -> RequestRefused:
+    """The refusal of a method that is none."""
+    return RequestRefused(400, "The request's method is not one that HTTP knows.")
+
+
 def bad_body(why: str) -> RequestRefused:
     """The refusal of a body that is malformed or ended early."""
     return RequestRefused(400, f"The request's body cannot be understood: {why}.")
@@ -190,7 +195,7 @@ def _bad_request_line(line: bytes) -> RequestRefused:
         return _tls()
     method, *others = line.split(b" ")
     if method not in KNOWN_METHODS:
-        return RequestRefused(400, "The request's method is not one that HTTP knows.")
+        return unknown_method()
     if others and _NOT_IN_TARGET.search(others[0]):
         return RequestRefused(
             400,
