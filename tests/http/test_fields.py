@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http.fields import Fields, Received, first, serialize, size_of, values
+from sidecar.http.fields import FRAMING, Fields, Received, first, serialize, size_of, values
 
 HOST = b"jira.example.com"
 
@@ -26,6 +26,10 @@ def test_no_line_end_gets_into_a_head(end: bytes) -> None:
         serialize(b"GET / HTTP/1.1", [(b"X-A" + end, b"x")])
     with pytest.raises(ValueError, match="line end"):
         serialize(b"GET / HTTP/1.1", [(b"X-A", b"x" + end + b"X-B: y")])
+
+
+def test_what_frames_a_message_is_what_rfc_9112_reads_its_end_and_its_host_from() -> None:
+    assert frozenset({b"host", b"content-length", b"transfer-encoding"}) == FRAMING
 
 
 def test_looking_up() -> None:

@@ -191,6 +191,7 @@ def test_a_value_that_is_not_utf_8_is_refused(name: bytes, value: bytes) -> None
         request_fields([(name, value)], HOST, b"id")
     assert caught.value.status == 400
     assert name.decode() in caught.value.message
+    assert caught.value.hint == "send UTF-8 or percent-encode it"
 
 
 def test_a_value_that_is_utf_8_passes_and_a_dropped_one_is_not_looked_at() -> None:

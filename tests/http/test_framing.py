@@ -212,6 +212,12 @@ def test_what_cannot_become_a_head_is_refused_at_once(begun: bytes) -> None:
         check_beginning(begun, 0, LIMIT)
 
 
+@pytest.mark.parametrize("seen", range(16))
+def test_a_wrong_request_line_is_refused_wherever_it_was_cut(seen: int) -> None:
+    with pytest.raises(RequestRefused, match="version"):
+        check_beginning(b"GET / HTTP/3.0\r\n", seen, LIMIT)
+
+
 def test_a_head_without_an_end_is_refused_at_its_limit() -> None:
     check_beginning(HEAD[:-2] + b"X" * (LIMIT - len(HEAD) + 2), len(HEAD), LIMIT)
     with pytest.raises(RequestRefused) as refused:

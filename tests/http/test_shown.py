@@ -53,6 +53,13 @@ def test_any_text_becomes_one_structured_string(text: str) -> None:
     assert re.sub(r"\\(.)", r"\1", string[1:-1]) == printable_ascii(text, 1000)
 
 
+def test_without_a_limit_of_its_own_a_text_is_cut_where_a_line_still_shows_it() -> None:
+    endless = "x" * 5000
+    assert printable(endless) == printable_ascii(endless) == "x" * 200
+    assert quoted(endless) == '"' + "x" * 60 + '…"'
+    assert sf_string(endless) == '"' + "x" * 1000 + '"'
+
+
 def test_a_structured_string_is_cut_before_it_is_escaped() -> None:
     assert sf_string('""""', 2) == r'"\"\""'
 

@@ -204,6 +204,7 @@ def test_a_form_counts_on_post_by_its_exact_media_type(
 
 
 def test_a_form_over_two_mebibytes_has_no_parameters() -> None:
+    assert FORM_LIMIT == 2_097_152
     largest = b"b=" + b"x" * (FORM_LIMIT - 2)
     assert len(encode_form(largest)) == len(decode_form(largest)) == 1
     assert encode_form(largest + b"x") == decode_form(largest + b"x") == []

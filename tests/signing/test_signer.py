@@ -231,6 +231,7 @@ def test_nothing_secret_is_in_a_repr() -> None:
     unsigned = one.prepare("GET", "http://j/", [], TOKEN)
     assert TOKEN in unsigned.base_string.decode()
     assert TOKEN not in repr(unsigned) + str(unsigned) + repr(one)
+    assert repr(one._constants) == "_Constants(…)"
 
 
 def test_a_signature_is_rsassa_pkcs1_v1_5_with_sha_1() -> None:
