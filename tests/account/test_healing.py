@@ -260,6 +260,33 @@ async def test_what_is_signed_without_a_token_has_none_to_be_healed(desk: Desk, 
     assert desk.healer.renewal.error is None
 
 
+async def test_a_short_request_shows_whether_a_long_ones_signature_was_wrong(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    assert await desk.healer.probe(desk.sign()) is None
+    sandbox.faults.perceived_port = 1
+    assert await desk.healer.probe(desk.sign()) == Problem("signature_invalid")
+    assert desk.identity.signing_url.url.port == 1
+    assert await desk.healer.probe(desk.sign()) is None
+
+
+async def test_nothing_is_asked_about_a_request_without_a_token(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    sandbox.faults.perceived_port = 1
+    unsigned = desk.identity.request_signer.prepare("GET", "/jira/x", [], None).sign()
+    assert await desk.healer.probe(unsigned) is None
+    assert not sandbox.log
+
+
+async def test_a_jira_that_does_not_answer_leaves_the_long_requests_answer_as_it_is(
+    desk: Desk, sandbox: Sandbox
+) -> None:
+    sandbox.faults.reset = True
+    assert await desk.healer.probe(desk.sign()) is None
+    assert sandbox.log
+
+
 # ── what is sent again ──────────────────────────────────────────────────────────────────────
 
 HEALABLE: dict[str, dict[str, object]] = {

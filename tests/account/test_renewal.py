@@ -358,6 +358,22 @@ async def test_while_jira_is_down_the_old_token_stays_and_afterwards_it_is_renew
     assert await desk.renewal.replace(old)
 
 
+@pytest.mark.parametrize(("hint", "shown"), [("wait a little", " (wait a little)"), ("", "")])
+async def test_a_failed_renewal_is_logged_with_what_to_do_if_there_is_something(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    hint: str,
+    shown: str,
+) -> None:
+    async def fail(*_: object) -> TokenCredentials:
+        raise ConnectionLost("Jira went away.", hint)
+
+    monkeypatch.setattr(Authorizer, "renew", fail)
+    assert not await desk.renewal.replace(desk.grant())
+    assert logged(caplog) == [f"the access token cannot be renewed: Jira went away.{shown}"]
+
+
 async def test_a_renewal_whose_answer_is_lost_is_remembered(desk: Desk) -> None:
     old = desk.grant()
     desk.sandbox.faults.reset = True  # after Jira has made the new token

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http.fields import FRAMING, Fields, Received, first, serialize, size_of, values
+from sidecar import __version__
+from sidecar.http.fields import (
+    FRAMING,
+    USER_AGENT,
+    Fields,
+    Received,
+    first,
+    serialize,
+    size_of,
+    values,
+)
 
 HOST = b"jira.example.com"
 
@@ -30,6 +40,10 @@ def test_no_line_end_gets_into_a_head(end: bytes) -> None:
 
 def test_what_frames_a_message_is_what_rfc_9112_reads_its_end_and_its_host_from() -> None:
     assert frozenset({b"host", b"content-length", b"transfer-encoding"}) == FRAMING
+
+
+def test_requests_of_our_own_say_who_asks_and_by_which_release() -> None:
+    assert USER_AGENT.decode() == f"jira-oauth-sidecar/{__version__}"
 
 
 def test_looking_up() -> None:

@@ -212,6 +212,21 @@ def test_what_cannot_become_a_head_is_refused_at_once(begun: bytes) -> None:
         check_beginning(begun, 0, LIMIT)
 
 
+@pytest.mark.parametrize(
+    ("begun", "words"),
+    [
+        (b"GET /\x01", "target is malformed"),
+        (b"G\x01", "method"),
+        (b"GET / HTTP/1.1\x00", "request line"),
+        (b"GET / HTTP/1.1\r\nX: \x00", "The request is malformed"),
+        (b"GET / HTTP/1.1\r\n\n", "The request is malformed"),
+    ],
+)
+def test_an_odd_byte_is_named_by_the_line_that_it_is_in(begun: bytes, words: str) -> None:
+    with pytest.raises(RequestRefused, match=words):
+        check_beginning(begun, 0, LIMIT)
+
+
 @pytest.mark.parametrize("seen", range(16))
 def test_a_wrong_request_line_is_refused_wherever_it_was_cut(seen: int) -> None:
     with pytest.raises(RequestRefused, match="version"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.http.shown import (
     escaped,
     escaped_ascii,
+    full_name,
     printable,
     printable_ascii,
     quoted,
@@ -77,3 +79,26 @@ def test_an_escaped_text_is_one_line_and_keeps_what_is_printable(text: str) -> N
 def test_what_could_begin_a_line_or_colour_it_is_written_out() -> None:
     assert escaped("a\nb\x1b[31mü\u2028") == r"a\nb\x1b[31mü\u2028"
     assert escaped_ascii("a\nb\x1b[31mü\u2028") == r"a\nb\x1b[31m\xfc\u2028"
+
+
+def test_a_backslash_stays_one_in_a_text_that_has_something_to_escape() -> None:
+    assert escaped("C:\\a\n") == r"C:\a\n"
+    assert escaped_ascii("C:\\a\n") == r"C:\a\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "display_name", "shown"),
+    [
+        ("alana", "Alana Example", "Alana Example (alana)"),
+        ("alana", "alana", "alana"),
+        ("alana", None, "alana"),
+        ("alana", "", "alana"),
+        (None, "Alana Example", "somebody"),
+        (None, None, "somebody"),
+        ("al\nana", "Al\x1bana", "Al\ufffdana (al\ufffdana)"),
+    ],
+)
+def test_a_user_is_called_by_both_names_where_there_are_two(
+    user: str | None, display_name: str | None, shown: str
+) -> None:
+    assert full_name(user, display_name) == shown
