@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -56,6 +57,8 @@ def test_equal_base_strings_mean_that_the_key_does_not_fit() -> None:
         ("https://jira.example.com", ("path prefix",), "https://jira.example.com"),
         ("https://jira.example.com/a/b", ("path prefix",), "https://jira.example.com/a/b"),
         ("http://t:8080", ("scheme", "host", "port", "path prefix"), "http://t:8080"),
+        ("https://tomcat/jira", ("host",), "https://tomcat/jira"),
+        ("http://jira.example.com:443/jira", ("scheme",), "http://jira.example.com:443/jira"),
     ],
 )
 def test_where_only_the_url_differs_jiras_own_idea_of_it_is_found(
@@ -65,6 +68,8 @@ def test_where_only_the_url_differs_jiras_own_idea_of_it_is_found(
     assert difference.parts == parts
     assert difference.perceived == perceived
     assert f'jira.signing_url = "{perceived}"' in difference.hint
+    assert (difference.connector in difference.hint) == (parts != ("path prefix",))
+    assert ("context path" in difference.hint) == ("path prefix" in parts)
     assert perceived in difference.sentence
     assert "https://jira.example.com/jira" in difference.sentence
 
@@ -123,12 +128,23 @@ def test_a_changed_token_is_named_but_never_shown() -> None:
     assert "OtherSecret" not in repr(difference)
 
 
-def test_another_url_does_not_count_where_something_else_differs_too() -> None:
-    uri = "http://tomcat:8080/jira/rest/api/2/search"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tomcat:8080",
+        "https://tomcat",
+        "https://jira.example.com:8443",
+        "http://jira.example.com:443",
+    ],
+)
+def test_another_url_does_not_count_where_something_else_differs_too(url: str) -> None:
+    uri = url + "/jira/rest/api/2/search"
     for theirs in (base_string(uri, method="POST"), base_string(uri, query=[])):
         difference = compare(theirs)
         assert difference.perceived is None
-        assert "http://tomcat:8080" in difference.sentence
+        assert re.search(
+            f"https://jira.example.com became {re.escape(url)}[;.]", difference.sentence
+        )
     assert "method GET became POST" in compare(base_string(method="POST")).sentence
 
 

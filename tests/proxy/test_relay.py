@@ -87,6 +87,17 @@ class TestFraming:
         assert answer["Transfer-Encoding"] == "chunked"
         assert not answer.all("Content-Length")
 
+    async def test_a_small_body_is_one_chunk_even_if_it_ends_in_what_may_become_a_link(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        """Nothing is held back for more of a body that is at its end."""
+        whole = b'{"self": "%b' % upstream.url.encode()
+        upstream.handler = says(whole, JSON)
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET, ("Connection", "close")))
+            _, _, body = (await wire.ends()).partition(b"\r\n\r\n")
+        assert body == b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole)
+
     async def test_http_1_0_gets_no_chunks_and_the_end_tells(
         self, edge: Running, upstream: RawUpstream
     ) -> None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import time
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from sidecar.account.authorize import Authorizer
+from sidecar.account.healing import SEND_AGAIN
+from sidecar.credentials import TokenCredentials
 from sidecar.proxy.sending import _parameters
 from sidecar.sandbox import Sandbox
 from sidecar.signing.long_parameters import MOST_PARAMETERS, STEP, LongParameters
 from sidecar.signing.signature import FORM_LIMIT
 from tests.conftest import Running
+from tests.support.loading import store_grant
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import until
 
 PROBLEM = urlencode({"oauth_problem": "token_rejected", "x": "y" * 200}).encode()
 GZIPPED = gzip.compress(PROBLEM, mtime=0)
@@ -260,6 +267,7 @@ async def test_a_400_to_a_long_head_is_explained(
         for r in caplog.records
         if r.levelno >= logging.WARNING and r.name.startswith("sidecar")
     ]
+    assert "Tomcat refuses those over 8 KiB. What to do: put long JQL into" in line
     assert "POST to /rest/api/2/search" in line
     assert "xxxx" not in line
 
@@ -334,6 +342,131 @@ async def test_a_long_form_is_signed_anew_where_that_heals_it(
     answer = await sidecar.request("POST", "/_sandbox/echo", FORM_FIELD, body=body)
     assert answer.status == 200
     assert [request.verdict for request in sandbox.log] == ["timestamp_refused", "ok"]
+
+
+async def test_only_an_upload_waits_for_a_renewal_that_has_just_begun(
+    sandbox: Sandbox, sidecar: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be sent only once; what is small is sent again if the token has ended."""
+    asked, go = asyncio.Event(), asyncio.Event()
+    renew = Authorizer.renew
+
+    async def renewing(authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        asked.set()
+        await go.wait()
+        return await renew(authorizer, old)
+
+    monkeypatch.setattr(Authorizer, "renew", renewing)
+    store_grant(sidecar, sandbox.grant(), expires_at=time.time() - 1)
+    assert (await sidecar.get(GET)).status == 200
+    await asked.wait()
+    async with await sidecar.wire() as wire:
+        await wire.send(sidecar.message("POST", "/_sandbox/echo", body=b"x" * 300_000))
+        await until(lambda: sidecar.server.generations[-1].waiting == 1)
+        small = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * 100)
+        assert small.json()["body_length"] == 100
+        assert [request.method for request in sandbox.log].count("POST") == 1
+        go.set()
+        answer = await wire.receive()
+        assert (answer.status, answer.json()["body_length"]) == (200, 300_000)
+
+
+# ── a long request, whose refusal does not fit into an answer ───────────────────────────────
+
+STATUS = "/_sidecar/status"
+LONG_QUERY = "/_sandbox/echo?q=" + "%C3%BC" * 1600
+LONG_FORM = b"a=" + b"%C3%BC" * 2000
+
+
+async def counters(running: Running) -> dict[str, Any]:
+    found: dict[str, Any] = (await running.get(STATUS)).json()["counters"]
+    return found
+
+
+async def bare_500(exchange: Exchange) -> None:
+    """Answer as Tomcat does in place of an answer whose head is too long; all else with 200."""
+    await exchange.read_body()
+    is_long = len(exchange.target) + len(exchange.body) > 1000
+    await exchange.say(b"", status="500 Internal Server Error" if is_long else "200 OK")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_long_request_that_only_reads_is_sent_again_once_a_short_one_has_shown_why(
+    sandbox: Sandbox, sidecar: Running, method: str
+) -> None:
+    sandbox.faults.perceived_scheme = "https"
+    assert (await sidecar.request(method, LONG_QUERY)).status == 200
+    assert [request.method for request in sandbox.log] == [method, "GET", "GET", method]
+    assert (await counters(sidecar))["retries"] == {"oauth_problem": 1}
+    assert (await counters(sidecar))["heals"] == {"signature_invalid": 1}
+
+
+async def test_a_long_request_that_may_have_acted_is_not_sent_again(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    sandbox.faults.perceived_scheme = "https"
+    first = await sidecar.request("POST", "/_sandbox/echo", FORM_FIELD, body=LONG_FORM)
+    assert first.status == 500
+    assert first["Sidecar-Problem"].startswith("signature_invalid; hint=")
+    assert SEND_AGAIN in first["Sidecar-Problem"]
+    assert [request.method for request in sandbox.log] == ["POST", "GET", "GET"]
+    second = await sidecar.request("POST", "/_sandbox/echo", FORM_FIELD, body=LONG_FORM)
+    assert second.status == 200
+
+
+async def test_a_long_requests_500_that_is_not_about_its_signature_is_jiras(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    upstream.handler = bare_500
+    answer = await edge.get(LONG_QUERY)
+    assert answer.status == 500
+    assert not answer.all("Sidecar-Problem")
+    assert [exchange.target == LONG_QUERY for exchange in upstream.exchanges] == [True, False]
+    assert (await counters(edge))["retries"] == {}
+
+
+async def test_nothing_is_asked_about_a_short_requests_500(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    async def fail(exchange: Exchange) -> None:
+        await exchange.say(b"", status="500 Internal Server Error")
+
+    upstream.handler = fail
+    answer = await edge.get(GET)
+    assert (answer.status, answer.all("Sidecar-Problem")) == (500, [])
+    assert len(upstream.exchanges) == 1
+
+
+@pytest.mark.parametrize(("number", "is_explained"), [(1000, False), (1001, True)])
+async def test_more_parameters_than_a_newer_tomcat_reads_are_explained(
+    edge: Running, upstream: RawUpstream, number: int, is_explained: bool
+) -> None:
+    upstream.handler = bare_500
+    form = b"&".join(b"n%d=v" % each for each in range(number))
+    answer = await edge.request("POST", "/x", FORM_FIELD, body=form)
+    assert answer.status == 500
+    assert ("maxParameterCount" in "".join(answer.all("Sidecar-Problem"))) == is_explained
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+async def test_a_lost_connection_counts_as_one_retry(
+    edge: Running, upstream: RawUpstream, losses: int
+) -> None:
+    async def reset(exchange: Exchange) -> None:
+        if len(upstream.exchanges) <= losses:
+            exchange.reset()
+        else:
+            await exchange.say(b"ok")
+
+    upstream.handler = reset
+    assert (await edge.get(GET)).status == (200 if losses == 1 else 502)
+    assert (await counters(edge))["retries"] == {"connection_lost": 1}
+
+
+async def test_a_healed_request_counts_as_one_retry(sandbox: Sandbox, sidecar: Running) -> None:
+    sandbox.faults.clock_offset = 1000.0
+    assert (await sidecar.get(GET)).status == 200
+    assert (await counters(sidecar))["retries"] == {"oauth_problem": 1}
 
 
 def parameters(query: str, form: bytes) -> object:
