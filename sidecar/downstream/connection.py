@@ -76,8 +76,7 @@ class ClientConnection(BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to answer; called by asyncio."""
         super().connection_made(transport)
-        assert self.transport is not None
-        self._peer.opened(self.transport)
+        self._peer.opened(transport)
         self.task = self._clock.create_task(self._serve())
         self._owner.opened(self)
         if self.state is State.IDLE:
@@ -124,7 +123,8 @@ class ClientConnection(BaseProtocol):
             self._owner.idle.add(self)
         elif self.state is State.IDLE:
             self._owner.idle.discard(self)
-        self._owner.slow_heads.note(self, is_arriving=state is State.HEAD)
+        if State.HEAD in (state, self.state):
+            self._owner.slow_heads.note(self, is_arriving=state is State.HEAD)
         self.state = state
         if state is State.CLOSED:
             self.received.stop()
@@ -204,7 +204,7 @@ class ClientConnection(BaseProtocol):
             self._fail_body(framing.bad_body(why).message)
         if waits and not received.is_full:
             self._peer.leave_unread(self._look)
-        else:
+        elif self._peer.is_left_unread:
             self._peer.read_on()
 
     def _look(self) -> None:

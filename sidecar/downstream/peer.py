@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from typing import cast
 
 from sidecar.downstream import timers
 from sidecar.downstream.timers import Timer
@@ -24,6 +25,7 @@ class Peer:
         "_give_up_timer",
         "_look_timer",
         "_transport",
+        "is_left_unread",
         "is_paused",
     )
 
@@ -33,6 +35,8 @@ class Peer:
         self._ended: asyncio.Future[None] | None = None  # done when the client ends its side
         self._give_up_timer = Timer()
         self._look_timer = Timer()  # set while what the client sends is left unread
+        self.is_left_unread = False
+        """Whether nothing that the client sends is read."""
         self.is_paused = False
         """Whether the client has much to read before more should be written."""
 
@@ -41,9 +45,9 @@ class Peer:
         """Whether the connection will be aborted if nothing is written soon."""
         return self._give_up_timer.is_set
 
-    def opened(self, transport: asyncio.Transport) -> None:
+    def opened(self, transport: asyncio.BaseTransport) -> None:
         """Use `transport` from now on."""
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def lost(self) -> None:
         """Wait for nothing any more."""
@@ -71,6 +75,7 @@ class Peer:
         """Read what the client sends."""
         transport = self._transport
         self._look_timer.cancel()
+        self.is_left_unread = False
         if transport is not None and not transport.is_closing() and not transport.is_reading():
             transport.resume_reading()
 
@@ -82,6 +87,7 @@ class Peer:
         transport = self._transport
         if transport is not None and not transport.is_closing():
             transport.pause_reading()
+            self.is_left_unread = True
             if not self._look_timer.is_set:
                 self._look_timer.set(timers.LOOK_SECONDS, look)
 

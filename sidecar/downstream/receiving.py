@@ -21,6 +21,9 @@ from sidecar.http.framing import END_OF_HEAD
 BUFFER_BYTES = 256 * 1024
 """Twice as much of a body waits for its reader before the client's socket is left alone."""
 
+REMEMBERED_BYTES = 1024
+"""As large a request's fields are remembered for the next one."""
+
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
@@ -34,6 +37,8 @@ class Receiver:
         "_boundaries",
         "_held",
         "_is_last",
+        "_judged",
+        "_judged_length",
         "_limit",
         "_parser",
         "_protocol",
@@ -58,6 +63,8 @@ class Receiver:
         self._start = 0  # of what is still to be read in that
         self._seen = 0  # bytes from there on that are part of a head, and were looked at
         self._is_last = False
+        self._judged = b""  # the fields of a request before, and what they said
+        self._judged_length: int | None = 0
         self.body: StreamReader | None = None
         """The body that is still arriving."""
         self.discarded = 0
@@ -103,7 +110,8 @@ class Receiver:
         RequestRefused for a head that is malformed, or too large.
         """
         assert self.body is None
-        if not self._seen:  # RFC 9112 §2.2: empty lines before a request are ignored
+        # RFC 9112 §2.2: empty lines before a request are ignored
+        if not self._seen and self._held.startswith(b"\r", self._start):
             empty = _EMPTY_LINES.match(self._held, self._start)
             self._start = empty.end() if empty else self._start
         end = self._held.find(END_OF_HEAD, max(self._start, self._start + self._seen - 3))
@@ -114,7 +122,7 @@ class Receiver:
         head = self._held[self._start : end]
         self._move_to(end)
         self._seen = 0
-        length = framing.body_length(head, self._limit)
+        length = self._body_length(head)
         message = self._parsed(head)
         self._is_last = message.should_close or _ends_http(message, length)
         return message, self._begin_body(length, len(head), len(message.raw_headers))
@@ -139,6 +147,16 @@ class Receiver:
         if self._held not in (b"", b"\r"):  # which may yet be another empty line
             framing.check_beginning(self._held, self._seen, self._limit)
             self._seen = len(self._held)
+
+    def _body_length(self, head: bytes) -> int | None:
+        """Judge a head.  A client's fields are mostly those of its request before: once will do."""
+        fields = head[framing.end_of_request_line(head, self._limit) - 3 :]
+        if fields == self._judged:
+            return self._judged_length
+        length = framing.body_length(fields)
+        if len(fields) <= REMEMBERED_BYTES:
+            self._judged, self._judged_length = fields, length
+        return length
 
     def _parsed(self, head: bytes) -> RawRequestMessage:
         """Have aiohttp's parser read a head.  It never sees a body, and takes none for granted."""
@@ -193,7 +211,7 @@ class Receiver:
 
 def _ends_http(message: RawRequestMessage, length: int | None) -> bool:
     """Whether nobody can tell what would follow: an offer to upgrade, ignored here, taken there."""
-    if message.method == "CONNECT":
-        return True
+    if not message.upgrade:
+        return message.method == "CONNECT"
     is_websocket = "websocket" in message.headers.get("Upgrade", "").lower()
-    return message.upgrade and (length != 0 or is_websocket)
+    return message.method == "CONNECT" or length != 0 or is_websocket

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -57,7 +59,7 @@ class Reply:
         await connection.answered(keep_alive=self.keep_alive)
 
     def _on_the_wire(self, minor_version: int) -> bytes:
-        fields = [*self.fields, (b"Date", formatdate(usegmt=True).encode())]
+        fields = [*self.fields, (b"Date", _date(int(time.time())))]
         if self.status != 204:
             fields.append((b"Content-Length", b"%d" % len(self.body)))
         if not self.keep_alive:
@@ -80,6 +82,12 @@ class Relayed(Reply):
         connection = request.connection
         self.keep_alive = self.keep_alive and connection.may_continue
         await connection.answered(keep_alive=self.keep_alive)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """A moment as RFC 9110 §5.6.7 writes it; made once a second."""
+    return formatdate(second, usegmt=True).encode()
 
 
 def complete(reply: Reply, record: Record) -> None:

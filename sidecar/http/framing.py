@@ -56,29 +56,43 @@ def check_beginning(head: bytes, seen: int, limit: int) -> None:
         is_in_line = end_of_line < 0 or odd.start() < end_of_line
         raise _bad_request_line(head[: odd.end()]) if is_in_line else malformed()
     if end_of_line >= look_from:
-        _check_request_line(head)
+        end_of_request_line(head, limit)
 
 
-def body_length(head: bytes, limit: int) -> int | None:
-    """The length of the body behind a whole head of at most `limit` bytes; None if it is chunked.
+def end_of_request_line(head: bytes, limit: int) -> int:
+    """Where the fields of a whole head begin, behind `METHOD SP target SP HTTP/1.x CRLF`.
 
-    RequestRefused (400, 431) for a head that is malformed or ambiguous.
+    RequestRefused is 400, or 431 for a head of more than `limit` bytes.
     """
     if len(head) > limit:
         raise too_large()
-    fields_at = _check_request_line(head)
-    if head.count(b"\n") > MAX_FIELDS + 2:
+    line = _REQUEST_LINE.match(head)
+    if line is None or line[1] not in KNOWN_METHODS:
+        raise _bad_request_line(head.partition(b"\r\n")[0])
+    if not line[2].startswith(b"/"):
+        absolute_form(line[2].decode("utf-8", "surrogateescape"))
+    return line.end()
+
+
+def body_length(fields: bytes) -> int | None:
+    """The length of the body behind a head; None if it is chunked.
+
+    `fields` is all that follows `HTTP/1.` in the head.  RequestRefused (400, 431) where they are
+    malformed or ambiguous.
+    """
+    if fields.count(b"\n") > MAX_FIELDS + 2:
         raise RequestRefused(
             431, "The request has too many header fields.", f"{MAX_FIELDS} at most"
         )
-    if FIELD_LINES.fullmatch(head, fields_at) is None:
+    if FIELD_LINES.fullmatch(fields, 3) is None:
         raise malformed()
-    once = _fields_allowed_once(head, fields_at)
+    once = _fields_allowed_once(fields)
     if b"host" not in once:
         raise _not_one_host()
     coding, length = once.get(b"transfer-encoding"), once.get(b"content-length")
     if coding is not None:
-        _check_coding(coding, minor_version=head[fields_at - 3 : fields_at - 2])
+        if fields.startswith(b"0") or coding.lower() != b"chunked":
+            raise _ambiguous_coding()
         if length is not None:
             raise malformed()
         return None
@@ -138,29 +152,14 @@ def bad_body(why: str) -> RequestRefused:
     return RequestRefused(400, f"The request's body cannot be understood: {why}.")
 
 
-def _check_request_line(head: bytes) -> int:
-    """Where the fields begin, behind `METHOD SP target SP HTTP/1.x CRLF`."""
-    line = _REQUEST_LINE.match(head)
-    if line is None or line[1] not in KNOWN_METHODS:
-        raise _bad_request_line(head.partition(b"\r\n")[0])
-    if not line[2].startswith(b"/"):
-        absolute_form(line[2].decode("utf-8", "surrogateescape"))
-    return line.end()
-
-
-def _fields_allowed_once(head: bytes, fields_at: int) -> dict[bytes, bytes]:
+def _fields_allowed_once(fields: bytes) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
-    for name, value in _ONCE.findall(head, fields_at - 2):
+    for name, value in _ONCE.findall(fields):
         name = name.lower()
         if name in found:
             raise _repeated(name)
         found[name] = value.strip(b"\t ")
     return found
-
-
-def _check_coding(coding: bytes, *, minor_version: bytes) -> None:
-    if minor_version == b"0" or coding.lower() != b"chunked":
-        raise _ambiguous_coding()
 
 
 def _repeated(name: bytes) -> RequestRefused:
