@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sidecar.credentials import LATEST, Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, StoreError
 from sidecar.files import private as private_files
+from sidecar.files import tokens
 from sidecar.files.lock import locked_if_free
 from sidecar.files.private import write_private
 from sidecar.files.tokens import KeptBeside, TokenFile
@@ -82,6 +83,18 @@ def test_a_token_is_read_back_as_it_was_stored(file: TokenFile) -> None:
 def test_a_token_with_the_least_there_is_is_read_back(file: TokenFile) -> None:
     file.save(OTHER)
     assert file.load() == OTHER
+
+
+@pytest.mark.parametrize("machine", [{"id": "1" * 64, "host": "here"}, None])
+def test_the_file_says_which_machine_stored_it_where_that_is_known(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch, machine: dict[str, str] | None
+) -> None:
+    monkeypatch.setattr(tokens, "this_machine", lambda: machine)
+    file.save(TOKEN)
+    document = json.loads(file.path.read_bytes())
+    assert document.get("stored_on", None) == machine
+    assert ("stored_on" in document) == (machine is not None)
+    assert file.load() == TOKEN
 
 
 TEXT = st.text(min_size=1)
