@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import parsed
+
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "sidecar").rglob("*.py"))
 
@@ -131,7 +133,7 @@ def _foreign_names(base: type) -> frozenset[str]:
         source = textwrap.dedent(inspect.getsource(base))
     except (OSError, TypeError):  # written in C
         return frozenset(names)
-    return frozenset(names | _own_names(ast.parse(source)))
+    return frozenset(names | _own_names(parsed(source)))
 
 
 def _shared_with_bases(path: Path, tree: ast.Module) -> Iterator[str]:
@@ -148,7 +150,7 @@ def _shared_with_bases(path: Path, tree: ast.Module) -> Iterator[str]:
 
 def findings(path: Path) -> list[str]:
     """Whatever private names of others a module uses."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path.read_text())
     return sorted({*_imported(tree), *_read_of_others(tree), *_shared_with_bases(path, tree)})
 
 

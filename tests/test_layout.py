@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import parsed
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "sidecar"
 
@@ -38,7 +40,7 @@ def _package(path: Path) -> str:
 
 def _imports(path: Path) -> Iterator[str]:
     """Every module that a file imports: at its top, inside a function, or for types alone."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -92,7 +94,7 @@ def test_the_list_says_what_each_package_says_of_itself() -> None:
     for name, purpose in ROOMS.items():
         file = PACKAGE / name / "__init__.py"
         text = (file if file.exists() else PACKAGE / f"{name}.py").read_text()
-        docstring = ast.get_docstring(ast.parse(text)) or ""
+        docstring = ast.get_docstring(parsed(text)) or ""
         assert docstring.partition("\n")[0] == purpose, name
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import parsed
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "SECURITY.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[a-z_/]+\.py)::([A-Za-z_:0-9]+)`", TEXT)))
@@ -17,7 +19,7 @@ def names_in(path: Path) -> set[str]:
     """The tests of a module, those in classes as `Class::test`."""
     functions = ast.FunctionDef | ast.AsyncFunctionDef
     found = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path.read_text()).body:
         if isinstance(node, functions):
             found.add(node.name)
         elif isinstance(node, ast.ClassDef):
