@@ -47,6 +47,16 @@ def caller_status(fields: Sequence[tuple[bytes, bytes]], judge: AccessControl = 
 
 
 @pytest.mark.parametrize(
+    ("fields", "fault"),
+    [([], "no Host"), ([(b"Accept", b"*/*")], "no Host"), ([HOST, HOST], "more than one Host")],
+)
+def test_a_request_names_one_host(fields: list[tuple[bytes, bytes]], fault: str) -> None:
+    with pytest.raises(RequestRefused, match=f"has {fault}\\.") as caught:
+        PLAIN.check_caller(fields, "http")
+    assert (caught.value.status, caught.value.hint) == (400, "send one Host field")
+
+
+@pytest.mark.parametrize(
     "host",
     [
         b"localhost",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.keys import MOST_SHOWN, Holder, KeyRing, digest, keys_shown
+from sidecar.access.keys import MOST_SHOWN, Holder, KeyRefused, KeyRing, digest, keys_shown
 
 RING = KeyRing({"build": digest(b"one"), "ci": digest(b"two"), "deploy": digest(b"three")})
 
@@ -53,3 +54,58 @@ def test_a_request_is_no_more_than_a_few_guesses() -> None:
     fields = [(b"X-Sidecar-Key", b"%d" % number) for number in range(128)]
     assert keys_shown(fields) == [b"0", b"1", b"2", b"3"]
     assert len(keys_shown(fields)) == MOST_SHOWN
+
+
+def basic(credentials: bytes) -> bytes:
+    return b"Basic " + b64encode(credentials)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        (b"X-Sidecar-Key", b"k3y", [b"k3y"]),
+        (b"x-sidecar-KEY", b"", [b""]),
+        (b"Authorization", b"Bearer k3y", [b"k3y"]),
+        (b"aUTHORIZATION", b"bEARER  k3y ", [b"k3y"]),
+        (b"Authorization", basic(b"user:k3y"), [b"k3y"]),
+        (b"Authorization", basic(b":k3y:with:colons"), [b"k3y:with:colons"]),
+        (b"Authorization", basic(b"k3y"), [b""]),
+        (b"Authorization", basic(b"user:k3y").replace(b"Basic ", b"bASIC   ") + b" ", [b"k3y"]),
+        (b"Authorization", b"Basic user:k3y", []),
+        (b"Authorization", b"Digest k3y", []),
+        (b"Authorization", b"OAuth k3y", []),
+        (b"Authorization", b"k3y", []),
+        (b"Proxy-Authorization", b"Bearer k3y", []),
+        (b"X-Key", b"k3y", []),
+    ],
+)
+def test_a_key_is_shown_in_one_of_three_places(
+    name: bytes, value: bytes, shown: list[bytes]
+) -> None:
+    assert keys_shown([(name, value)]) == shown
+
+
+def test_keys_are_looked_for_behind_whatever_is_none() -> None:
+    fields = [
+        (b"Authorization", b"Basic ~~~"),
+        (b"Authorization", b"Negotiate x"),
+        (b"Accept", b"*/*"),
+        (b"Authorization", b"Bearer one"),
+        (b"X-Sidecar-Key", b"two"),
+        (b"Authorization", basic(b"user:three")),
+    ]
+    assert keys_shown(fields) == [b"one", b"two", b"three"]
+    assert keys_shown([]) == []
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_a_refusal_says_where_a_key_is_asked_for_and_browsers_ask_their_user(
+    is_wrong: bool,
+) -> None:
+    refused = KeyRefused(is_wrong=is_wrong)
+    assert refused.is_wrong is is_wrong
+    assert (refused.status, refused.proxy_error) == (401, "http_request_denied")
+    assert refused.fields == (("WWW-Authenticate", 'Basic realm="sidecar"'),)
+    assert "none or a wrong one" in refused.message
+    for place in ("X-Sidecar-Key", "Bearer", "Basic"):
+        assert place in refused.hint

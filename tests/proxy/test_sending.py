@@ -381,7 +381,12 @@ async def test_only_an_upload_waits_for_a_renewal_that_has_just_begun(
         small = await sidecar.request("POST", "/_sandbox/echo", body=b"x" * 100)
         assert small.json()["body_length"] == 100
         assert [request.method for request in sandbox.log].count("POST") == 1
+        sandbox.expire()
+        expired = asyncio.create_task(sidecar.get(GET))
+        await until(lambda: sidecar.server.generations[-1].waiting == 2)
+        assert sidecar.server.generations[-1]._proxy.slots.in_use == 0
         go.set()
+        assert (await expired).status == 200
         answer = await wire.receive()
         assert (answer.status, answer.json()["body_length"]) == (200, 300_000)
 
