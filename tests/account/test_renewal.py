@@ -43,6 +43,7 @@ from sidecar.sandbox import Sandbox
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream
 from tests.conftest import MakeSidecar, Running, make_config, store_token
+from tests.support.clocks import LoopClock
 from tests.support.disks import unplaceable
 from tests.support.loading import MYSELF, Load, renewals, store_grant
 from tests.support.waiting import PATIENCE, SOON
@@ -178,6 +179,16 @@ async def test_a_client_that_goes_away_does_not_stop_a_renewal(
     assert renewals(sandbox) == 1
 
 
+async def test_a_renewal_is_logged_and_nothing_of_the_tokens(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    old = desk.grant()
+    assert await desk.renewal.replace(old)
+    assert logged(caplog, logging.INFO) == ["the access token was renewed"]
+    assert desk.troubles.last is None
+
+
 async def test_stopping_waits_for_a_renewal_under_way(desk: Desk) -> None:
     old = desk.grant()
     desk.sandbox.faults.slow = 0.05
@@ -225,8 +236,10 @@ async def test_two_sidecars_renew_a_token_whose_end_is_near_once_and_without_a_f
     ("left", "whole", "is_near"),
     [
         (86401.0, 157_680_000.0, False),
+        (86400.0, 157_680_000.0, True),
         (86399.0, 157_680_000.0, True),
         (361.0, 3600.0, False),
+        (360.0, 3600.0, True),
         (359.0, 3600.0, True),
         (-1.0, -1.0, True),
     ],
@@ -623,6 +636,26 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
     assert len(logged(caplog, logging.ERROR)) == 2
     assert "stored now" in logged(caplog, logging.INFO)[-1]
     assert not any(new.token.reveal() in line for line in logged(caplog, logging.DEBUG))
+
+
+async def test_storing_is_tried_again_after_pauses_that_double_up_to_the_longest(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, loop_clock: LoopClock
+) -> None:
+    obstacle = Obstacle(monkeypatch)
+    obstacle.is_there = False
+    old = desk.grant()
+    obstacle.is_there = True
+    monkeypatch.setattr(renewing, "FIRST_PAUSE", 1000.0)
+    monkeypatch.setattr(renewing, "LONGEST_PAUSE", 3000.0)
+    assert await desk.renewal.replace(old)
+    await turns(5)
+    tried_at = []
+    for passed in range(500, 12_001, 500):
+        before = obstacle.tries
+        await loop_clock.skip(500.0)
+        if obstacle.tries > before:
+            tried_at.append(passed)
+    assert tried_at == [1000, 3000, 6000, 9000, 12_000]
 
 
 async def test_until_it_is_stored_the_next_start_would_know(

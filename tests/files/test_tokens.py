@@ -97,6 +97,43 @@ def test_the_file_says_which_machine_stored_it_where_that_is_known(
     assert file.load() == TOKEN
 
 
+def test_the_machine_of_the_last_token_that_was_read_is_compared_with_ours(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[object] = []
+
+    def other(stored_on: object, path: Path) -> str:
+        compared.append((stored_on, path))
+        return "there"
+
+    monkeypatch.setattr(tokens, "other_machine", other)
+    assert file.other_machine() == "there"
+    put(file, json.dumps({**json.loads(file.encode(TOKEN)), "stored_on": {"id": "x"}}).encode())
+    file.load()
+    file.other_machine()
+    assert compared == [(None, file.path), ({"id": "x"}, file.path)]
+
+
+def test_the_folder_is_opened_and_closed_again_and_a_missing_one_does_no_harm(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.open_folder()
+    file.save(TOKEN)
+    opened: list[tuple[Path, int]] = []
+    real = os.open
+
+    def opening(path: Path, flags: int) -> int:
+        opened.append((path, real(path, flags)))
+        return opened[-1][1]
+
+    monkeypatch.setattr(os, "open", opening)
+    file.open_folder()
+    ((folder, descriptor),) = opened
+    assert folder == Path(os.path.realpath(file.path.parent))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
 TEXT = st.text(min_size=1)
 TIME = st.none() | st.floats(0, LATEST, exclude_max=True)
 TOKENS = st.builds(
