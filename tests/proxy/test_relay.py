@@ -70,6 +70,16 @@ class TestFraming:
                 assert (answer["Transfer-Encoding"], answer.body) == ("chunked", b"123")
                 assert not answer.all("Content-Length")
 
+    async def test_what_counts_as_sent_is_the_body_and_not_its_chunks(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 200 OK\n{PLAIN}", b"1", b"23")
+        for _ in range(2):
+            await edge.get(TARGET)
+        await until(lambda: edge.server.metrics.requests == {("GET", 2, "jira"): 2})
+        assert edge.server.metrics.sent == 6
+        assert edge.server.metrics.closed_early == {}
+
     async def test_after_the_last_chunk_comes_nothing(
         self, edge: Running, upstream: RawUpstream
     ) -> None:
@@ -221,6 +231,9 @@ class TestEnd:
             await wire.send(edge.message("GET", TARGET))
             assert (await wire.head())[0] == 200
             assert (await wire.end())[1]
+        await until(lambda: edge.server.metrics.requests == {("GET", 2, "jira"): 1})
+        assert edge.server.metrics.closed_early == {"jira": 1}
+        assert edge.server.metrics.sent == 3
 
     async def test_chunks_cut_short_never_look_complete(
         self, edge: Running, upstream: RawUpstream
@@ -250,6 +263,7 @@ class TestEnd:
             await wire.send(edge.message("GET", TARGET))
             await (await upstream.request()).over.wait()
             assert (await wire.end())[1]
+        await until(lambda: edge.server.metrics.closed_early == {"client": 1})
 
 
 STORED = [
@@ -417,6 +431,7 @@ class TestUnixSocket:
     async def test_an_answer_that_is_whole_gets_its_length(
         self, place: tuple[Running, str], upstream: RawUpstream, size: int
     ) -> None:
+        assert HELD_BYTES == 1_048_576
         body = bytes(size)
 
         async def whole(exchange: Exchange) -> None:

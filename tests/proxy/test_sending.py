@@ -79,6 +79,29 @@ async def test_a_compressed_body_cannot_blow_up(edge: Running, upstream: RawUpst
     assert answer.body == data
 
 
+async def test_a_problem_is_looked_for_in_64_kib_and_no_more_is_waited_for(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    seen = asyncio.Event()
+    beginning = PROBLEM + b"&z=" + b"z" * (64 * 1024 - len(PROBLEM) - 3)
+
+    async def refuse(exchange: Exchange) -> None:
+        head = f"HTTP/1.1 401 Unauthorized\r\n{FORM}\r\nContent-Length: {len(beginning) + 4}"
+        await exchange.answer(head.encode() + b"\r\n\r\n" + beginning)
+        await seen.wait()
+        await exchange.answer(b"last")
+
+    upstream.handler = refuse
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", GET))
+        status, _, fields = await wire.head()
+        assert status == 401
+        assert dict(fields)[b"Sidecar-Problem"].startswith(b"token_rejected; ")
+        seen.set()
+        body = await wire.reader.readexactly(len(beginning) + 4)
+        assert body == beginning + b"last"
+
+
 @pytest.mark.parametrize(
     ("status", "problem"),
     [("204 No Content", "anonymous"), ("304 Not Modified", "anonymous"), ("200 OK", "anonymous")],
@@ -443,6 +466,29 @@ async def test_a_long_requests_500_that_is_not_about_its_signature_is_jiras(
     assert not answer.all("Sidecar-Problem")
     assert [exchange.target == LONG_QUERY for exchange in upstream.exchanges] == [True, False]
     assert (await counters(edge))["retries"] == {}
+
+
+@pytest.mark.parametrize(("size", "is_asked"), [(1999, False), (2000, True)])
+async def test_a_request_whose_refusal_fits_into_a_head_is_not_long(
+    edge: Running, upstream: RawUpstream, size: int, is_asked: bool
+) -> None:
+    shortest = len(edge.server.identity.sign("GET", "/", []).base_string)
+    target = "/" + "x" * (size - shortest)
+
+    async def fail(exchange: Exchange) -> None:
+        is_it = exchange.target == target
+        await exchange.say(b"", status="500 Internal Server Error" if is_it else "200 OK")
+
+    upstream.handler = fail
+    assert (await edge.get(target)).status == 500
+    assert len(upstream.exchanges) == (2 if is_asked else 1)
+
+
+async def test_a_form_that_is_hashed_in_steps_is_long(edge: Running, upstream: RawUpstream) -> None:
+    upstream.handler = bare_500
+    form = b"a=" + b"x" * STEP
+    assert (await edge.request("POST", "/x", FORM_FIELD, body=form)).status == 500
+    assert len(upstream.exchanges) == 2
 
 
 async def test_nothing_is_asked_about_a_short_requests_500(
