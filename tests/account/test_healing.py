@@ -245,6 +245,30 @@ async def test_a_renewal_that_was_cut_short_explains_why_a_token_is_not_known(de
     assert desk.healer.explanation(Problem("anonymous"), signed, is_safe=True) == ("", "")
 
 
+async def test_a_token_that_another_machine_stored_was_most_likely_renewed_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = desk.sign()
+    monkeypatch.setattr(desk.identity.token_file, "other_machine", lambda: "there")
+    sentence, hint = desk.healer.explanation(Problem("token_rejected"), signed, is_safe=True)
+    assert "it was stored on there, another machine" in sentence
+    assert "run `sidecar auth` here" in hint
+    assert desk.healer.explanation(Problem("anonymous"), signed, is_safe=True) == ("", "")
+    desk.identity.renewal_mark.set(desk.identity.token.current())
+    sentence, _ = desk.healer.explanation(Problem("token_rejected"), signed, is_safe=True)
+    assert "its renewal was cut short" in sentence, "of two causes the one that is sure"
+
+
+async def test_a_token_that_is_not_renewed_is_explained_by_why(desk: Desk) -> None:
+    expired = Problem("token_expired")
+    said = "Our token has come to its end and cannot be renewed."
+    explained = desk.healer.explanation(expired, desk.sign(), is_safe=True)
+    assert explained == (f"{said} {IN_VAIN.message}", IN_VAIN.hint)
+    desk.healer.renewal.error = SidecarError("The disk is broken.", "replace it")
+    explained = desk.healer.explanation(expired, desk.sign(), is_safe=True)
+    assert explained == (f"{said} The disk is broken.", "replace it")
+
+
 @pytest.mark.parametrize("name", ["token_rejected", "token_expired"])
 async def test_only_what_is_wrong_with_the_token_takes_time(desk: Desk, name: str) -> None:
     assert desk.healer.takes_time(Problem(name))

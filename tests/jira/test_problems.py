@@ -19,6 +19,7 @@ from sidecar.jira.problems import (
     acceptable_timestamps,
     explain,
     foreign_answer,
+    hides_its_reason,
     oauth_problem,
     parse_problem,
     problem_field,
@@ -216,6 +217,44 @@ def test_a_permission_that_is_denied_to_a_resource_is_denied_to_the_consumer() -
         "three_legged_not_allowed", {"oauth_problem": "permission_denied", "oauth_x": "y"}
     )
     assert "three-legged" in explain(problem).sentence
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 499, 500, 501, 503])
+def test_only_a_bare_500_may_stand_for_an_answer_that_was_too_long(status: int) -> None:
+    assert hides_its_reason(status, [(b"Content-Length", b"0"), (b"Date", b"x")]) == (status == 500)
+    assert hides_its_reason(status, []) == (status == 500)
+
+
+@pytest.mark.parametrize(
+    "name", [b"WWW-Authenticate", b"X-AREQUESTID", b"X-AUSERNAME", b"Content-Type"]
+)
+def test_a_500_that_has_a_field_of_jiras_says_all_that_there_is(name: bytes) -> None:
+    for spelling in (name, name.lower(), name.upper()):
+        assert not hides_its_reason(500, [(b"Date", b"x"), (spelling, b"")])
+
+
+@pytest.mark.parametrize(
+    ("acts_as", "name", "meaning"),
+    [
+        (ActsAs.TOKEN, "token_rejected", ""),
+        (ActsAs.LINK, "token_rejected", "two_legged_unknown"),
+        (ActsAs.NAMED, "token_expired", "two_legged_unknown"),
+        (ActsAs.LINK, "nonce_used", ""),
+    ],
+)
+def test_without_a_token_a_problem_with_it_is_one_with_two_legged_oauth(
+    acts_as: ActsAs, name: str, meaning: str
+) -> None:
+    problem = parse_problem(401, [challenge(b"OAuth oauth_problem=" + name.encode())], b"", acts_as)
+    assert problem is not None
+    assert (problem.name, problem.meaning) == (name, meaning)
+
+
+@pytest.mark.parametrize(("status", "is_read"), [(399, False), (400, True)])
+def test_a_problem_comes_with_an_error_status(status: int, is_read: bool) -> None:
+    fields = [challenge(b"OAuth oauth_problem=token_rejected")]
+    assert (parse_problem(status, fields) is not None) == is_read
+    assert (token_endpoint_problem(status, fields, b"") is not None) == is_read
 
 
 SSO = (b"Location", b"https://sso.example.com/login?to=jira")

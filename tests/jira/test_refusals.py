@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,9 @@ from sidecar.jira.problems import ActsAs, Problem, parse_problem
 from sidecar.jira.refusals import (
     Consumer,
     DanceStep,
+    RenewedUnseen,
     VerifierRefused,
+    interrupted,
     refused,
     unexpected_answer,
 )
@@ -35,7 +39,9 @@ OURS = "POST&https%3A%2F%2Fjira.example.com%2Fjira%2Frest&a%3D1"
         (DanceStep.EXCHANGE, "permission_unknown", VerifierRefused, "pressed Allow yet", "Allow"),
         (DanceStep.EXCHANGE, "permission_denied", NotAuthorized, "denied", "press Allow"),
         (DanceStep.EXCHANGE, "user_refused", NotAuthorized, "denied", "press Allow"),
-        (DanceStep.RENEWAL, "token_rejected", NotAuthorized, "revoked, or renewed", "auth"),
+        (DanceStep.RENEWAL, "token_rejected", RenewedUnseen, "revoked, or renewed", "auth"),
+        (DanceStep.RENEWAL, "nonce_used", RenewedUnseen, "this very renewal before", "not repeat"),
+        (DanceStep.MYSELF, "nonce_used", NotAuthorized, "very request before", "not repeat"),
         (DanceStep.RENEWAL, "token_expired", NotAuthorized, "session is over", "auth"),
         (DanceStep.RENEWAL, "permission_denied", NotAuthorized, "session is over", "auth"),
         (DanceStep.RENEWAL, "timestamp_refused", NotAuthorized, "five minutes", "clock"),
@@ -87,6 +93,57 @@ def test_a_signature_is_wrong_by_its_url_or_else_by_its_key() -> None:
     by_key = refused(DanceStep.REQUEST_TOKEN, Problem("signature_invalid"), CONSUMER, OURS)
     assert "does not fit the private key" in by_key.message
     assert "(SHA-256 ab:cd)" in by_key.hint
+
+
+def test_a_refused_signature_is_jiras_word_and_says_of_the_key_only_what_is_at_hand() -> None:
+    keyless = replace(CONSUMER, fingerprint="")
+    error = refused(DanceStep.REQUEST_TOKEN, Problem("signature_invalid"), keyless, OURS)
+    assert error.message.startswith("Jira finds our signature invalid: the public key")
+    assert "SHA-256" not in error.hint
+    assert "prints as the application link's Public key" in error.hint
+    theirs = {"oauth_signature_base_string": OURS.replace("POST", "GET")}
+    changed = Problem("signature_invalid", theirs)
+    error = refused(DanceStep.REQUEST_TOKEN, changed, CONSUMER, OURS)
+    assert error.message.startswith("Jira finds our signature invalid. On the way")
+
+
+def test_a_signing_url_with_another_context_path_is_compared_by_its_own() -> None:
+    inside = replace(CONSUMER, signing_url=BaseURL.parse("http://inside:8080/j"))
+    ours = "POST&http%3A%2F%2Finside%3A8080%2Fj%2Frest&a%3D1"
+    problem = Problem("signature_invalid", {"oauth_signature_base_string": OURS})
+    error = refused(DanceStep.RENEWAL, problem, inside, ours)
+    assert "and we ask for http://inside:8080/j." in error.message
+    assert 'jira.signing_url = "https://jira.example.com/jira"' in error.hint
+
+
+def test_of_what_does_not_fit_the_two_likeliest_causes_are_named() -> None:
+    causes = EXPLANATIONS["two_legged_not_allowed"].causes
+    error = refused(DanceStep.MYSELF, Problem("two_legged_not_allowed"), CONSUMER, OURS)
+    assert error.message.endswith(f" Likely {causes[0]}; or {causes[1]}.")
+    assert len(causes) > 2
+    assert causes[2] not in error.message
+
+
+def test_a_consumer_key_is_shown_fit_for_a_terminal() -> None:
+    error = refused(DanceStep.EXCHANGE, Problem("consumer_key_unknown"), CONSUMER, OURS)
+    assert '"Oauth\ufffdKey"' in error.message
+
+
+def test_a_sign_in_that_is_interrupted_can_be_begun_again() -> None:
+    assert isinstance(interrupted(), NotAuthorized)
+    assert interrupted().hint == "run `sidecar auth` again"
+
+
+@pytest.mark.parametrize(("status", "is_about_the_key"), [(500, True), (503, False), (429, False)])
+def test_only_a_500_may_be_about_the_key(status: int, is_about_the_key: bool) -> None:
+    error = unexpected_answer(DanceStep.REQUEST_TOKEN, status, [], b"", BASE)
+    assert ("sidecar public-key" in error.hint) == is_about_the_key
+
+
+@pytest.mark.parametrize(("status", "is_redirect"), [(299, False), (300, True), (399, True)])
+def test_an_answer_that_leads_elsewhere_is_said_to(status: int, is_redirect: bool) -> None:
+    error = unexpected_answer(DanceStep.REQUEST_TOKEN, status, [], b"", BASE)
+    assert ("redirects" in error.message) == is_redirect
 
 
 MOVED = b"https://new.test/j/plugins/servlet/oauth/request-token"

@@ -130,5 +130,10 @@ def test_a_name_may_be_any_octet() -> None:
     assert count_parameters(every) == 254
 
 
+def test_the_parameters_of_query_and_form_are_counted_together() -> None:
+    assert len(LongParameters("a=1&b&=x", b"c&&d=2&e", nothing)) == 5
+    assert len(LongParameters("a", b"", nothing)) == len(LongParameters("", b"a", nothing)) == 1
+
+
 def test_nothing_of_it_is_shown() -> None:
     assert repr(LongParameters("q=secret", b"f=secret", nothing)) == "LongParameters(…)"
