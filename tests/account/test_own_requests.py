@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar import __version__
 from sidecar.account.clock import JiraClock
 from sidecar.account.own_requests import (
     TOKEN_ENDPOINTS,
@@ -29,6 +30,7 @@ from sidecar.upstream.pool import Upstream
 from tests.conftest import CONSUMER_KEY, make_config
 from tests.support.dancing import Odd, answer
 from tests.support.raw_server import Peer, RawServer
+from tests.support.raw_upstream import RawUpstream
 
 SHORT = 0.2
 MYSELF = Question("GET", "/rest/api/2/myself")
@@ -231,3 +233,32 @@ async def test_a_query_is_signed_and_sent(sandbox: Sandbox, make: Make) -> None:
     assert asked.answer.status == 200
     assert before <= asked.answered_at <= time.time()
     assert sandbox.log[-1].target.endswith(search.query)
+
+
+@pytest.mark.parametrize(
+    ("question", "length"), [(MYSELF, []), (REQUEST_TOKEN, ["0"])], ids=["GET", "POST"]
+)
+async def test_each_says_who_asks_and_wants_it_plain(
+    make: Make, question: Question, length: list[str]
+) -> None:
+    async with RawUpstream() as upstream:
+        desk = await make(upstream.url)
+        await desk.requests.ask(desk.signer, question, None)
+        (exchange,) = upstream.exchanges
+    assert exchange.is_signed
+    assert exchange.all("Host") == [f"127.0.0.1:{upstream.port}"]
+    assert exchange.all("Accept") == ["*/*"]
+    assert exchange.all("Accept-Encoding") == ["identity"]
+    assert exchange.all("User-Agent") == [f"jira-oauth-sidecar/{__version__}"]
+    assert exchange.all("X-Atlassian-Token") == ["no-check"]
+    assert exchange.all("Content-Length") == length
+
+
+async def test_one_that_is_asked_as_anybody_is_not_signed(make: Make) -> None:
+    async with RawUpstream() as upstream:
+        desk = await make(upstream.url)
+        heard = await desk.requests.ask_unsigned(desk.signer.base_url, "/jira/status?x=1")
+        (exchange,) = upstream.exchanges
+    assert (heard.answer.status, heard.answer.body) == (200, b"ok")
+    assert exchange.start_line == "GET /jira/status?x=1 HTTP/1.1"
+    assert not exchange.is_signed

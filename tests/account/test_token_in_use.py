@@ -101,6 +101,54 @@ def test_one_that_was_stored_is_not_called_another(
     assert not caplog.records
 
 
+def test_what_becomes_of_the_file_is_logged_once_and_nothing_of_the_token(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk.store("FIRST")
+    desk.token.current()
+    assert not caplog.records
+    desk.store("SECOND")
+    desk.token.current()
+    desk.file.path.unlink()
+    for _ in range(2):
+        with pytest.raises(NotAuthorized, match="no access token") as caught:
+            desk.token.current()
+        assert caught.value.hint == "run `sidecar auth`"
+    another, gone = caplog.records
+    path = desk.file.path
+    assert (another.levelno, gone.levelno) == (logging.INFO, logging.ERROR)
+    assert another.getMessage() == f"another access token was found in {path} and is used now"
+    assert gone.getMessage().startswith(f"{path} is gone: every request is answered with 503")
+
+
+def test_a_file_that_breaks_in_another_way_is_told_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.store("FIRST")
+    desk.token.current()
+    for content in (b"{}", b"{}", b"no JSON", b"no JSON"):
+        write_private(desk.file.path, content)
+        desk.token.current()
+    assert len(caplog.records) == 2
+
+
+def test_after_a_refusal_the_file_is_read_though_it_looks_as_before(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS shows times that are up to a minute old, until the folder is opened."""
+    first = desk.store("FIRST")
+    desk.token.current()
+    monkeypatch.setattr(desk.file, "changed", lambda: False)
+    opened: list[bool] = []
+    monkeypatch.setattr(desk.file, "open_folder", lambda: opened.append(True))
+    second = desk.store("SECOND")
+    assert desk.token.current() == first
+    desk.token.look_again()
+    assert opened == [True]
+    assert desk.token.current() == second
+
+
 # ── its life ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -181,6 +229,18 @@ def test_a_renewal_that_was_cut_short_is_said_plainly(desk: Desk) -> None:
     desk.store("SECOND")
     token.current()
     assert token.warnings() == []
+
+
+def test_a_token_that_another_machine_stored_is_told_at_the_start(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.file, "other_machine", lambda: "there")
+    assert desk.token.warnings() == []
+    desk.store("FIRST")
+    desk.token.current()
+    (warning,) = desk.token.warnings()
+    assert "stored on there, which is another machine" in warning
+    assert "run `sidecar auth` here" in warning
 
 
 @pytest.mark.parametrize(("handle", "number"), [(HANDLE, 1), (None, 0)])
