@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from sidecar.proxy import handler
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running, store_token
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import until
 from tests.support.wire import Client
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -550,3 +552,67 @@ class TestOverload:
         refused = next(answer for answer in answers if answer.status == 503)
         assert refused["Retry-After"].isdecimal()
         assert "error=connection_limit_reached" in refused["Proxy-Status"]
+
+
+class TestRecord:
+    """What is counted of each request, whatever becomes of it."""
+
+    async def test_what_jira_answers_counts_with_the_bytes_of_both_bodies(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        assert (await edge.request("POST", "/x", body=b"12345")).body == b"ok"
+        await until(lambda: edge.server.metrics.requests == {("POST", 2, "jira"): 1})
+        metrics = edge.server.metrics
+        assert (metrics.received, metrics.sent, dict(metrics.errors)) == (5, 2, {})
+        assert sum(metrics.durations.counts) == sum(metrics.signings.counts) == 1
+
+    async def test_a_login_that_is_answered_here_counts_as_ours(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        answer = await edge.post_json("/rest/auth/1/session", {})
+        assert answer.json()["session"]["name"] == "JSESSIONID"
+        await until(lambda: edge.server.metrics.requests == {("POST", 2, "sidecar"): 1})
+        assert edge.server.metrics.received == 2
+        assert edge.server.metrics.sent == len(answer.body)
+        assert not upstream.exchanges
+
+    @pytest.mark.parametrize(
+        ("method", "target", "status", "error"),
+        [
+            ("PROPFIND", "/x", 405, "http_request_denied"),
+            ("POST", "/login.jsp", 403, "http_request_denied"),
+            ("GET", "/x%", 400, "http_request_error"),
+        ],
+    )
+    async def test_a_refusal_counts_by_its_error(
+        self, edge: Running, method: str, target: str, status: int, error: str
+    ) -> None:
+        answer = await edge.request(method, target)
+        assert answer.status == status
+        assert f"error={error}" in answer["Proxy-Status"]
+        await until(lambda: sum(edge.server.metrics.requests.values()) == 1)
+        assert edge.server.metrics.errors == {error: 1}
+        assert [found[1:] for found in edge.server.metrics.requests] == [(4, "sidecar")]
+
+    async def test_a_client_that_leaves_counts_as_gone(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        async def hang(exchange: Exchange) -> None:
+            await exchange.hang()
+
+        upstream.handler = hang
+        wire = await edge.wire()
+        await wire.send(edge.message("GET", "/x"))
+        await upstream.request()
+        wire.leave()
+        await until(lambda: edge.server.metrics.closed_early == {"client": 1})
+        assert edge.server.metrics.errors == {}
+
+    async def test_what_never_became_a_request_has_an_id_of_its_own(
+        self, edge: Running, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        ids = [(await edge.raw(b"NONSENSE / HTTP/1.1\r\n\r\n"))["X-Request-Id"] for _ in range(2)]
+        assert len(set(ids)) == 2
+        for own_id in ids:
+            assert own_id in caplog.text
