@@ -20,7 +20,7 @@ from sidecar.proxy.sending import _parameters
 from sidecar.sandbox import Sandbox
 from sidecar.signing.long_parameters import MOST_PARAMETERS, STEP, LongParameters
 from sidecar.signing.signature import FORM_LIMIT
-from tests.conftest import Running
+from tests.conftest import MakeSidecar, Running
 from tests.support.loading import store_grant
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import until
@@ -533,6 +533,68 @@ async def test_a_healed_request_counts_as_one_retry(sandbox: Sandbox, sidecar: R
     sandbox.faults.clock_offset = 1000.0
     assert (await sidecar.get(GET)).status == 200
     assert (await counters(sidecar))["retries"] == {"oauth_problem": 1}
+
+
+CHUNKED = ("Transfer-Encoding", "chunked")
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "body", "length", "coding"),
+    [
+        ("GET", [], b"", [], []),
+        ("OPTIONS", [], b"", [], []),
+        ("POST", [], b"", ["0"], []),
+        ("PUT", [], b"", ["0"], []),
+        ("PATCH", [], b"", ["0"], []),
+        ("DELETE", [], b"", ["0"], []),
+        ("POST", [], b"12345", ["5"], []),
+        ("GET", [], b"12345", ["5"], []),
+        ("POST", [("Content-Length", "0")], b"", ["0"], []),
+        ("POST", [CHUNKED], b"3\r\na=b\r\n0\r\n\r\n", [], ["chunked"]),
+        ("GET", [CHUNKED], b"0\r\n\r\n", [], ["chunked"]),
+        ("POST", [CHUNKED, FORM_FIELD], b"3\r\na=b\r\n0\r\n\r\n", ["3"], []),
+    ],
+)
+async def test_a_request_has_one_framing_field_if_it_may_have_a_body(
+    edge: Running,
+    upstream: RawUpstream,
+    method: str,
+    fields: list[tuple[str, str]],
+    body: bytes,
+    length: list[str],
+    coding: list[str],
+) -> None:
+    assert (await edge.request(method, "/x", *fields, body=body)).status == 200
+    (exchange,) = upstream.exchanges
+    assert exchange.all("Content-Length") == length
+    assert exchange.all("Transfer-Encoding") == coding
+    assert bytes(exchange.body) == (b"a=b" if b"a=b" in body else body if length else b"")
+
+
+@pytest.mark.parametrize(("two_legged", "status"), [(False, 200), (True, 400)])
+async def test_a_form_may_name_a_user_where_that_means_nothing(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, two_legged: bool, status: int
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t", jira__two_legged=two_legged)
+    body = b"user_id=admin"
+    answer = await sidecar.request("POST", "/x", FORM_FIELD, body=body)
+    assert answer.status == status
+    assert ("user_id" in answer.body.decode()) == two_legged
+    assert [bytes(e.body) for e in upstream.exchanges if e.body] == ([] if two_legged else [body])
+
+
+async def test_a_two_legged_request_names_its_user_and_a_refusal_of_that_is_explained(
+    upstream: RawUpstream, make_sidecar: MakeSidecar
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.say(b"", "X-AUSERNAME: anonymous", status="401 Unauthorized")
+
+    upstream.handler = refuse
+    sidecar = await make_sidecar(upstream.url, jira__two_legged=True, jira__act_as="alana")
+    answer = await sidecar.get("/x?a=b")
+    assert upstream.exchanges[-1].target == "/x?xoauth_requestor_id=alana&a=b"
+    assert answer["Sidecar-Problem"].startswith("two_legged_not_allowed; ")
+    assert "impersonation" in answer["Sidecar-Problem"].lower()
 
 
 def parameters(query: str, form: bytes) -> object:
