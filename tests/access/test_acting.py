@@ -88,6 +88,27 @@ def test_a_field_that_could_be_read_in_two_ways_is_400(fields: list[Field]) -> N
     assert refusal(*fields, acting=Acting()).status == 400
 
 
+def test_a_user_and_a_caller_may_have_names_as_long_as_their_kind() -> None:
+    user, caller = "ci-" + "a" * 252, "c" * 64
+    acting = Acting([f"{caller}: ci-*"], two_legged=True)
+    assert acting.user([(b"X-Sidecar-Act-As", user.encode())], caller) == user
+
+
+def test_the_callers_that_have_patterns_of_their_own_are_named() -> None:
+    assert UserPatterns(["ci-*", "build: a", "deploy : b", "build: c"]).callers == {
+        "build",
+        "deploy",
+    }
+    assert UserPatterns([]).callers == set()
+
+
+def test_whoever_may_not_act_as_another_is_named_if_the_key_has_a_name() -> None:
+    named = refusal((b"X-Sidecar-Act-As", b"admin"), caller="build")
+    assert named.message == 'The caller "build" may not act as "admin".'
+    nameless = refusal((b"X-Sidecar-Act-As", b"admin"), caller=None)
+    assert nameless.message == 'This caller may not act as "admin".'
+
+
 def test_without_two_legged_oauth_nobody_acts_as_another() -> None:
     refused = refusal((b"X-Sidecar-Act-As", b"alana"), acting=Acting())
     assert (refused.status, refused.hint) == (

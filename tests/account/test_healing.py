@@ -33,6 +33,7 @@ from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.loading import MYSELF, renewals, store_grant
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import SOON, until
+from tests.support.wire import turns
 
 UPLOAD = 300_000
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -309,6 +310,31 @@ async def test_a_jira_that_does_not_answer_leaves_the_long_requests_answer_as_it
     sandbox.faults.reset = True
     assert await desk.healer.probe(desk.sign()) is None
     assert sandbox.log
+
+
+async def test_the_end_waits_for_a_renewal_under_way(
+    desk: Desk, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+    renew = Authorizer.renew
+
+    async def renewing(authorizer: Authorizer, old: TokenCredentials) -> TokenCredentials:
+        asked.set()
+        await go.wait()
+        return await renew(authorizer, old)
+
+    monkeypatch.setattr(Authorizer, "renew", renewing)
+    grant = sandbox.grant()
+    store_token(desk.config, grant.token, session_handle=Secret(grant.session_handle))
+    healing = asyncio.create_task(desk.heals("token_expired"))
+    await asked.wait()
+    closing = asyncio.create_task(desk.healer.close(60))
+    await turns(5)
+    assert not closing.done()
+    go.set()
+    await closing
+    assert await healing
+    assert desk.identity.token.current().token != Secret(grant.token)
 
 
 # ── what is sent again ──────────────────────────────────────────────────────────────────────
