@@ -274,6 +274,33 @@ async def test_the_end_of_a_token_is_warned_of_once_a_day(
     assert renewals(desk.sandbox) == 0
 
 
+async def test_near_its_end_a_token_is_tried_to_be_renewed_no_more_often_than_at_its_end(
+    desk: Desk,
+) -> None:
+    old = desk.grant(expires_at=time.time() - 1)
+    desk.sandbox.faults.link_gone = True
+    counted = []
+    for later in (0.0, 0.5, 0.5, 1.0, 1.0):
+        desk.now += later
+        desk.identity.token.current()
+        desk.renewal.renew_if_near_end()
+        await desk.renewal.wait_idle()
+        counted.append(renewals(desk.sandbox))
+    assert counted == [1, 1, 2, 2, 3]
+    assert desk.identity.token.current() == old
+    assert desk.troubles.last is not None
+    assert desk.troubles.last.problem == "token_not_renewed"
+
+
+async def test_a_token_with_nothing_to_renew_it_is_not_tried_near_its_end(desk: Desk) -> None:
+    desk.grant(expires_at=time.time() - 1, session_handle=None)
+    desk.identity.token.current()
+    desk.renewal.renew_if_near_end()
+    await desk.renewal.wait_idle()
+    assert renewals(desk.sandbox) == 0
+    assert desk.renewal.error is None
+
+
 async def test_a_token_without_an_end_is_left_alone(desk: Desk) -> None:
     desk.renewal.renew_if_near_end()
     desk.grant()
@@ -628,7 +655,10 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
         "token_not_renewed",
         "replace it",
     )
+    desk.troubles.last = None
     await asyncio.wait_for(obstacle.tried_often.wait(), 5)
+    assert desk.troubles.last is not None, "it still cannot be stored"
+    assert "still not stored: the disk is broken" in logged(caplog, logging.ERROR)[1]
     assert desk.identity.token.current() == new
     await obstacle.remove()
     assert desk.stored == new.token.reveal()

@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import pytest
 import pytest_asyncio
+from aiohttp.base_protocol import BaseProtocol
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.downstream import boundaries, connection, timers
 from sidecar.downstream.connection import ClientConnection
+from sidecar.downstream.receiving import Receiver
 from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
@@ -411,3 +413,82 @@ async def test_a_chunked_body_arrives_as_it_was_meant_however_it_is_cut(
         assert await is_open(edge, wire)
     assert arena.upstream.exchanges[0].body == b"".join(pieces)
     assert len(arena.upstream.exchanges) == 1 + then
+
+
+# ---------------------------------------------------------------- without a socket
+
+HEAD = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPLOAD = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest_asyncio.fixture
+async def receiver() -> Receiver:
+    return Receiver(BaseProtocol(asyncio.get_running_loop()), 8192)
+
+
+async def test_a_head_has_begun_with_its_first_byte_and_not_with_an_empty_line(
+    receiver: Receiver,
+) -> None:
+    for data, held, has_begun in ((b"\r", 1, False), (b"\n", 0, False), (HEAD[:9], 9, True)):
+        receiver.add(data)
+        assert receiver.next_request() is None
+        assert (receiver.held, receiver.has_begun) == (held, has_begun)
+    receiver.add(HEAD[9:] + HEAD)
+    for left in (len(HEAD), 0):
+        arrived = receiver.next_request()
+        assert arrived is not None
+        assert arrived[0].path == "/x"
+        assert arrived[1].at_eof()
+        assert (receiver.held, receiver.has_begun, receiver.body) == (left, False, None)
+
+
+async def test_a_body_is_read_as_far_as_it_has_come_and_no_further(receiver: Receiver) -> None:
+    receiver.add(UPLOAD + b"12")
+    arrived = receiver.next_request()
+    assert arrived is not None
+    body = arrived[1]
+    assert receiver.body is body
+    receiver.read_body()
+    assert (receiver.held, receiver.has_unread_body, body.is_eof()) == (0, False, False)
+    receiver.add(b"345" + HEAD)
+    receiver.read_body()
+    assert (receiver.held, receiver.body, body.is_eof()) == (len(HEAD), None, True)
+    assert await body.read() == b"12345"
+    assert receiver.next_request() is not None
+
+
+async def test_what_is_discarded_is_counted_and_what_was_here_is_still_read_if_it_is_full(
+    receiver: Receiver,
+) -> None:
+    receiver.add(HEAD)
+    receiver.is_full = True
+    receiver.add(b"12345")
+    receiver.add(b"678")
+    assert (receiver.discarded, receiver.held) == (8, len(HEAD))
+    assert receiver.next_request() is not None
+    assert receiver.held == 0
+
+
+async def test_once_it_has_stopped_nothing_is_looked_at(receiver: Receiver) -> None:
+    receiver.add(UPLOAD + b"12")
+    assert receiver.next_request() is not None
+    receiver.stop()
+    assert (receiver.held, receiver.body, receiver.is_deaf) == (0, None, True)
+    assert not receiver.has_unread_body
+    receiver.add(HEAD)
+    assert (receiver.held, receiver.discarded) == (0, len(HEAD))
+    assert receiver.next_request() is None
+    assert not receiver.has_begun
+
+
+@pytest.mark.parametrize(
+    ("field", "is_last"), [(b"Connection: close", True), (b"Connection: keep-alive", False)]
+)
+async def test_behind_the_last_request_nothing_is_one(
+    receiver: Receiver, field: bytes, is_last: bool
+) -> None:
+    receiver.add(UPLOAD[:-2] + field + b"\r\n\r\n12345" + HEAD)
+    assert receiver.next_request() is not None
+    receiver.read_body()
+    assert receiver.is_deaf is is_last
+    assert (receiver.next_request() is None) is is_last
