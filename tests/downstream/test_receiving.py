@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from sidecar.downstream import boundaries, connection, timers
 from sidecar.downstream.connection import ClientConnection
-from sidecar.downstream.receiving import Receiver
+from sidecar.downstream.receiving import REMEMBERED_BYTES, Receiver
+from sidecar.errors import RequestRefused
+from sidecar.http import framing
 from tests.attacks.arena import Arena, open_arena
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
@@ -447,7 +449,7 @@ async def test_a_body_is_read_as_far_as_it_has_come_and_no_further(receiver: Rec
     arrived = receiver.next_request()
     assert arrived is not None
     body = arrived[1]
-    assert receiver.body is body
+    assert [receiver.body] == [body]
     receiver.read_body()
     assert (receiver.held, receiver.has_unread_body, body.is_eof()) == (0, False, False)
     receiver.add(b"345" + HEAD)
@@ -492,3 +494,48 @@ async def test_behind_the_last_request_nothing_is_one(
     receiver.read_body()
     assert receiver.is_deaf is is_last
     assert (receiver.next_request() is None) is is_last
+
+
+@pytest.mark.parametrize(("size", "judged"), [(REMEMBERED_BYTES, 1), (REMEMBERED_BYTES + 1, 3)])
+async def test_fields_that_are_repeated_are_judged_once_unless_there_are_many(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, size: int, judged: int
+) -> None:
+    assert REMEMBERED_BYTES == 1024
+    seen: list[bytes] = []
+    judge = framing.body_length
+
+    def counting(fields: bytes) -> int | None:
+        seen.append(fields)
+        return judge(fields)
+
+    monkeypatch.setattr(framing, "body_length", counting)
+    fields = b"1\r\nHost: localhost\r\nContent-Length: 5\r\nX: \r\n\r\n"
+    padded = fields.replace(b"X: ", b"X: " + b"y" * (size - len(fields)))
+    for target in (b"/a", b"/b", b"/c"):
+        receiver.add(b"POST " + target + b" HTTP/1." + padded + b"12345")
+        arrived = receiver.next_request()
+        assert arrived is not None
+        assert arrived[0].path.encode() == target
+        receiver.read_body()
+        assert await arrived[1].read() == b"12345"
+    assert seen == [padded] * judged
+
+
+async def test_the_same_fields_mean_something_else_in_another_version(receiver: Receiver) -> None:
+    """HTTP/1.0 knows no chunks: somebody else would read the body as the next request."""
+    fields = b"\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    receiver.add(b"POST /x HTTP/1.1" + fields + b"0\r\n\r\n")
+    assert receiver.next_request() is not None
+    receiver.read_body()
+    receiver.add(b"POST /x HTTP/1.0" + fields + b"0\r\n\r\n")
+    with pytest.raises(RequestRefused, match="ambiguous"):
+        receiver.next_request()
+
+
+async def test_a_request_line_is_judged_whatever_its_fields_are(receiver: Receiver) -> None:
+    fields = HEAD.partition(b"\r\n")[2]
+    receiver.add(HEAD)
+    assert receiver.next_request() is not None
+    receiver.add(b"GET  /x HTTP/1.1\r\n" + fields)
+    with pytest.raises(RequestRefused, match="request line"):
+        receiver.next_request()
