@@ -11,7 +11,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from sidecar.errors import RequestRefused
-from sidecar.net.peers import peer_address
 
 _NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 UNREAD = RawRequestMessage(
@@ -25,8 +24,8 @@ CLIENT_LEFT = "The client left before its request's body was complete."
 class Connection(Protocol):
     """What a request needs of the connection that it came on."""
 
-    transport: asyncio.Transport | None
-    """What leads to the client, while it is there."""
+    client: str
+    """The client's address, as the log has it."""
 
     @property
     def scheme(self) -> str:
@@ -93,7 +92,7 @@ class Request:
     @property
     def client(self) -> str:
         """The client's address, as the log has it."""
-        return peer_address(self.connection.transport)
+        return self.connection.client
 
     def fail(self, why: str) -> None:
         """Its body will never be whole: have its reader, who may wait for more of it, find out."""

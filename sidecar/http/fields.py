@@ -37,6 +37,8 @@ _lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """All values of the field called `name` (lower case), in order."""
+    if type(fields) is Received and name not in fields.firsts:
+        return []
     return [value for key, value in fields if key.lower() == name]
 
 

@@ -172,7 +172,8 @@ class Proxy:
             return Reply(204, preflight)
         if target.startswith(RESERVED):
             return await self._reserved(method, target, fields, record)
-        caller = caller._replace(name=await self._holder_of_key(fields, record))
+        if (name := await self._holder_of_key(fields, record)) is not None:
+            caller = caller._replace(name=name)
         if method not in METHODS:
             raise RequestRefused(
                 405,
@@ -180,18 +181,22 @@ class Proxy:
                 proxy_error="http_request_denied",
                 fields=(("Allow", ", ".join(METHODS)),),
             )
+        is_long = len(target) > _LONG_TARGET  # each look at it takes 5 ms and more
         cleaned = clean(target, self._base.path)
-        await _give_turn(target)
+        if is_long:
+            await asyncio.sleep(0)
         self._access.check_request(method, cleaned.path)
         acting_as = self._acting.user(fields, caller.name)
         if cleaned.query and self._identity.two_legged:
             refuse_requestor(cleaned.query, "query")
-        await _give_turn(target)
+        if is_long:
+            await asyncio.sleep(0)
         paths = readings(below(cleaned.path, self._base.path))
         if is_session_login(method, paths):
             return await self._session(request, method, record)
         refuse_login(method, paths)
-        await _give_turn(target)
+        if is_long:
+            await asyncio.sleep(0)
         return await self._forward(request, caller, acting_as, cleaned, paths, record)
 
     async def _reserved(
@@ -305,12 +310,6 @@ class Proxy:
                     "jira.base_url leads back to the sidecar; it must be Jira's own address",
                     proxy_error="proxy_loop_detected",
                 )
-
-
-async def _give_turn(target: str) -> None:
-    """Let the loop have its turn between two looks at a long target, which take 5 ms and more."""
-    if len(target) > _LONG_TARGET:
-        await asyncio.sleep(0)
 
 
 def _is_server_info(method: str, paths: frozenset[str]) -> bool:

@@ -12,7 +12,7 @@ from aiohttp import hdrs
 from aiohttp.http import RawResponseMessage
 
 from sidecar.errors import ConnectionLost, ProtocolError, ResponseTimeout, UpstreamError
-from sidecar.http.fields import Fields, Received, first, size_of, values
+from sidecar.http.fields import Fields, Received, first, values
 from sidecar.net.backpressure import taken
 from sidecar.upstream.connection import UpstreamConnection
 from sidecar.upstream.incoming import PIECE, Terms
@@ -121,8 +121,6 @@ class UpstreamResponse:
         where = self._terms.where
         if message.version not in ((1, 0), (1, 1)):
             raise ProtocolError(f"{where} answers neither in HTTP/1.0 nor in HTTP/1.1.")
-        if len(message.reason) + size_of(message.raw_headers) > self._terms.head_bytes:
-            raise self._terms.failures.head_too_large()
         if hdrs.TRANSFER_ENCODING in message.headers:
             codings = [v.lower() for v in values(message.raw_headers, b"transfer-encoding")]
             if codings != [b"chunked"] or message.version.minor == 0:

@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.errors import ProtocolError
+from sidecar.http.fields import size_of
 from sidecar.upstream.failures import Failures
 
 MAX_FIELDS = 256
@@ -165,6 +166,7 @@ class Incoming:
         self.heads.append(message)
         if message.code < 200:
             return
+        self._check_size(message)
         self.has_head = True
         self._head = b""
         self._is_chunked = message.chunked
@@ -176,6 +178,12 @@ class Incoming:
             self.body = body
             has_length = hdrs.CONTENT_LENGTH in message.headers
             self.ends_with_connection = not (message.chunked or has_length or body.is_eof())
+
+    def _check_size(self, message: RawResponseMessage) -> None:
+        """Refuse a head that is too large; what has come with it, a body too, is counted first."""
+        limit = self._terms.head_bytes
+        if len(self._head) > limit and len(message.reason) + size_of(message.raw_headers) > limit:
+            raise self._terms.failures.head_too_large()
 
     def _refuse_folds(self, messages: Iterable[RawResponseMessage]) -> None:
         """Look once at what has come, whatever number of 1xx without a field is in it."""
