@@ -292,9 +292,8 @@ class TestPassed:
         for sock, said in ((datagram, "stream socket"), (bound(listen=False), "does not listen")):
             with pytest.raises(ConfigError, match=said):
                 opened(passed(sock))
-        environ = passed(bound())
         with pytest.raises(ConfigError, match="is no socket"):
-            opened(environ | {"LISTEN_FDS": "9"})
+            opened(passed(bound(), Path(os.devnull).open("rb")))  # noqa: SIM115 — passing closes it
 
     def test_what_others_can_reach_needs_an_access_key(
         self, opened: Any, passed: Any, tmp_path: Path
