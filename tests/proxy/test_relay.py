@@ -97,6 +97,17 @@ class TestFraming:
         assert answer["Transfer-Encoding"] == "chunked"
         assert not answer.all("Content-Length")
 
+    @pytest.mark.parametrize("coding", ["gzip", "GZip", "identity"])
+    async def test_a_body_is_inflated_to_be_rewritten_and_sent_plain(
+        self, edge: Running, upstream: RawUpstream, coding: str
+    ) -> None:
+        link = b'{"self": "%b/rest"}' % upstream.url.encode()
+        body = link if coding == "identity" else gzip.compress(link)
+        upstream.handler = says(body, JSON, f"Content-Encoding: {coding}")
+        answer = await edge.get(TARGET, ("Accept-Encoding", "gzip"))
+        assert answer.body == b'{"self": "http://%b/rest"}' % edge.authority.encode()
+        assert "gzip" not in "".join(answer.all("Content-Encoding")).lower()
+
     async def test_a_small_body_is_one_chunk_even_if_it_ends_in_what_may_become_a_link(
         self, edge: Running, upstream: RawUpstream
     ) -> None:
