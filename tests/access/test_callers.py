@@ -71,6 +71,7 @@ def test_a_request_names_one_host(fields: list[tuple[bytes, bytes]], fault: str)
 def test_loopback_names_are_allowed_in_any_case_and_with_any_port(host: bytes) -> None:
     caller = PLAIN.check_caller([(b"hOST", host)], "http")
     assert caller == Caller("http", host.decode())
+    assert (caller.origin, caller.as_proxy, caller.name) == (None, False, None)
 
 
 @pytest.mark.parametrize(
@@ -381,6 +382,15 @@ def test_an_allowed_page_may_read_the_answer_and_the_useful_fields() -> None:
     assert b"Sidecar-Problem" in fields[b"Access-Control-Expose-Headers"]
     assert fields[b"Vary"] == b"Origin"
     assert b"*" not in b"".join(fields.values())
+
+
+def test_a_preflight_that_asks_for_no_fields_is_told_the_usual_ones() -> None:
+    caller = Caller("http", "localhost", origin="https://tools.example.com")
+    asked = [(b"Access-Control-Request-Method", b"POST")]
+    answer = dict(PAGES.preflight("OPTIONS", asked, caller))
+    assert answer[b"Access-Control-Allow-Headers"] == (
+        b"Accept, Authorization, Content-Type, X-Atlassian-Token, X-Sidecar-Key"
+    )
 
 
 def test_without_origins_no_answer_gets_cors_fields_and_with_them_caches_are_told() -> None:

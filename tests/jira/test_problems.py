@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.credentials import TWO_LEGGED, Secret, TokenCredentials
 from sidecar.jira.base_strings import compare_base_strings
 from sidecar.jira.explanations import EXPLANATIONS
 from sidecar.jira.problems import (
@@ -248,6 +249,23 @@ def test_without_a_token_a_problem_with_it_is_one_with_two_legged_oauth(
     problem = parse_problem(401, [challenge(b"OAuth oauth_problem=" + name.encode())], b"", acts_as)
     assert problem is not None
     assert (problem.name, problem.meaning) == (name, meaning)
+
+
+@pytest.mark.parametrize(
+    ("token", "named", "acts_as"),
+    [
+        (None, None, ActsAs.TOKEN),
+        (None, "alana", ActsAs.TOKEN),
+        (TokenCredentials(Secret("t"), Secret("")), None, ActsAs.TOKEN),
+        (TokenCredentials(Secret("t"), Secret("")), "alana", ActsAs.TOKEN),
+        (TWO_LEGGED, None, ActsAs.LINK),
+        (TWO_LEGGED, "alana", ActsAs.NAMED),
+    ],
+)
+def test_whom_a_request_acts_as_follows_from_its_token_and_from_the_user_that_it_names(
+    token: TokenCredentials | None, named: str | None, acts_as: ActsAs
+) -> None:
+    assert ActsAs.of(token, named) is acts_as
 
 
 @pytest.mark.parametrize(("status", "is_read"), [(399, False), (400, True)])

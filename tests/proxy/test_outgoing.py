@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecar.downstream.bodies import RequestBody
 from sidecar.http.target import Target
 from sidecar.proxy.outgoing import Outgoing
 from sidecar.signing.signature import encode_parameters
@@ -26,3 +27,12 @@ def test_a_request_is_framed_as_it_was_made_up() -> None:
         outgoing = Outgoing("POST", Target("/a", None), [], [], b"", chunked, False)
         assert outgoing.signed(b"OAuth").chunked == chunked
         assert outgoing.acting_as is None
+
+
+def test_a_body_that_was_streamed_begins_again_with_each_signature() -> None:
+    body = RequestBody.__new__(RequestBody)  # nothing of it is read here
+    outgoing = Outgoing("POST", Target("/a", None), [], [], body, True, False)
+    for replayed in (0, 7):
+        body._replayed = replayed
+        assert outgoing.signed(b"OAuth").body is body
+        assert body._replayed == 0

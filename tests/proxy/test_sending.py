@@ -529,6 +529,13 @@ async def test_a_lost_connection_counts_as_one_retry(
     assert (await counters(edge))["retries"] == {"connection_lost": 1}
 
 
+async def test_signing_takes_a_part_of_the_time(edge: Running) -> None:
+    started = time.perf_counter()
+    assert (await edge.get(GET)).status == 200
+    await until(lambda: sum(edge.server.metrics.signings.counts) == 1)
+    assert 0 < edge.server.metrics.signings.sum < time.perf_counter() - started
+
+
 async def test_a_healed_request_counts_as_one_retry(sandbox: Sandbox, sidecar: Running) -> None:
     sandbox.faults.clock_offset = 1000.0
     assert (await sidecar.get(GET)).status == 200
