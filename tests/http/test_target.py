@@ -331,6 +331,11 @@ def test_a_bare_question_mark_is_a_query() -> None:
     assert clean("/a?", "") == Target("/a", "")
 
 
+def test_a_reserved_parameter_of_a_query_is_refused_as_one_of_the_query() -> None:
+    with pytest.raises(RequestRefused, match=r"^The query has a parameter oauth_token, which"):
+        clean("/x?a=b&oauth_token=secret", "")
+
+
 def test_a_reserved_parameter_of_a_form_is_refused_by_name_alone() -> None:
     refuse_reserved("a=1", "form")
     with pytest.raises(RequestRefused, match="The form has a parameter oauth_token,") as raised:
