@@ -384,6 +384,11 @@ def test_an_allowed_page_may_read_the_answer_and_the_useful_fields() -> None:
     assert b"*" not in b"".join(fields.values())
 
 
+def test_without_rules_every_request_may_be_made() -> None:
+    for method in ("GET", "POST", "DELETE"):
+        PLAIN.check_request(method, "/jira/rest/api/2/issue")
+
+
 def test_a_preflight_that_asks_for_no_fields_is_told_the_usual_ones() -> None:
     caller = Caller("http", "localhost", origin="https://tools.example.com")
     asked = [(b"Access-Control-Request-Method", b"POST")]

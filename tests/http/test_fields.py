@@ -58,6 +58,8 @@ def test_of_received_fields_the_first_of_a_name_is_found() -> None:
     assert first(fields, b"x-a") == b"1"
     assert first(fields, b"x" * 70_000) == b"3"
     assert first(fields, b"x-b") is None
+    assert values(fields, b"x-a") == [b"1", b"2"]
+    assert values(fields, b"x-b") == []
 
 
 @given(st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=6)), max_size=5))
