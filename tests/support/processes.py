@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -119,12 +118,6 @@ class Process:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
-
-    def is_pending(self, number: int) -> bool:
-        """Whether a signal was sent and has not yet reached the process."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        masks = re.findall(r"^(?:Sig|Shd)Pnd:\t([0-9a-f]+)$", status, re.MULTILINE)
-        return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
     async def ends(self) -> int:
         """The exit code, once it has one."""
