@@ -132,11 +132,7 @@ class Sender:
             self._healer.believe(url)
             return exchanged._replace(is_put_right=True)
         self.close(exchanged)
-        record.retries += 1
-        record.resent_for = problem.label
-        exchanged = await self._try(outgoing, record, url)
-        self._healer.tried(problem, exchanged.signed, exchanged.problem)
-        return exchanged
+        return await self._send_again(problem, outgoing, record, url)
 
     async def _heal_long(
         self, exchanged: Exchanged, outgoing: Outgoing, record: Record, slot: Slot
@@ -155,12 +151,19 @@ class Sender:
         if problem is None and len(outgoing.parameters) > _FEW_PARAMETERS:
             problem = Problem("signature_invalid", meaning="too_many_parameters")
             return exchanged._replace(problem=problem)
-        if problem is None or not is_healed or outgoing.method not in _RETRIED_METHODS:
+        may_resend = outgoing.method in _RETRIED_METHODS and outgoing.is_replayable
+        if problem is None or not is_healed or not may_resend:
             return exchanged._replace(problem=problem, is_put_right=is_healed and bool(problem))
         self.close(exchanged)
+        return await self._send_again(problem, outgoing, record, None)
+
+    async def _send_again(
+        self, problem: Problem, outgoing: Outgoing, record: Record, url: BaseURL | None
+    ) -> Exchanged:
+        """Try once more what was healed of a problem, and tell the healer how that went."""
         record.retries += 1
         record.resent_for = problem.label
-        exchanged = await self._try(outgoing, record, None)
+        exchanged = await self._try(outgoing, record, url)
         self._healer.tried(problem, exchanged.signed, exchanged.problem)
         return exchanged
 
@@ -181,7 +184,7 @@ class Sender:
                 )
             except BaseException as error:
                 self._identity.in_flight.discard(signed.nonce)
-                may_retry = outgoing.may_reconnect and outgoing.is_replayable
+                may_retry = outgoing.may_reconnect
                 if not (may_retry and isinstance(error, ConnectionLost)):
                     raise
                 outgoing.may_reconnect = False

@@ -457,6 +457,17 @@ async def test_a_long_request_that_may_have_acted_is_not_sent_again(
     assert second.status == 200
 
 
+async def test_a_long_request_whose_body_is_gone_is_not_sent_again(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    """More than 64 KiB of a body are not kept: what is left of it is not what was sent."""
+    sandbox.faults.perceived_scheme = "https"
+    first = await sidecar.request("GET", LONG_QUERY, body=b"x" * (64 * 1024 + 1))
+    assert first.status == 500
+    assert SEND_AGAIN in first["Sidecar-Problem"]
+    assert (await sidecar.request("GET", LONG_QUERY, body=b"x" * (64 * 1024 + 1))).status == 200
+
+
 async def test_a_long_requests_500_that_is_not_about_its_signature_is_jiras(
     edge: Running, upstream: RawUpstream
 ) -> None:
