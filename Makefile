@@ -10,7 +10,7 @@ COVERAGE := 97
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 LOCKED := --require-hashes --only-binary :all:
 
-.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual deb rpm image units pipelines fuzz format lock audit bench clean
+.PHONY: help demo test test-oldest-aiohttp test-newest-aiohttp check hooks clients soak mutants dist manual docs deb rpm image units pipelines fuzz format lock audit bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -92,6 +92,16 @@ dist: $(VENV)/.dev $(VENV)/.tools ## sdist and wheel in dist/; a fresh environme
 manual: $(VENV)/.run ## man pages and completions for bash, zsh and fish, in build/share
 	$(BIN)/python deploy/manual.py build/share
 
+docs: $(VENV)/docs/.installed ## the pages of docs/ as a site, in build/docs; a link that leads nowhere fails
+	$(VENV)/docs/bin/python -m deploy.reference docs
+	$(VENV)/docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky docs build/docs
+
+$(VENV)/docs/.installed: pyproject.toml requirements/docs.txt
+	@mkdir -p $(VENV)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check $(LOCKED) --requirement requirements/docs.txt
+	@touch $@
+
 deb: ## a Debian package of the release that this is, in dist/; ROOT=FOLDER: of that root's; tried as root
 	deploy/debian/build $(ROOT)
 	deploy/debian/try "$$(ls -t dist/*.deb | head -n 1)" $(ROOT)
@@ -133,6 +143,8 @@ lock: $(VENV)/.tools ## pin what pyproject.toml asks for, by hash; with UPGRADE=
 	$(LOCK) --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --group pyproject.toml:tools --output-file requirements/tools.txt
+	$(LOCK) --group docs --constraint requirements/run.txt \
+		--output-file requirements/docs.txt pyproject.toml
 	sed -n 's/^ *"\(aiohttp\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml | \
 		$(LOCK) --no-deps --output-file requirements/oldest.txt -
 

@@ -44,7 +44,7 @@ def main() -> None:
     (options.into / "results.md").write_text(report.render(results))
     _plot(results, options.into / "results.svg")
     if options.into == HERE and "throughput" in {s["scenario"] for s in results["samples"]}:
-        _carry(report.summary(results), HERE.parent / "README.md")
+        _carry(report.summary(results), HERE.parent / "docs" / "performance.md")
     say(f"written: {options.into}/results.md")
 
 
@@ -95,13 +95,13 @@ def _json(results: dict[str, Any]) -> str:
     return head.replace('"samples": []', f'"samples": [\n{lines}\n ]') + "\n"
 
 
-def _carry(summary: str, readme: Path) -> None:
-    """Put the summary between README's two marks, where there are any."""
-    text = readme.read_text() if readme.exists() else ""
+def _carry(summary: str, page: Path) -> None:
+    """Put the summary between the page's two marks, where there are any."""
+    text = page.read_text() if page.exists() else ""
     before, begin, rest = text.partition("<!-- benchmark -->\n")
     _, end, after = rest.partition("<!-- /benchmark -->")
     if begin and end:
-        readme.write_text(f"{before}{begin}{summary}\n{end}{after}")
+        page.write_text(f"{before}{begin}{summary}\n{end}{after}")
 
 
 def _plot(results: dict[str, Any], path: Path) -> None:

@@ -25,7 +25,7 @@ def render(document: dict[str, Any]) -> str:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """The table that the project's README carries, with machine, versions and date under it."""
+    """The table that docs/performance.md carries, with machine, versions and date under it."""
     results = Results(document)
     rows = []
     for name in results.targets("throughput"):

@@ -36,7 +36,7 @@ COMPLETIONS: dict[str, type[ShellComplete]] = {
 """Below /usr/share, where each shell of Debian and Fedora looks."""
 
 _CONFIGURATION = "sidecar.toml"
-_PLACES = [
+PLACES = [
     ("--config PATH", "or $SIDECAR_CONFIG, where one of them names a file."),
     ("$XDG_CONFIG_HOME/sidecar/config.toml", "~/.config/sidecar/config.toml without the variable."),
     ("/etc/sidecar/config.toml", "The system's."),
@@ -102,10 +102,12 @@ def _overview(context: click.Context) -> Iterator[str]:
     yield from _paragraph("Every key of the configuration can be given as a variable, too:")
     yield from _see(f"{_CONFIGURATION}(5)")
     yield ".SH FILES"
-    for place, note in _PLACES[1:]:
+    for place, note in PLACES[1:]:
         yield from _item(f".I {roff(place)}", note)
     token = OPTIONS["token.path"]
-    yield from _item(f".I {roff(str(token.example))}", f"{token.help} Default: {_default(token)}.")
+    yield from _item(
+        f".I {roff(str(token.example))}", f"{token.help} Default: {default_of(token)}."
+    )
     yield ".SH SEE ALSO"
     yield from _see(*(f"sidecar-{name}(1)" for name in cli.commands), f"{_CONFIGURATION}(5)")
 
@@ -127,7 +129,7 @@ def _configuration() -> Iterator[str]:
         "A TOML file. The first of these that is there is read; none is needed where variables give"
         " what is required:"
     )
-    for place, note in _PLACES:
+    for place, note in PLACES:
         yield from _item(f".I {roff(place)}", note)
     yield from _paragraph(
         "A flag wins over a variable, a variable over the file. In a variable, items of a list are"
@@ -153,14 +155,15 @@ def _option(name: str) -> Iterator[str]:
     yield f'.BR {roff(name.partition(".")[2])} " ({roff(one.kind.value)})"'
     yield roff(one.help)
     yield ".br"
-    yield roff("Required." if one.required else f"Default: {_default(one)}.")
+    yield roff("Required." if one.required else f"Default: {default_of(one)}.")
     if one.example is not None:
         yield roff(f"Example: {options.to_toml(one.example)}.")
     flag = f" Flag: {one.flag}." if one.flag else ""
     yield roff(f"Variable: {variable_of(name)}.{flag}")
 
 
-def _default(one: options.Option) -> str:
+def default_of(one: options.Option) -> str:
+    """An option's default, as the manual shows it."""
     if one.default_note:
         return one.default_note
     return "none" if one.default is None else options.to_toml(one.default)
@@ -202,9 +205,14 @@ def _parameters(context: click.Context) -> Iterator[str]:
 
 
 def _example(context: click.Context) -> Iterator[str]:
-    text = textwrap.dedent((context.command.epilog or "").replace("\b", ""))
     yield ".SH EXAMPLE"
-    yield from _verbatim([line.strip() for line in text.splitlines()[2:]])
+    yield from _verbatim(example_of(context.command))
+
+
+def example_of(command: click.Command) -> list[str]:
+    """The lines of the example at the end of a command's help."""
+    text = textwrap.dedent((command.epilog or "").replace("\b", ""))
+    return [line.strip() for line in text.splitlines()[2:]]
 
 
 def _item(head: str, text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""README says what is true: its sessions run, its tables name what there is."""
+"""README and docs/ say what is true: their sessions run, their tables name what there is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar import errors
-from sidecar.cli import cli
+import pytest
+
 from sidecar.config.settings import OPTIONS
 from sidecar.files import keys
 from sidecar.sandbox import Sandbox
@@ -23,21 +23,23 @@ from tests.support.processes import Process, Shell
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+"""What README leads to."""
 PLACEHOLDER_CODE = "qTJkPi"
 JIRA = "https://jira.example.com"
 
 
 @dataclass
 class Command:
-    """A line after `$ `, and what README says it prints."""
+    """A line after `$ `, and what the document says it prints."""
 
     line: str
     expected: list[str] = field(default_factory=list)
 
 
-def sessions() -> Iterator[Command]:
+def sessions(text: str) -> Iterator[Command]:
     """The commands of all ```console blocks, in order."""
-    for block in re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         command: Command | None = None
         for line in block.splitlines():
             if line.startswith("$ "):
@@ -51,7 +53,7 @@ def sessions() -> Iterator[Command]:
 
 
 def matches(expected: list[str], printed: str) -> bool:
-    """Whether the text is what README shows; `…` stands for anything."""
+    """Whether the text is what the document shows; `…` stands for anything."""
     shown = "\n".join(expected).rstrip("…\n")
     pattern = re.escape(shown).replace("…", ".*?")
     return re.search(pattern, printed, re.DOTALL) is not None
@@ -124,17 +126,32 @@ async def test_its_sessions_work_when_pasted(
     async with AsyncExitStack() as stack:
         session = Session(Shell(tmp_path), sandbox, unused_tcp_port, stack)
         count = 0
-        for command in sessions():
+        for command in sessions(README):
             await session.run(command)
             count += 1
     assert count >= 8
 
 
+@pytest.mark.parametrize("page", [name for name, text in PAGES.items() if "```console" in text])
+async def test_the_sessions_of_a_page_work_when_pasted_after_those_of_readme(
+    page: str,
+    tmp_path: Path,
+    make_sandbox: Callable[..., Awaitable[Sandbox]],
+    unused_tcp_port: int,
+) -> None:
+    sandbox = await make_sandbox()
+    async with AsyncExitStack() as stack:
+        session = Session(Shell(tmp_path), sandbox, unused_tcp_port, stack)
+        _, _, setting_up = README.partition("## Set it up")
+        for command in sessions(setting_up + PAGES[page]):
+            await session.run(command)
+
+
 async def test_its_way_against_a_sandbox_works_as_written(
     tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    section = README.partition("\n## Development\n")[2]
-    _, first, second = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("\n## Try the whole way\n")[2]
+    first, second, *_ = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     *preparing, sandbox = first.replace("2990", str(unused_tcp_port)).splitlines()
     _stand_in_for_venv(tmp_path / ".venv" / "bin")
 
@@ -170,31 +187,27 @@ def _stand_in_for_venv(folder: Path) -> None:
         program.chmod(0o755)
 
 
-def test_its_command_table_names_every_command() -> None:
-    named = set(re.findall(r"^\| `sidecar ([a-z-]+)` \|", README, re.MULTILINE))
-    assert named == set(cli.commands)
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 150
 
 
-def test_its_exit_codes_are_those_of_the_errors() -> None:
-    named = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    codes = {
-        kind.exit_code
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.SidecarError)
-    }
-    assert named == codes | {0}
+def test_it_leads_to_every_page() -> None:
+    led_to = set(re.findall(r"\(docs/([a-z-]+\.md)[#)]", README))
+    assert led_to == PAGES.keys() - {"index.md"}
 
 
-def test_its_configuration_table_names_keys_that_exist() -> None:
-    section = README.partition("## Configuration")[2].partition("\n## ")[0]
-    for name in re.findall(r"`([a-z]+\.[a-z_]+)`", section):
-        if name.partition(".")[0] in {option.partition(".")[0] for option in OPTIONS}:
-            assert name in OPTIONS, name
+def test_options_that_the_pages_name_exist() -> None:
+    """`jira.base_url` and the like."""
+    tables = {option.partition(".")[0] for option in OPTIONS}
+    for page, text in [("README.md", README), *PAGES.items()]:
+        for name in re.findall(r"`([a-z]+\.[a-z_]+)`", text):
+            option = name.partition(".")[0] in tables and name not in ("jira.js", "token.json")
+            assert not option or name in OPTIONS, f"{page}: {name}"
 
 
 def table(heading: str) -> dict[str, str]:
     """A two-column table below a heading: first cell without backticks → second cell."""
-    section = README.partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    section = PAGES["operation.md"].partition(f"\n## {heading}\n")[2].partition("\n#")[0]
     return dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|$", section, re.MULTILINE))
 
 
@@ -207,7 +220,8 @@ def test_its_log_levels_are_the_programs() -> None:
 
 
 def test_the_services_user_is_defined_where_its_comment_says() -> None:
-    installed = re.search(r"systemd/sidecar\.sysusers (/\S+)/sidecar\.conf", README)
+    page = PAGES["service.md"]
+    installed = re.search(r"systemd/sidecar\.sysusers (/\S+)/sidecar\.conf", page)
     assert installed is not None
     comment = (ROOT / "systemd" / "sidecar.sysusers").read_text().partition("\nu ")[0]
     assert comment.endswith(f"Installed in {installed[1]}.")

@@ -107,7 +107,7 @@ class TokenInUse:
             found.append(
                 f"The access token was stored on {host}, which is another machine. If a sidecar"
                 " there has it, too, each renewal ends the other's: run `sidecar auth` here, or"
-                " let both use one file (see Fleets in README)."
+                " let both use one file (see docs/fleets.md)."
             )
         if token is not None and token.session_handle is not None:
             reason = self._why_not_renewed()

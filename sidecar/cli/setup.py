@@ -129,7 +129,13 @@ def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
     help="Print the public key as Jira's application link takes it.",
     epilog=example("sidecar public-key --format base64"),
 )
-@click.option("--format", "form", type=click.Choice(["pem", "base64"]), default="pem")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["pem", "base64"]),
+    default="pem",
+    help="What to print: a PEM file, or its base64 alone on one line.",
+)
 @global_options
 @click.pass_obj
 def public_key(settings: Global, form: str) -> None:
