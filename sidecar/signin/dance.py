@@ -86,6 +86,18 @@ class Files:
         if begins:
             self.request_token.prove_storable()
 
+    async def store(self, token: TokenCredentials) -> None:
+        """Store the token that a sign-in has yielded, in place of the old one; StoreError."""
+        # A renewal of the old token may be under way: it must not put that one's heir over the new.
+        try:
+            async with self.token.locked():
+                self.token.save(token)
+        except KeptBeside:
+            raise
+        except (StoreError, ConfigError) as error:
+            hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
+            raise type(error)(error.message, hint) from None
+
 
 async def dance(
     authorizer: Authorizer, files: Files, user: User, *, clock: Callable[[], float] = time.time
@@ -166,16 +178,11 @@ async def _finish(
     Until it is stored the old one stays: a new token that Jira does not take replaces nothing.
     """
     token = await authorizer.introduce(token)
-    # A renewal of the old token may be under way: it must not put that one's heir over the new.
     try:
-        async with files.token.locked():
-            files.token.save(token)
+        await files.store(token)
     except KeptBeside:
         files.request_token.remove()
         raise
-    except (StoreError, ConfigError) as error:
-        hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
-        raise type(error)(error.message, hint) from None
     files.request_token.remove()
     return token
 
