@@ -6,7 +6,7 @@ tables.py lists the options; this module finds their values.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -14,6 +14,8 @@ from typing import Any, Literal, NoReturn
 from sidecar.access.acting import UserPatterns
 from sidecar.access.callers import AccessControl
 from sidecar.config import options, places
+from sidecar.config.environment import given_by, variable_of
+from sidecar.config.nearest import nearest_option, nearest_table
 from sidecar.config.options import Address, TCPAddress, UnixAddress
 from sidecar.config.settings import OPTIONS, TABLES, Config
 from sidecar.config.tomlfile import read_toml
@@ -27,6 +29,7 @@ __all__ = [
     "UnixAddress",
     "load",
     "token_path",
+    "variable_of",
 ]
 
 _HOMELESS = ("there is no home folder to keep the token in", "set token.path")
@@ -126,17 +129,10 @@ def _from_file(file: Path) -> dict[str, Given]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
-    """Take the variables of known names; an empty one counts as not set."""
     return {
-        name: Given(environ[variable], variable, "environment")
-        for name in OPTIONS
-        if environ.get(variable := variable_of(name))
+        name: Given(text, variable_of(name), "environment")
+        for name, text in given_by(environ).items()
     }
-
-
-def variable_of(name: str) -> str:
-    """Return an option's environment variable: SIDECAR_JIRA_BASE_URL for jira.base_url."""
-    return f"SIDECAR_{name.replace('.', '_').upper()}"
 
 
 def _from_flags(overrides: Mapping[str, object]) -> dict[str, Given]:
@@ -286,29 +282,9 @@ def _example(given: Given, name: str) -> str:
 def _refuse_unknown(place: str, name: str, *, is_table: bool = False) -> NoReturn:
     """Refuse an unknown key or table, and suggest the nearest known one."""
     if is_table:
-        nearest = _closest(name, TABLES, 0.5)
+        nearest = nearest_table(name)
         hint = f"did you mean [{nearest}]?" if nearest else f"there are {', '.join(TABLES)}"
         raise ConfigError(f"{place}: unknown table {quoted(name)}", hint)
-    nearest = _nearest_option(name)
+    nearest = nearest_option(name)
     hint = f'did you mean "{nearest}"?' if nearest else "config.example.toml shows every key"
     raise ConfigError(f"{place}: unknown key {quoted(name)}", hint)
-
-
-def _nearest_option(name: str) -> str | None:
-    """Find the option that a misspelt name may mean, in its own table first."""
-    table, _, key = name.rpartition(".")
-    by_key = {option.partition(".")[2]: option for option in OPTIONS}
-    siblings = {option.partition(".")[2] for option in OPTIONS if option.startswith(f"{table}.")}
-    sibling = _closest(key, siblings, 0.8)
-    if not sibling and key not in by_key:
-        sibling = _closest(key, siblings, 0.5)
-    if sibling:
-        return f"{table}.{sibling}"
-    return by_key.get(_closest(key, by_key, 0.7) or "")
-
-
-def _closest(word: str, words: Iterable[str], cutoff: float) -> str | None:
-    from difflib import get_close_matches  # 4 ms that only an error needs
-
-    word = word.lower().replace("-", "_")
-    return next(iter(get_close_matches(word, list(words), 1, cutoff)), None)
