@@ -61,7 +61,7 @@ def test_what_is_purged_is_what_the_units_read_and_write() -> None:
 
 
 def test_staging_changes_every_path_that_a_unit_has_of_an_installation_by_hand() -> None:
-    """/opt/sidecar is README's; a package has the program in /usr."""
+    """/opt/sidecar is that of an installation by hand; a package has the program in /usr."""
     sed = re.findall(r"s\|([^|]+)\|([^|]*)\|", (DEPLOY / "stage").read_text())
     for unit in UNITS:
         lines = (ROOT / "systemd" / unit).read_text().splitlines()
