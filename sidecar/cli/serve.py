@@ -39,16 +39,17 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
     from sidecar.server.run import serve
     from sidecar.telemetry import logs
 
+    complete = settings.with_config
+
     def load() -> Config:
         return settings.load(listen__addresses=list(listen) or None)
 
     def set_up_logs(config: Config) -> None:
         form, level = config.log.format, config.log.level
-        complete = settings.with_config
         logs.set_up(form, level, os.environ, verbose=settings.verbose, complete=complete)
 
     output.never_wait_for_stderr()
-    run_coroutine(serve(load, settings.environ, say, set_up_logs), fast=True)
+    run_coroutine(serve(load, settings.environ, say, set_up_logs, complete), fast=True)
 
 
 @click.command(

@@ -43,10 +43,11 @@ from sidecar.proxy.relay import Relay
 from sidecar.proxy.rewriting import JiraLinks
 from sidecar.proxy.sending import Exchanged, Sender, first_bytes
 from sidecar.proxy.slots import Slots
+from sidecar.proxy.visit import Local, Visit
 from sidecar.proxy.wrong_keys import WrongKeys
 from sidecar.signing.signatures import Signatures
 from sidecar.telemetry.logs import RefusedLine
-from sidecar.telemetry.record import RESERVED, Record, new_id
+from sidecar.telemetry.record import RESERVED, RESERVED_ROOT, Record, new_id
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
@@ -55,9 +56,6 @@ log = logging.getLogger(__name__)
 _SERVER_INFO = re.compile(r"/rest/api/[0-9a-z.]+/serverInfo/?")
 _LONG_TARGET = 8 * 1024
 _SERVER_INFO_BYTES = 64 * 1024
-
-Local = Callable[[str, str], Reply]
-"""Answers what lies below /_sidecar/: method and path in, a reply out."""
 
 
 class Proxy:
@@ -170,8 +168,8 @@ class Proxy:
         target = message.path if message.path.startswith("/") else absolute_form(message.path)[2]
         if preflight := self._access.preflight(method, fields, caller):
             return Reply(204, preflight)
-        if target.startswith(RESERVED):
-            return await self._reserved(method, target, fields, record)
+        if target.startswith(RESERVED_ROOT) and target[len(RESERVED_ROOT) :][:1] in ("", "/", "?"):
+            return await self._reserved(request, caller, target, record)
         if (name := await self._holder_of_key(fields, record)) is not None:
             caller = caller._replace(name=name)
         if method not in METHODS:
@@ -200,12 +198,18 @@ class Proxy:
         return await self._forward(request, caller, acting_as, cleaned, paths, record)
 
     async def _reserved(
-        self, method: str, target: str, fields: Sequence[Field], record: Record
+        self, request: Request, caller: Caller, target: str, record: Record
     ) -> Reply:
+        fields = request.message.raw_headers
         path = target.partition("?")[0]
         if path not in (RESERVED + "health", RESERVED + "ready"):
             await self._holder_of_key(fields, record)
-        return self._local(method, path)
+        body = self._body(request)
+        visit = Visit(request, caller, path, body, lambda: self._access.check_key(fields))
+        try:
+            return await self._local(visit)
+        finally:
+            record.received = body.size
 
     async def _holder_of_key(self, fields: Sequence[Field], record: Record) -> str | None:
         """The name of the caller whose access key the request shows; a wrong one takes a while."""

@@ -16,7 +16,8 @@ from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import SidecarError
 from sidecar.files.access_keys import AccessKeys
-from sidecar.proxy.handler import Local, Proxy
+from sidecar.proxy.handler import Proxy
+from sidecar.proxy.visit import Local
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.pool import Upstream

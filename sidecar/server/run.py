@@ -35,15 +35,17 @@ async def serve(
     environ: MutableMapping[str, str],
     announce: Callable[[str], None],
     set_up_logs: Callable[[Config], None],
+    complete: Callable[[str], str] = str,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    `load` reads the configuration, now and at each SIGHUP; `set_up_logs` goes by it.  Raises
-    SidecarError where the service cannot start.
+    `load` reads the configuration, now and at each SIGHUP; `set_up_logs` goes by it, and
+    `complete` completes the commands that the page names.  Raises SidecarError where the service
+    cannot start.
     """
     signals = _Signals()
     asyncio.get_running_loop().set_exception_handler(report)
-    service = _Service(load, environ, set_up_logs)
+    service = _Service(load, environ, set_up_logs, complete)
     await _first(service.start(announce), signals.stop.wait())
     if not service.is_up:
         return
@@ -107,12 +109,13 @@ class _Service:
         load: Callable[[], Config],
         environ: MutableMapping[str, str],
         set_up_logs: Callable[[Config], None],
+        complete: Callable[[str], str],
     ) -> None:
         self._load = load
         self._set_up_logs = set_up_logs
         self._config = load()
         self._set_up_logs(self._config)
-        self._server = Server(self._config, environ)
+        self._server = Server(self._config, environ, complete)
         self._notifier = Notifier(environ)
         self._watchdog = Watchdog(self._notifier, environ)
         self.is_up = False

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,9 @@ from sidecar.files.watched import Watched
 from sidecar.http.shown import full_name
 from sidecar.net import descriptors, sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
+from sidecar.page.service import Service
 from sidecar.server.generation import Generation, access_rules, merged
+from sidecar.server.local import LocalAnswers
 from sidecar.server.pages import AdminPages, LocalPages
 from sidecar.telemetry.logs import log_request
 from sidecar.telemetry.metrics import Gauges, Metrics
@@ -41,8 +43,16 @@ MOST_ADMINS = 16
 class Server:
     """Listens, and passes every request to the current generation."""
 
-    def __init__(self, config: Config, environ: MutableMapping[str, str]) -> None:
-        """Check what can be checked before listening; raises ConfigError."""
+    def __init__(
+        self,
+        config: Config,
+        environ: MutableMapping[str, str],
+        complete: Callable[[str], str] = str,
+    ) -> None:
+        """Check what can be checked before listening; raises ConfigError.
+
+        `complete` completes the commands that a text for people names.
+        """
         require_c_parser()
         self._environ = environ
         self._config = config
@@ -52,6 +62,12 @@ class Server:
         self.troubles = Troubles()
         self.metrics = Metrics(self.troubles, self._gauges)
         self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
+        self._local = LocalAnswers(
+            self._pages,
+            Service(
+                lambda: self._config, lambda: self.identity, self.troubles, self.metrics, complete
+            ),
+        )
         self.generations: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.listening: list[Listening] = []
@@ -205,7 +221,7 @@ class Server:
             identity,
             access,
             troubles=self.troubles,
-            local=self._pages.answer,
+            local=self._local.answer,
             finished=self._finished,
         )
         generation.start()

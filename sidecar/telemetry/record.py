@@ -9,8 +9,9 @@ from time import perf_counter
 
 from sidecar.http.shown import escaped_ascii, printable_ascii
 
-RESERVED = "/_sidecar/"
-"""Pages below this path are our own: requests for them are neither forwarded nor counted."""
+RESERVED_ROOT = "/_sidecar"
+"""This path and what lies below it is our own: such requests are neither forwarded nor counted."""
+RESERVED = RESERVED_ROOT + "/"
 
 _SHOWN_PATH = 1000
 _SHOWN_ID = 128
@@ -63,7 +64,10 @@ class Record:
     @property
     def is_local(self) -> bool:
         """Whether it asked for one of the sidecar's own pages."""
-        return self.path.startswith(RESERVED)
+        path = self.path
+        if not path.startswith("/"):  # http://host/path, as a proxy is asked
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        return path.startswith(RESERVED_ROOT) and path[len(RESERVED_ROOT) :][:1] in ("", "/")
 
 
 def request_id(fields: Iterable[tuple[bytes, bytes]]) -> str:

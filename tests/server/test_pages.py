@@ -42,7 +42,7 @@ async def test_a_page_is_read_with_get_and_head_alone(sidecar: Running, page: st
         assert refused["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "health/", "HEALTH", "status/x"])
+@pytest.mark.parametrize("name", ["nothing", "health/", "HEALTH", "status/x", "page", "page/x"])
 async def test_other_names_are_404_and_never_forwarded(
     sandbox: Sandbox, sidecar: Running, name: str
 ) -> None:

@@ -53,7 +53,17 @@ class TestRecord:
 
     @pytest.mark.parametrize(
         ("path", "is_local"),
-        [("/_sidecar/", True), ("/_sidecar/health", True), ("/_sidecar", False), ("/x", False)],
+        [
+            ("/_sidecar/", True),
+            ("/_sidecar/health", True),
+            ("/_sidecar", True),
+            ("http://localhost:8088/_sidecar/page/style.css", True),
+            ("/_sidecars", False),
+            ("/jira/_sidecar/", False),
+            ("http://localhost:8088/x", False),
+            ("/x", False),
+            ("*", False),
+        ],
     )
     def test_it_knows_the_sidecars_own_pages(self, path: str, is_local: bool) -> None:
         assert Record.of("GET", path, []).is_local is is_local

@@ -1,0 +1,86 @@
+"""Which request is answered with which page, and by which fields its answer is protected.
+
+To add a page, or a form that is posted, name it in `Router.__init__`:
+
+    self._routes["page/sign-in"] = {"GET": self._sign_in, "POST": self._begin}
+
+A handler is given the Visit and returns a Reply; HEAD is answered like GET.  It refuses by raising
+a SidecarError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+from sidecar.downstream.replies import Reply
+from sidecar.errors import RequestRefused
+from sidecar.html.answers import page_fields, part_fields
+from sidecar.html.rendering import STYLE, Templates
+from sidecar.page.service import Service
+from sidecar.proxy.visit import Visit
+from sidecar.telemetry.record import RESERVED, RESERVED_ROOT
+
+Handler = Callable[[Visit], Awaitable[Reply]]
+
+_SCRIPT = files("sidecar.page").joinpath("script.js").read_text("utf-8")
+_ICON = files("sidecar.page").joinpath("icon.svg").read_text("utf-8")
+
+
+class Router:
+    """Answers requests for the page and its parts."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._templates = Templates("sidecar.page")
+        self._routes: dict[str, dict[str, Handler]] = {
+            "": {"GET": self._overview},
+            "page/style.css": {"GET": _part(STYLE, "text/css; charset=utf-8")},
+            "page/script.js": {"GET": _part(_SCRIPT, "text/javascript; charset=utf-8")},
+            "page/icon.svg": {"GET": _part(_ICON, "image/svg+xml")},
+        }
+
+    async def answer(self, visit: Visit) -> Reply:
+        """Answer a request for the page; RequestRefused (403, 404, 405) where it is for none."""
+        if visit.caller.origin is not None:
+            raise RequestRefused(
+                403,
+                "The sidecar's page is for people, not for other web pages.",
+                proxy_error="http_request_denied",
+            )
+        if visit.path == RESERVED_ROOT:
+            return Reply(308, [(b"Location", RESERVED.encode())])
+        methods = self._routes.get(visit.path.removeprefix(RESERVED))
+        if methods is None:
+            raise RequestRefused(
+                404, "There is no such page here.", proxy_error="http_request_denied"
+            )
+        handler = methods.get("GET" if visit.method == "HEAD" else visit.method)
+        if handler is None:
+            allowed = [*methods, "HEAD"] if "GET" in methods else methods
+            raise RequestRefused(
+                405,
+                "This page is not for that method.",
+                proxy_error="http_request_denied",
+                fields=(("Allow", ", ".join(allowed)),),
+            )
+        reply = await handler(visit)
+        reply.head_only = visit.method == "HEAD"
+        return reply
+
+    async def _overview(self, visit: Visit) -> Reply:
+        return self._page("overview.html")
+
+    def _page(self, template: str, status: int = 200, **values: Any) -> Reply:
+        """An answer that is a page."""
+        return Reply(status, page_fields(), self._templates.render(template, **values))
+
+
+def _part(text: str, content_type: str) -> Handler:
+    """Answer with a file that the page loads."""
+
+    async def answer(_: Visit) -> Reply:
+        return Reply(200, part_fields(content_type), text.encode())
+
+    return answer

@@ -1,0 +1,23 @@
+"""What the page knows of the running service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.account.identity import Identity
+from sidecar.config.load import Config
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.troubles import Troubles
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of the running service that the page reads.  A reload may change the first two."""
+
+    config: Callable[[], Config]
+    identity: Callable[[], Identity]
+    troubles: Troubles
+    metrics: Metrics
+    complete: Callable[[str], str]
+    """Completes the commands that a text names: with --config, where `run` was given it."""

@@ -1,0 +1,39 @@
+"""Answers what lies below /_sidecar/ on the main listener, for programs and for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.downstream.replies import Reply
+from sidecar.page.service import Service
+from sidecar.proxy.visit import Visit
+from sidecar.server.pages import LocalPages
+from sidecar.telemetry.record import RESERVED, RESERVED_ROOT
+
+if TYPE_CHECKING:
+    from sidecar.page.router import Router
+
+_FOR_PEOPLE = (RESERVED + "page/", RESERVED + "callback/")
+
+
+class LocalAnswers:
+    """The page is made when somebody first asks for it: few do, and its templates take memory."""
+
+    def __init__(self, pages: LocalPages, service: Service) -> None:
+        self._pages = pages
+        self._service = service
+        self._router: Router | None = None
+
+    async def answer(self, visit: Visit) -> Reply:
+        """Answer one request; RequestRefused where there is no such page."""
+        path = visit.path
+        if path in (RESERVED_ROOT, RESERVED) or path.startswith(_FOR_PEOPLE):
+            return await self._page().answer(visit)
+        return self._pages.answer(visit.method, path)
+
+    def _page(self) -> Router:
+        if self._router is None:
+            from sidecar.page.router import Router
+
+            self._router = Router(self._service)
+        return self._router

@@ -1,0 +1,77 @@
+"""Forms and queries of requests for the sidecar itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from sidecar.access.callers import Caller
+from sidecar.downstream.bodies import RequestBody
+from sidecar.downstream.request import Request
+from sidecar.errors import RequestRefused
+from sidecar.proxy.visit import FORM_BYTES, Visit
+
+FORM = (b"Content-Type", b"application/x-www-form-urlencoded; charset=UTF-8")
+
+
+def visit(
+    body: bytes = b"", *fields: tuple[bytes, bytes], target: str = "/_sidecar/page/x"
+) -> Visit:
+    loop = asyncio.get_running_loop()
+    stream = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+    stream.feed_data(body)
+    stream.feed_eof()
+    no_fields: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    message = RawRequestMessage(
+        "POST", target, HttpVersion11, no_fields, fields, False, None, False, False, URL()
+    )
+    request = Request(message, stream, cast(Any, None))
+    return Visit(
+        request,
+        Caller("http", "localhost"),
+        target.partition("?")[0],
+        RequestBody(request, 1, expects_continue=False),
+        lambda: None,
+    )
+
+
+async def test_a_form_is_read() -> None:
+    form = await visit(b"code=a%2Bb+c&empty=&name=%C3%A9", FORM).form()
+    assert form == {"code": "a+b c", "empty": "", "name": "é"}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (b"a=1", ()),
+        (b"a=1", ((b"Content-Type", b"text/plain"),)),
+        (b"a=1", ((b"Content-Type", b"multipart/form-data; boundary=x"),)),
+        (b"a=1&a=2", (FORM,)),
+        (b"&".join(b"%d=1" % number for number in range(20)), (FORM,)),
+    ],
+)
+async def test_what_is_no_form_of_ours_is_refused(
+    body: bytes, fields: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await visit(body, *fields).form()
+    assert refused.value.status == 400
+
+
+async def test_a_form_that_is_too_large_is_refused() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        await visit(b"a=" + b"x" * FORM_BYTES, FORM).form()
+    assert refused.value.status == 413
+
+
+async def test_a_query_is_read() -> None:
+    assert visit(target="/_sidecar/page/x?a=1&b=%20").query == {"a": "1", "b": " "}
+    with pytest.raises(RequestRefused):
+        assert visit(target="/_sidecar/page/x?a=1&a=2").query
