@@ -13,9 +13,9 @@ from sidecar.cli.base import Global, ask, example, global_options, say, show, wa
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
-    from sidecar.commands.application_link import FormStep
     from sidecar.commands.init import Provisioned
     from sidecar.commands.sample_client import SampleClient
+    from sidecar.jira.application_link import FormStep
 
 
 @click.command(

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.commands.application_link import FormStep, application_link
 from sidecar.config import options
 from sidecar.config.load import load, token_path
 from sidecar.config.places import is_there
@@ -33,6 +32,7 @@ from sidecar.files.regular import open_regular
 from sidecar.files.tokens import TokenFile
 from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
+from sidecar.jira.application_link import FormStep, application_link
 
 KEY_NAME = "private_key.pem"
 _LIMIT = 1024 * 1024  # bytes; as tomlfile.py has it

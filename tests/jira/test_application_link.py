@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.commands.application_link import application_link
+from sidecar.jira.application_link import application_link
 
 
 def test_every_page_has_its_fields_in_their_order() -> None:
