@@ -98,9 +98,13 @@ def _configuration() -> Iterator[str]:
     yield "\n".join(f"- `{place}`: {escaped(note)}" for place, note in PLACES)
     yield (
         "Every key can be given as an environment variable, too. A flag wins over a variable, a"
-        " variable over the file. In a variable, items of a list are separated by commas. Relative"
-        " paths in the file are relative to it. An unknown key, a wrong type or an impossible value"
-        " is an error that names file, line and key. This is enough:"
+        " variable over the file. In a variable, items of a list are separated by commas, and"
+        " quotes are part of the value: an error, since a shell would have removed them. So is a"
+        " variable that begins with a table's name and names no key, such as"
+        " `SIDECAR_ACCESS_READONLY`. What Kubernetes makes of a Service's name"
+        " (`SIDECAR_ADMIN_SERVICE_HOST`, `SIDECAR_ADMIN_PORT`) is ignored. Relative paths in the"
+        " file are relative to it. An unknown key, a wrong type or an impossible value is an error"
+        " that names file, line and key. This is enough:"
     )
     required = [(name.split("."), one) for name, one in OPTIONS.items() if one.required]
     lines = [f"{key} = {to_toml(one.example)}" for (_, key), one in required]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import signal
 import ssl
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -16,6 +14,7 @@ from sidecar.errors import DESCRIPTORS_HINT, SidecarError, is_out_of_descriptors
 from sidecar.net import descriptors
 from sidecar.server.notify import Notifier, Watchdog
 from sidecar.server.server import Server
+from sidecar.server.signals import Signals, end_after
 from sidecar.telemetry.troubles import Quiet
 
 log = logging.getLogger(__name__)
@@ -26,8 +25,6 @@ CLOSE_SECONDS = 4.2
 """What closing may take beyond timeouts.shutdown; a renewed token is stored meanwhile."""
 END_SECONDS = 4.7
 """Beyond timeouts.shutdown; then the process ends, whatever it still waits for."""
-AT_ONCE_SECONDS = 1.0
-"""What a second signal leaves for cutting off the connections of clients."""
 
 
 async def serve(
@@ -39,11 +36,11 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    `load` reads the configuration, now and at each SIGHUP; `set_up_logs` goes by it, and
+    `load` reads the configuration, now and at each reload; `set_up_logs` goes by it, and
     `complete` completes the commands that the page names.  Raises SidecarError where the service
     cannot start.
     """
-    signals = _Signals()
+    signals = Signals()
     asyncio.get_running_loop().set_exception_handler(report)
     service = _Service(load, environ, set_up_logs, complete)
     await _first(service.start(announce), signals.stop.wait())
@@ -54,15 +51,9 @@ async def serve(
         await service.run(signals)
     finally:  # whatever ends it: a renewed token may be in memory only
         seconds = service.shutdown_seconds
-        _end_after(seconds + END_SECONDS)
+        end_after(seconds + END_SECONDS)
         await _first(service.stop(), signals.at_once.wait(), asyncio.sleep(seconds + CLOSE_SECONDS))
         service.cut()
-
-
-def _end_after(seconds: float) -> None:
-    """End the process after so many seconds, even if the event loop is held up for ever."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _calm_collector() -> None:
@@ -74,31 +65,6 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-class _Signals:
-    """SIGTERM and SIGINT stop, and a second one at once; SIGHUP reloads."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.reload = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._stops = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, lambda: None)  # wakes the loop up
-            # Handled by Python, not by the loop: a second signal ends even one that is held up.
-            signal.signal(number, self._on_stop)
-        self._loop.add_signal_handler(signal.SIGHUP, self.reload.set)
-
-    def _on_stop(self, *_: object) -> None:
-        self._stops += 1
-        self._tell(self.stop if self._stops == 1 else self.at_once)
-        if self._stops == 2:
-            _end_after(AT_ONCE_SECONDS)
-
-    def _tell(self, event: asyncio.Event) -> None:
-        self._loop.call_soon_threadsafe(event.set)
 
 
 class _Service:
@@ -134,7 +100,7 @@ class _Service:
         self._watchdog.start()
         self.is_up = True
 
-    async def run(self, signals: _Signals) -> None:
+    async def run(self, signals: Signals) -> None:
         """Reload when asked, and look after things, until the first signal to stop."""
         while not signals.stop.is_set():
             await _first(signals.stop.wait(), signals.reload.wait(), asyncio.sleep(UPKEEP_SECONDS))
