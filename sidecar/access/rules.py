@@ -12,8 +12,7 @@ from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, is_wrapped, readings, without_extensions
 from sidecar.http.shown import quoted
-
-_SEARCH = re.compile(r"/rest/api/(?:2|latest)/search/?")
+from sidecar.jira.searches import SEARCH
 
 
 class Rule(NamedTuple):
@@ -98,7 +97,7 @@ def _only_reads(method: str, path: str, paths: frozenset[str]) -> bool:
     """Whether a request changes nothing in Jira.  A search by POST must be spelled plainly."""
     if method in SAFE_METHODS or is_session_login(method, paths):
         return True
-    return method == "POST" and _SEARCH.fullmatch(path) is not None
+    return method == "POST" and SEARCH.fullmatch(path) is not None
 
 
 def _refuse_odd_encodings(path: str, paths: frozenset[str]) -> None:

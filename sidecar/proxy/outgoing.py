@@ -27,6 +27,8 @@ class Outgoing:
     """Whether it may be sent again, once, after a lost connection."""
     acting_as: str | None = None
     """The user that a two-legged request names to Jira."""
+    search: str | None = field(default=None, repr=False)
+    """The client's query, where it may go as a search by POST (long_heads.py)."""
 
     @property
     def is_replayable(self) -> bool:

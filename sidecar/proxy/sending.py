@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,10 +14,13 @@ from sidecar.account.request_signer import Prepared, Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
-from sidecar.http.fields import Fields, first, size_of
+from sidecar.http.fields import Fields, first
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
+from sidecar.http.paths import below
 from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, refuse_reserved
 from sidecar.jira.problems import ActsAs, Problem, foreign_answer, hides_its_reason, parse_problem
+from sidecar.jira.searches import SEARCH
+from sidecar.proxy.long_heads import LongHeads, is_too_long, send_as_post
 from sidecar.proxy.outgoing import Outgoing
 from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
@@ -32,13 +34,8 @@ from sidecar.signing.signature import EncodedPair
 from sidecar.signing.signatures import Signatures
 from sidecar.signing.turns import Turns
 from sidecar.telemetry.record import Record
-from sidecar.telemetry.troubles import Quiet
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
-log = logging.getLogger(__name__)
-
-_TOMCAT_HEAD_BYTES = 8 * 1024
-"""Tomcat's maxHttpHeaderSize: the request line and all fields."""
 _PROBLEM_BYTES = 64 * 1024
 _PROBLEM_STATUSES = frozenset({400, 401, 403, 503})
 _FEW_PARAMETERS = 1000
@@ -46,6 +43,7 @@ _FEW_PARAMETERS = 1000
 _LONG_BASE_STRING = 2000
 """Characters: encoded once more, as a refusal quotes it, a shorter one fits into 8 KiB."""
 _RETRIED_METHODS = frozenset({"GET", "HEAD"})
+_SEARCHES = ("/search", "/search/")
 
 
 class Exchanged(NamedTuple):
@@ -77,7 +75,7 @@ class Sender:
         self._signatures = signatures
         self._form_bytes = form_bytes
         self._turns = Turns()
-        self._quiet = Quiet()
+        self._long_heads = LongHeads()
 
     async def send(
         self,
@@ -98,6 +96,10 @@ class Sender:
         """
         outgoing = await self._outgoing(request, acting_as(target, user), fields, body)
         outgoing.acting_as = user
+        if outgoing.method == "GET" and self._searches(target.path):
+            outgoing.search = target.query or ""
+            if is_too_long(outgoing):
+                await send_as_post(outgoing, record)
         if isinstance(outgoing.content, RequestBody) and self._healer.renewal.has_just_begun:
             async with slot.given_up():  # it can be sent only once
                 await self._healer.renewal.wait_while_new()
@@ -108,7 +110,7 @@ class Sender:
         elif hides_its_reason(exchanged.response.status, exchanged.response.fields):
             exchanged = await self._heal_long(exchanged, outgoing, record, slot)
         if exchanged.response.status == 400:
-            self._hint_at_long_head(outgoing, exchanged.signed)
+            self._long_heads.hint(outgoing, exchanged.signed.authorization)
         record.connecting = exchanged.response.connect_seconds
         record.first_byte = exchanged.response.first_byte_seconds
         return exchanged
@@ -119,7 +121,7 @@ class Sender:
         """Heal a problem and try again; what was exchanged before if that is of no use."""
         response, problem, signed, _ = exchanged
         assert problem is not None
-        is_safe = outgoing.method in SAFE_METHODS
+        is_safe = record.method in SAFE_METHODS
         try:
             async with slot.given_up() if self._healer.takes_time(problem) else nullcontext():
                 url = await self._healer.heal(problem, signed, response.fields, is_safe=is_safe)
@@ -151,7 +153,7 @@ class Sender:
         if problem is None and len(outgoing.parameters) > _FEW_PARAMETERS:
             problem = Problem("signature_invalid", meaning="too_many_parameters")
             return exchanged._replace(problem=problem)
-        may_resend = outgoing.method in _RETRIED_METHODS and outgoing.is_replayable
+        may_resend = record.method in _RETRIED_METHODS and outgoing.is_replayable
         if problem is None or not is_healed or not may_resend:
             return exchanged._replace(problem=problem, is_put_right=is_healed and bool(problem))
         self.close(exchanged)
@@ -177,6 +179,9 @@ class Sender:
             )
             signed = prepared.signed(await self._signature(prepared))
             record.signing += perf_counter() - started
+            if outgoing.search is not None and is_too_long(outgoing, signed.authorization):
+                await send_as_post(outgoing, record)
+                continue
             self._identity.in_flight.add(signed.nonce)
             try:
                 response = await self._upstream.send(
@@ -256,25 +261,14 @@ class Sender:
             )
         return problem
 
+    def _searches(self, path: str) -> bool:
+        return path.endswith(_SEARCHES) and bool(SEARCH.fullmatch(below(path, self._base.path)))
+
     def _check_form(self, text: str) -> None:
         """Raise RequestRefused where a form could change who we are."""
         refuse_reserved(text, "form")
         if self._identity.two_legged:
             refuse_requestor(text, "form")
-
-    def _hint_at_long_head(self, outgoing: Outgoing, signed: Signed) -> None:
-        """Say what a 400 may be about: Tomcat refuses long heads before anybody looks at them."""
-        fields = [*outgoing.fields, (b"Authorization", signed.authorization)]
-        size = len(str(outgoing.target)) + size_of(fields)
-        if size <= _TOMCAT_HEAD_BYTES or (again := self._quiet.due("long head")) is None:
-            return
-        log.warning(
-            "Jira answered 400 to a request whose head has %d bytes; Tomcat refuses those over"
-            " 8 KiB.%s What to do: put long JQL into the body of a POST to /rest/api/2/search, or"
-            " raise maxHttpHeaderSize in Jira's server.xml.",
-            size,
-            again,
-        )
 
 
 def _parameters(

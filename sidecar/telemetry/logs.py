@@ -122,6 +122,7 @@ class RequestLine:
         remarks = (
             ("client", record.client),
             ("caller", record.caller),
+            ("sent_as", record.sent_as),
             ("problem", record.problem),
             ("resent_for", record.resent_for),
             ("error", record.error),

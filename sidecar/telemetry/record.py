@@ -41,6 +41,8 @@ class Record:
     """The OAuth problem for which the request was sent again."""
     acts_as: str = ""
     """The user that a two-legged request acts as, as far as it is known."""
+    sent_as: str = ""
+    """The method that it went to Jira by, where that is another one."""
     forwarded: bool = False
     problem: str = ""
     """The OAuth problem that reached the client."""
