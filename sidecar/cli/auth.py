@@ -18,6 +18,7 @@ from sidecar.cli.base import (
     run_coroutine,
     say,
     show,
+    system_options,
     warn,
 )
 from sidecar.errors import UsageError
@@ -41,6 +42,7 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 @click.option(
     "--verifier", metavar="CODE_OR_URL", help="Finish what --begin started; - reads stdin."
 )
+@system_options
 @global_options
 @click.pass_obj
 def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) -> None:
@@ -48,6 +50,7 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
 
     if begin and verifier is not None:
         raise UsageError("--begin and --verifier are two commands", "first the one, then the other")
+    settings.become_service()
     config = settings.load()
     warn(config.warnings())
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -59,7 +62,7 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
         elif verifier is not None:
             step = _finish(_first_line() if verifier == "-" else verifier)
         else:
-            step = _whole(browser=not no_browser)
+            step = _whole(browser=not (no_browser or settings.system))
         line = run_coroutine(_with_authorizer(config, step))
     except KeyboardInterrupt:
         raise dance.interrupted() from None

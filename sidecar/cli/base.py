@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,17 +17,25 @@ import click
 
 from sidecar.cli import output
 from sidecar.errors import UsageError
+from sidecar.http.shown import quoted
 
 if TYPE_CHECKING:
     from sidecar.config.load import Config
+    from sidecar.system.names import Service
+    from sidecar.system.unit import Unit
 
 Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _NAMED_COMMAND = re.compile(
-    r"(?<![\w/.-])sidecar (?=(?:init|public-key|auth|run|request|check|validate)(?![\w-]))"
+    r"(?<![\w/.-])sidecar (?=(?:init|public-key|auth|run|request|check|validate|status|logout|open)"
+    r"(?![\w-]))"
 )
+_NAMED_FILE_COMMAND = re.compile(
+    r"(?<![\w/.-])(?<!sudo )sidecar (?=(?:public-key|validate|open)(?![\w-]))"
+)
+"""What has no --system, and goes by the service's configuration all the same."""
 
 
 @dataclass
@@ -37,6 +46,8 @@ class Global:
     verbose: bool = False
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
     """The environment as it was at the start."""
+    system: bool = False
+    instance: str = ""
 
     def load(self, **overrides: object) -> Config:
         """Read the configuration; flags come by option name, dots as double underscores."""
@@ -45,12 +56,68 @@ class Global:
         named = {name.replace("__", "."): value for name, value in overrides.items()}
         return load(self.config_path, os.environ, named)
 
+    @cached_property
+    def service(self) -> Service | None:
+        """The system service that we are, or act as."""
+        from sidecar.system.names import Service, own_service
+
+        if self.system:
+            return Service(self.instance)
+        try:
+            return own_service(Path("/proc/self/cgroup").read_text())
+        except OSError:  # not on Linux
+            return None
+
     def with_config(self, text: str) -> str:
-        """Add --config to every command that the text names, if it was given to this one."""
-        if self.config_path is None:
+        """Have every command that the text names be about what this one is about.
+
+        That is the system service, or the configuration that was given to this command.
+        """
+        file = None if self.config_path is None else shlex.quote(str(self.config_path))
+        if self.service is not None:
+            named = f"sudo sidecar --config {file} " if file else "sudo sidecar "
+            return _NAMED_FILE_COMMAND.sub(lambda _: named, self.service.complete(text))
+        if file is None:
             return text
-        command = f"sidecar --config {shlex.quote(str(self.config_path))} "
-        return _NAMED_COMMAND.sub(lambda _: command, text)
+        return _NAMED_COMMAND.sub(lambda _: f"sidecar --config {file} ", text)
+
+    def unit(self) -> Unit | None:
+        """The unit that --system names, whose configuration is ours then; None without --system.
+
+        Raises UsageError, NotAuthorized or ConfigError.
+        """
+        if not self.system:
+            if self.instance:
+                raise UsageError("--instance is for --system", "give both, or neither")
+            return None
+        from sidecar.system import unit
+
+        assert self.service is not None
+        found = unit.find(self.service, click.get_current_context().info_name or "")
+        path = found.config_path
+        if self.config_path not in (None, path):
+            raise UsageError(f"--config: {self.service.unit} reads {path}", "leave --config out")
+        self.config_path = path
+        return found
+
+    def become_service(self, after: Callable[[Unit], None] | None = None) -> None:
+        """With --system, go on as the service does: its user, state, credentials, environment.
+
+        That is in a child process.  Here root waits for it, does what comes `after` a success, and
+        exits as it did.
+        """
+        unit = self.unit()
+        if unit is None:
+            return
+        from sidecar.system.acting import become
+
+        code = become(unit)
+        if code is None:
+            self.environ = dict(os.environ)
+            return
+        if after is not None and code == 0:
+            after(unit)
+        raise click.exceptions.Exit(code)
 
 
 def global_options(command: Command) -> Command:
@@ -81,6 +148,39 @@ def global_options(command: Command) -> Command:
         help="The configuration file.",
     )
     return config(verbose(command))
+
+
+def system_options(command: Command) -> Command:
+    """Add --system and --instance; the command calls become_service() before it looks at files."""
+
+    def remember_system(context: click.Context, _: click.Parameter, value: bool) -> None:
+        context.ensure_object(Global).system = value
+
+    def remember_instance(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        from sidecar.system.names import INSTANCE
+
+        if value is not None and not INSTANCE.fullmatch(value):
+            raise UsageError(
+                f"--instance: {quoted(value)} is no name of an instance",
+                "letters, digits and _ . : - make a name, such as work for sidecar@work.service",
+            )
+        context.ensure_object(Global).instance = value or ""
+
+    system = click.option(
+        "--system",
+        is_flag=True,
+        expose_value=False,
+        callback=remember_system,
+        help="For the system service; needs root.",
+    )
+    instance = click.option(
+        "--instance",
+        metavar="NAME",
+        expose_value=False,
+        callback=remember_instance,
+        help="With --system: for sidecar@NAME.",
+    )
+    return system(instance(command))
 
 
 def example(text: str) -> str:

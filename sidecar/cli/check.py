@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run_coroutine, show
+from sidecar.cli.base import Global, example, global_options, run_coroutine, show, system_options
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ _PLAIN_MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
     is_flag=True,
     help="Only ask the running sidecar whether it is ready, for exec probes.",
 )
+@system_options
 @global_options
 @click.pass_context
 def check(context: click.Context, as_json: bool, ready: bool) -> None:
     from sidecar.check import step
 
     settings = context.ensure_object(Global)
+    settings.become_service()
 
     def named(one: Step) -> Step:
         return replace(one, hint=settings.with_config(one.hint))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, example, global_options, run_coroutine, say
+from sidecar.cli.base import Global, example, global_options, run_coroutine, say, system_options
 from sidecar.errors import JiraError, NotJira, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _LOOKED_AT = 64 * 1024
 @click.option("-d", "data", metavar="DATA|@FILE", help="The body; @- is stdin.")
 @click.option("-i", "show_head", is_flag=True, help="Print the answer's head, too.")
 @click.argument("where", metavar="PATH_OR_URL")
+@system_options
 @global_options
 @click.pass_obj
 def request(
@@ -41,6 +42,7 @@ def request(
     from sidecar.commands.request import Wanted
 
     wanted = Wanted(where, method, fields, None if data is None else _data(data))
+    settings.become_service()  # only now: @FILE is the caller's
     status, trouble = run_coroutine(_request(settings.load(), wanted, show_head))
     if status >= 400:
         if trouble is None:

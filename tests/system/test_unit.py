@@ -1,0 +1,141 @@
+"""What systemd says of the unit, and which units stand in each other's way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import ConfigError, NotAuthorized
+from sidecar.system import unit
+from sidecar.system.names import Service
+from sidecar.system.unit import FILES, Unit, find, installed, shadows
+from tests.support.processes import Shell, shell
+from tests.support.systemd import SERVICE, SOCKET, Systemd
+
+__all__ = ["shell"]
+
+
+@pytest.fixture
+def systemd(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Systemd:
+    """systemd's programs, for root."""
+    systemd = Systemd(shell)
+    monkeypatch.setenv("PATH", str(systemd.folder / "bin"), prepend=":")
+    monkeypatch.setattr(unit, "BOOTED", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return systemd
+
+
+def test_a_unit_is_found_with_its_properties(systemd: Systemd) -> None:
+    found = find(Service(), "auth")
+    assert found.config_path == Path("/etc/sidecar/config.toml")
+    assert found.program == "/usr/bin/sidecar"
+    assert found.state_folders == [Path("/var/lib/sidecar")]
+    assert not found.is_active
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["/x", "run", "--config=/srv/a b.toml"], "/srv/a b.toml"),
+        (["/x", "--config", "/srv/c.toml", "run"], "/srv/c.toml"),
+        (["/x", "run"], "/etc/sidecar/work.toml"),
+        (["/x", "run", "--config"], "/etc/sidecar/work.toml"),
+    ],
+)
+def test_the_configuration_is_the_one_that_it_is_started_with(argv: list[str], path: str) -> None:
+    found = Unit(Service("work"), SERVICE | {"ExecStart": [["/x", argv]]})
+    assert found.config_path == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_active"), [("active", True), ("reloading", True), ("failed", False)]
+)
+def test_whether_it_runs(state: str, is_active: bool) -> None:
+    assert Unit(Service(), SERVICE | {"ActiveState": state}).is_active is is_active
+
+
+def test_only_root_may_act_as_the_service(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(NotAuthorized) as caught:
+        find(Service("work"), "check")
+    assert caught.value.message == "--system --instance work needs root"
+    assert caught.value.hint == "run `sudo sidecar check --system --instance work`"
+    monkeypatch.setattr(unit, "BOOTED", tmp_path / "none")
+    with pytest.raises(NotAuthorized) as caught:
+        find(Service(), "check")
+    assert "in a container leave --system out" in caught.value.hint
+
+
+def test_without_systemd_there_is_no_service(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(unit, "BOOTED", tmp_path / "none")
+    with pytest.raises(ConfigError, match="systemd does not run here") as caught:
+        find(Service(), "auth")
+    assert "in a container leave --system out" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "hint"),
+    [
+        ("not-found", "sidecar.service is not installed", "install the package"),
+        ("masked", "sidecar.service is masked", "systemctl unmask sidecar.service"),
+        ("bad-setting", "cannot be loaded (bad-setting)", "systemctl status"),
+    ],
+)
+def test_a_unit_that_cannot_start_is_an_error(
+    systemd: Systemd, state: str, message: str, hint: str
+) -> None:
+    systemd.has("sidecar.service", SERVICE, LoadState=state)
+    with pytest.raises(ConfigError) as caught:
+        find(Service(), "auth")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("answer", ["echo no bus >&2; exit 1", "exit 1"])
+def test_a_systemd_that_does_not_answer_is_an_error(systemd: Systemd, answer: str) -> None:
+    (systemd.folder / "bin" / "busctl").write_text(f"#!/bin/sh\n{answer}\n")
+    with pytest.raises(ConfigError, match="systemd cannot be asked") as caught:
+        find(Service(), "auth")
+    assert "dbus" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("properties", "listens_on"),
+    [
+        ({}, None),
+        ({"UnitFileState": "enabled"}, ["127.0.0.1:8088"]),
+        ({"ActiveState": "active"}, ["127.0.0.1:8088"]),
+        ({"LoadState": "not-found"}, None),
+    ],
+)
+def test_the_socket_unit_says_where_it_listens(
+    systemd: Systemd, properties: dict[str, str], listens_on: list[str] | None
+) -> None:
+    systemd.has("sidecar.socket", SOCKET, **properties)
+    assert unit.listens_on(Service()) == listens_on
+
+
+def test_units_that_shadow_the_packages_are_named(tmp_path: Path) -> None:
+    ours, local, packaged = (tmp_path / name for name in ("etc", "local", "lib"))
+    for folder in (ours, local, packaged):
+        folder.mkdir()
+    folders = str(ours), str(local), str(packaged)
+    (ours / "sidecar.service").touch()
+    assert shadows(folders) == []
+    assert installed(folders)
+    for file in FILES:
+        (packaged / file).touch()
+    (local / "sidecar@.service").touch()
+    assert [text.split()[0] for text in shadows(folders)] == [
+        str(ours / "sidecar.service"), str(local / "sidecar@.service"),
+    ]  # fmt: skip
+
+
+def test_nothing_is_installed_where_nothing_is(tmp_path: Path) -> None:
+    assert not installed([str(tmp_path)])
