@@ -215,7 +215,8 @@ def _guarded(answer: Answer, base: BaseURL) -> SidecarError:
 def _redirected(answer: Answer, base: BaseURL) -> SidecarError:
     location = _location(answer, f"{base}{SERVER_INFO}")
     if (meant := redirected_base(answer, base)) is not None and meant != base:
-        return ConfigError(f"{base} redirects to {meant}.", f'set jira.base_url = "{meant}"')
+        kind = ConfigError if meant.origin == base.origin else NotJira
+        return kind(f"{base} redirects to {meant}.", f'set jira.base_url = "{meant}"')
     where = printable(location.partition("?")[0])
     if _CAPTIVE.search(location):
         return _captive(base, f"it redirects to {where}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -107,6 +108,40 @@ class Conversation:
                 self._asker.move(replace(base, path=path))
                 return found
         return None
+
+    async def context_path(self) -> Passed:
+        """See whether jira.base_url has Jira's context path, and what Jira calls itself."""
+        base = self._base
+        if self._asker.base != base:
+            raise answers.context_path_wrong(base, self._asker.base)
+        if self._info is None and self._usable is not None and self._asker.can_sign:
+            asked = await self._asker.signed(answers.SERVER_INFO, "", self._usable)
+            self._info = answers.server_info(asked.answer)
+        path = f"the right context path, {base.path}" if base.path else "correctly no context path"
+        message = f"jira.base_url has {path}"
+        if self._info is None or not self._info.base_url:
+            return Passed(f"{message}; Jira does not say what it calls itself.")
+        named = self._named(self._info.base_url)
+        if named == base:
+            return Passed(f"{message}, and Jira calls itself the same.")
+        if named is not None and named.path != base.path and not await self._is_accepted():
+            raise answers.context_path_wrong(base, replace(base, path=named.path))
+        links = "are led to the sidecar" if self._config.links.rewrite else "lead past the sidecar"
+        shown = self._info.base_url
+        return Passed(f"{message}; Jira calls itself {shown}, and links on that {links}.")
+
+    async def _is_accepted(self) -> bool:
+        """Whether Jira accepts our signature, asked before the step that says why it does not."""
+        with suppress(SidecarError, NotTried):
+            await self.signature()
+        return self._accepted
+
+    @staticmethod
+    def _named(url: str) -> BaseURL | None:
+        try:
+            return BaseURL.parse(url)
+        except ValueError:
+            return None
 
     async def clock(self) -> Passed:
         """See whether Jira's clock and ours agree, by its answer's `Date`."""
@@ -220,34 +255,6 @@ class Conversation:
             f"let the reverse proxy or gateway in front of {self._base.authority} pass"
             " Authorization on unchanged, below /rest/ too; else the user may not log in",
         )
-
-    async def context_path(self) -> Passed:
-        """See whether jira.base_url has Jira's context path, and what Jira calls itself."""
-        base = self._base
-        if self._asker.base != base:
-            raise answers.context_path_wrong(base, self._asker.base)
-        if self._info is None and self._known and self._usable is not None:
-            asked = await self._asker.signed(answers.SERVER_INFO, "", self._usable)
-            self._info = answers.server_info(asked.answer)
-        path = f"the right context path, {base.path}" if base.path else "correctly no context path"
-        message = f"jira.base_url has {path}"
-        if self._info is None or not self._info.base_url:
-            return Passed(f"{message}; Jira does not say what it calls itself.")
-        named = self._named(self._info.base_url)
-        if named == base:
-            return Passed(f"{message}, and Jira calls itself the same.")
-        if named is not None and named.path != base.path and not self._accepted:
-            raise answers.context_path_wrong(base, replace(base, path=named.path))
-        links = "are led to the sidecar" if self._config.links.rewrite else "lead past the sidecar"
-        shown = self._info.base_url
-        return Passed(f"{message}; Jira calls itself {shown}, and links on that {links}.")
-
-    @staticmethod
-    def _named(url: str) -> BaseURL | None:
-        try:
-            return BaseURL.parse(url)
-        except ValueError:
-            return None
 
 
 _SET_CLOCKS = (

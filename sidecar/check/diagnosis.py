@@ -23,16 +23,16 @@ _QUESTIONS = {
     "configuration": "Whether the configuration makes sense",
     "private_key": "Whether the private key signs",
     "file_modes": "Whether nobody else can read the secrets",
-    "token": "Whether there is a usable access token",
     "name_resolution": "Whether Jira's name has an address",
     "connection": "Whether Jira takes connections",
     "tls": "Whether TLS with Jira works",
     "jira": "Whether it is Jira that answers",
+    "context_path": "Whether jira.base_url has the right context path",
     "clock": "Whether the clocks agree",
+    "token": "Whether there is a usable access token",
     "signature": "Whether Jira accepts our signature",
     "user": "Whom Jira takes us for",
     "anonymous": "Whether searches are answered as us",
-    "context_path": "Whether jira.base_url has the right context path",
 }
 _MEND = "mend that, then run `sidecar check` again"
 _TRY_AGAIN = (
@@ -50,7 +50,6 @@ class Check:
         self._now = clock
         self._config: Config | None = None
         self._key: RSAPrivateKey | None = None
-        self._token: TokenCredentials | None = None
         self._way: Way | None = None
         self._resolved = self._connected = self._secured = False
         self._conversation: Conversation | None = None
@@ -75,16 +74,16 @@ class Check:
             "configuration": self._configuration,
             "private_key": self._private_key,
             "file_modes": self._file_modes,
-            "token": self._access_token,
             "name_resolution": self._name_resolution,
             "connection": self._connection,
             "tls": self._tls,
             "jira": self._jira,
+            "context_path": lambda: self._talk().context_path(),
             "clock": lambda: self._talk().clock(),
+            "token": self._access_token,
             "signature": lambda: self._talk().signature(),
             "user": lambda: self._talk().user(),
             "anonymous": lambda: self._talk().anonymous(),
-            "context_path": lambda: self._talk().context_path(),
         }
 
     async def _configuration(self) -> Passed:
@@ -101,10 +100,8 @@ class Check:
     async def _access_token(self) -> Passed:
         config = self._needed_config()
         if config.jira.two_legged:
-            self._token = TWO_LEGGED
             return local.no_token_needed(config)
-        self._token = local.load_token(config)
-        return local.access_token(config, self._token, self._now())
+        return local.access_token(config, local.load_token(config), self._now())
 
     async def _name_resolution(self) -> Passed:
         # aiohttp, behind this, fails where OpenSSL can do nothing: what is above is said by then.
@@ -144,7 +141,7 @@ class Check:
         from sidecar.check.conversation import Conversation
 
         config = needed(self._config if self._secured else None, "a way to Jira")
-        self._conversation = Conversation(config, self._key, self._token, self._now)
+        self._conversation = Conversation(config, self._key, _token(config), self._now)
         try:
             return await self._conversation.begin()
         except ConnectionLost as error:
@@ -161,6 +158,16 @@ class Check:
 
     def _needed_config(self) -> Config:
         return needed(self._config, "a configuration")
+
+
+def _token(config: Config) -> TokenCredentials | None:
+    """The token to sign with, if there is one; what is wrong with it is a later step's affair."""
+    if config.jira.two_legged:
+        return TWO_LEGGED
+    try:
+        return local.load_token(config)
+    except SidecarError:
+        return None
 
 
 async def _take(name: str, take: Callable[[], Awaitable[Passed]]) -> Step:

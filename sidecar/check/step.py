@@ -54,6 +54,24 @@ def exit_code(steps: Sequence[Step]) -> int:
     return next((step.exit_code for step in steps if step.status == "fail"), 0)
 
 
+def summary(steps: Sequence[Step]) -> str:
+    """The whole result in one line; what two steps say in the same words is one problem."""
+    problems: list[str] = []
+    for step in steps:
+        if step.status == "fail" and not any(said in step.message for said in problems):
+            problems.append(step.message)
+    if not problems:
+        return "All is well."
+    counted = "1 problem" if len(problems) == 1 else f"{len(problems)} problems, first of all"
+    return f"{counted}: {problems[0]}"
+
+
+def not_tried(steps: Sequence[Step]) -> str:
+    """The steps that could not be tried, in one line; "" where there is none."""
+    names = [step.name.replace("_", " ") for step in steps if step.status == "skipped"]
+    return f"Not tried before that is mended: {', '.join(names)}." if names else ""
+
+
 def as_json(steps: Sequence[Step]) -> dict[str, object]:
     """The whole result as `--json` shows it."""
     return {"ok": exit_code(steps) == 0, "steps": [step.as_json() for step in steps]}

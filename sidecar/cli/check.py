@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sidecar.cli import output
 from sidecar.cli.base import Global, example, global_options, run_coroutine, show, system_options
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
-    from sidecar.check.step import Step
+    from sidecar.check.step import Status, Step
 
-_MARKS = {"pass": "✓", "fail": "✗", "skipped": "–"}
-_PLAIN_MARKS = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
+_MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "skipped": "–"}
+_COLOURS: dict[Status, int] = {"pass": output.GREEN, "fail": output.RED, "skipped": output.FAINT}
+_PLAIN_MARKS: dict[Status, str] = {"pass": "ok  ", "fail": "FAIL", "skipped": "-   "}
 
 
 @click.command(
@@ -42,7 +44,7 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
         return replace(one, hint=settings.with_config(one.hint))
 
     def tell(one: Step) -> None:
-        if not as_json:
+        if not as_json and one.status != "skipped":
             _tell(named(one))
 
     if ready:
@@ -54,6 +56,8 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
         steps = run_coroutine(Check(settings.load).run(tell))
     if as_json:  # in one piece
         show(json.dumps(step.as_json([named(one) for one in steps]), indent=2))
+    elif not ready:
+        _sum_up(steps)
     context.exit(step.exit_code(steps))
 
 
@@ -70,14 +74,23 @@ def _ready(settings: Global) -> Step:
 
 def _tell(step: Step) -> None:
     """Print a line for the step, and one for its hint."""
-    show(f"{_marks()[step.status]} {step.message}")
+    show(f"{_mark(step.status)} {step.message}")
     if step.hint:
         show(f"    {step.hint}")
 
 
-def _marks() -> dict[str, str]:
+def _sum_up(steps: list[Step]) -> None:
+    """Print what was not tried, and what came of it all."""
+    from sidecar.check.step import exit_code, not_tried, summary
+
+    if untried := not_tried(steps):
+        show(f"{_mark('skipped')} {untried}")
+    show(output.painted(summary(steps), _COLOURS["fail" if exit_code(steps) else "pass"]))
+
+
+def _mark(status: Status) -> str:
     try:
-        "".join(_MARKS.values()).encode(sys.stdout.encoding)
+        _MARKS[status].encode(sys.stdout.encoding)
     except UnicodeEncodeError:
-        return _PLAIN_MARKS
-    return _MARKS
+        return output.painted(_PLAIN_MARKS[status], _COLOURS[status])
+    return output.painted(_MARKS[status], _COLOURS[status])

@@ -23,6 +23,10 @@ _IN_PLACE_OF_CLOSED = (os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)
 """How to open /dev/null: reading input or writing results fails with EBADF, as when closed."""
 
 
+RED, GREEN, FAINT = 31, 32, 2
+"""Of ECMA-48's "Select Graphic Rendition"."""
+
+
 class _Descriptor(io.FileIO):
     """A descriptor that can be waited for, though another process may have made it non-blocking."""
 
@@ -74,6 +78,15 @@ def take_over() -> None:
         sys.stdin = _reader()
         sys.stdout = _writer(_Output, sys.stdout, 1, "replace")
         sys.stderr = _writer(_Errors, sys.stderr, 2, "backslashreplace")
+
+
+def painted(text: str, colour: int) -> str:
+    """A text for standard output in colour, if that is a terminal and nobody minds.
+
+    NO_COLOR (no-color.org) counts "when present and not an empty string".
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in (None, "", "dumb")
+    return text if plain or not sys.stdout.isatty() else f"\x1b[{colour}m{text}\x1b[m"
 
 
 def never_wait_for_stderr() -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.check.step import NotTried, Step, as_json, exit_code, failed, needed
+from sidecar.check.step import (
+    NotTried,
+    Step,
+    as_json,
+    exit_code,
+    failed,
+    needed,
+    not_tried,
+    summary,
+)
 from sidecar.errors import ConfigError, NotAuthorized
 
 GOOD = Step("token", "pass", "it lives on")
@@ -34,6 +43,23 @@ def test_json_says_all_but_the_exit_code() -> None:
         ],
     }
     assert as_json([GOOD])["ok"] is True
+
+
+def test_the_summary_counts_each_problem_once() -> None:
+    mode = failed("private_key", ConfigError("key.pem: open to others"))
+    modes = failed("file_modes", ConfigError("key.pem: open to others; token.json: too"))
+    expired = failed("token", NotAuthorized("it has expired"))
+    assert summary([GOOD, NOT_TRIED]) == "All is well."
+    assert summary([GOOD, expired]) == "1 problem: it has expired"
+    assert summary([mode, modes, NOT_TRIED]) == "1 problem: key.pem: open to others"
+    assert summary([mode, expired]).startswith("2 problems, first of all: key.pem")
+
+
+def test_what_was_not_tried_is_one_line() -> None:
+    assert not_tried([GOOD]) == ""
+    skipped = Step("name_resolution", "skipped", "x")
+    line = not_tried([GOOD, skipped, NOT_TRIED])
+    assert line == "Not tried before that is mended: name resolution, clock."
 
 
 @pytest.mark.parametrize("value", ["", 0, False])

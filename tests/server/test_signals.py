@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from sidecar.server import signals
 from sidecar.server.signals import Signals
 from tests.support.processes import Process, Shell, shell
 from tests.support.services import port_of
+from tests.support.terminals import Terminal, terminal
 from tests.support.waiting import PATIENCE
 from tests.support.wire import Client
 
-__all__ = ["shell"]
+__all__ = ["shell", "terminal"]
 
 SIDECAR = [sys.executable, "-m", "sidecar", "run"]
 LEADER = """
@@ -29,31 +30,6 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 """Makes standard input the terminal of a new session, as a terminal's program does."""
-
-
-class Terminal:
-    """A pseudo-terminal; hang_up() is what closing its window does."""
-
-    def __init__(self) -> None:
-        self._master, self.slave = os.openpty()
-
-    def hang_up(self) -> None:
-        """Close the window."""
-        os.close(self._master)
-        self._master = -1
-
-    def close(self) -> None:
-        """Leave nothing open."""
-        os.close(self.slave)
-        if self._master >= 0:
-            os.close(self._master)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    made = Terminal()
-    yield made
-    made.close()
 
 
 @asynccontextmanager

@@ -26,9 +26,19 @@ from tests.support.raw_server import Peer, RawServer, Script
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
 
 NAMES = [
-    "configuration", "private_key", "file_modes", "token", "name_resolution", "connection", "tls",
-    "jira", "clock", "signature", "user", "anonymous", "context_path",
+    "configuration", "private_key", "file_modes", "name_resolution", "connection", "tls", "jira",
+    "context_path", "clock", "token", "signature", "user", "anonymous",
 ]  # fmt: skip
+
+
+def untried(first: str) -> list[str]:
+    """The steps that cannot be tried where one from `first` on needs what failed before.
+
+    The token is looked at all the same: that needs no Jira.
+    """
+    return [name for name in NAMES[NAMES.index(first) :] if name != "token"]
+
+
 DAY = 24 * 3600.0
 NOW = 1_900_000_000.0
 """For what has nothing to do with Jira's clock."""
