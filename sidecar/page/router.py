@@ -18,7 +18,9 @@ from sidecar.downstream.replies import Reply
 from sidecar.errors import RequestRefused
 from sidecar.html.answers import page_fields, part_fields
 from sidecar.html.rendering import STYLE, Templates
+from sidecar.page.events import Streams
 from sidecar.page.service import Service
+from sidecar.page.view import View
 from sidecar.proxy.visit import Visit
 from sidecar.telemetry.record import RESERVED, RESERVED_ROOT
 
@@ -32,13 +34,15 @@ class Router:
     """Answers requests for the page and its parts."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._view = View(service)
+        self.streams = Streams(service, self._view)
         self._templates = Templates("sidecar.page")
         self._routes: dict[str, dict[str, Handler]] = {
             "": {"GET": self._overview},
             "page/style.css": {"GET": _part(STYLE, "text/css; charset=utf-8")},
             "page/script.js": {"GET": _part(_SCRIPT, "text/javascript; charset=utf-8")},
             "page/icon.svg": {"GET": _part(_ICON, "image/svg+xml")},
+            "page/events": {"GET": self.streams.answer},
         }
 
     async def answer(self, visit: Visit) -> Reply:
@@ -70,7 +74,8 @@ class Router:
         return reply
 
     async def _overview(self, visit: Visit) -> Reply:
-        return self._page("overview.html")
+        values = self._view.overview(visit.caller)
+        return self._page("overview.html", token=self.streams.token, **values)
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Reply:
         """An answer that is a page."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidecar.account.identity import Identity
 from sidecar.config.load import Config
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.history import History
 from sidecar.telemetry.troubles import Troubles
 
 
@@ -18,6 +18,6 @@ class Service:
     config: Callable[[], Config]
     identity: Callable[[], Identity]
     troubles: Troubles
-    metrics: Metrics
+    history: History
     complete: Callable[[str], str]
     """Completes the commands that a text names: with --config, where `run` was given it."""

@@ -31,6 +31,16 @@ class LocalAnswers:
             return await self._page().answer(visit)
         return self._pages.answer(visit.method, path)
 
+    @property
+    def open_pages(self) -> int:
+        """How many pages are kept up to date: each is a request that goes on."""
+        return 0 if self._router is None else self._router.streams.open
+
+    def end_streams(self) -> None:
+        """Have open pages come again: the service ends, or is about to be another."""
+        if self._router is not None:
+            self._router.streams.end()
+
     def _page(self) -> Router:
         if self._router is None:
             from sidecar.page.router import Router

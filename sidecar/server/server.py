@@ -28,6 +28,7 @@ from sidecar.page.service import Service
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.local import LocalAnswers
 from sidecar.server.pages import AdminPages, LocalPages
+from sidecar.telemetry.history import History
 from sidecar.telemetry.logs import log_request
 from sidecar.telemetry.metrics import Gauges, Metrics
 from sidecar.telemetry.record import Record
@@ -61,11 +62,12 @@ class Server:
         self._certificate = _Certificate(config) if config.listen.tls_certificate else None
         self.troubles = Troubles()
         self.metrics = Metrics(self.troubles, self._gauges)
+        self.history = History()
         self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
         self._local = LocalAnswers(
             self._pages,
             Service(
-                lambda: self._config, lambda: self.identity, self.troubles, self.metrics, complete
+                lambda: self._config, lambda: self.identity, self.troubles, self.history, complete
             ),
         )
         self.generations: list[Generation] = []
@@ -132,6 +134,7 @@ class Server:
         self._config, self._identity = config, identity
         self.listener.most_clients = descriptors.most_clients(config.limits)
         self.generations.append(generation)
+        self._local.end_streams()
         self._retire(self.generations[-2])
         return waiting
 
@@ -144,6 +147,7 @@ class Server:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds + RENEWAL_SECONDS
         self._pages.stopping = True
+        self._local.end_streams()
         await self._stop_accepting(is_admin=False)
         await self.listener.drain(seconds)
         await self._stop_accepting(is_admin=True)
@@ -202,13 +206,15 @@ class Server:
         if record.closed_early == "client" and self.listener.is_cutting:
             record.closed_early = "sidecar"
         self.metrics.finished(record)
+        self.history.finished(record)
         log_request(record)
 
     def _gauges(self) -> Gauges:
         token = self._identity.token.last_read
         return Gauges(
             is_ready=self._pages.is_ready,
-            in_flight=sum(generation.in_flight for generation in self.generations),
+            in_flight=sum(generation.in_flight for generation in self.generations)
+            - self._local.open_pages,
             waiting=sum(generation.waiting for generation in self.generations),
             connections=len(self.listener.connections),
             token_expires_at=token.expires_at if token else None,

@@ -15,7 +15,7 @@ async def test_it_cannot_be_changed(sidecar: Running) -> None:
         lambda: sidecar.config,
         lambda: sidecar.server.identity,
         sidecar.server.troubles,
-        sidecar.server.metrics,
+        sidecar.server.history,
         str,
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
