@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import NamedTuple
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
@@ -15,8 +16,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.downstream.boundaries import Boundaries, Chunked, Sized
+from sidecar.downstream.request import Head
 from sidecar.http import framing
+from sidecar.http.fields import Received
 from sidecar.http.framing import END_OF_HEAD
+from sidecar.http.methods import METHODS
 
 BUFFER_BYTES = 256 * 1024
 """Twice as much of a body waits for its reader before the client's socket is left alone."""
@@ -24,7 +28,18 @@ BUFFER_BYTES = 256 * 1024
 REMEMBERED_BYTES = 1024
 """As large a request's fields are remembered for the next one."""
 
+_FORWARDED = frozenset(method.encode() for method in METHODS)
+
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
+
+
+class _Known(NamedTuple):
+    """What was read of one request's fields: a client's next request has mostly the same."""
+
+    after_version: bytes
+    """All that follows `HTTP/1.` in its head."""
+    length: int | None
+    head: Head
 
 
 class Receiver:
@@ -37,8 +52,7 @@ class Receiver:
         "_boundaries",
         "_held",
         "_is_last",
-        "_judged",
-        "_judged_length",
+        "_known",
         "_limit",
         "_parser",
         "_protocol",
@@ -63,8 +77,7 @@ class Receiver:
         self._start = 0  # of what is still to be read in that
         self._seen = 0  # bytes from there on that are part of a head, and were looked at
         self._is_last = False
-        self._judged = b""  # the fields of a request before, and what they said
-        self._judged_length: int | None = 0
+        self._known: _Known | None = None  # of a request before
         self.body: StreamReader | None = None
         """The body that is still arriving."""
         self.discarded = 0
@@ -104,7 +117,7 @@ class Receiver:
         self._start = self._seen = 0
         self.body = self._boundaries = self._protocol = self._parser = None
 
-    def next_request(self) -> tuple[RawRequestMessage, StreamReader] | None:
+    def next_request(self) -> tuple[Head, StreamReader] | None:
         """The next request, once its head is here; its body may still be arriving.
 
         RequestRefused for a head that is malformed, or too large.
@@ -119,13 +132,12 @@ class Receiver:
             self._look_at_beginning()
             return None
         end += len(END_OF_HEAD)
-        head = self._held[self._start : end]
+        data = self._held[self._start : end]
         self._move_to(end)
         self._seen = 0
-        length = self._body_length(head)
-        message = self._parsed(head)
-        self._is_last = message.should_close or _ends_http(message, length)
-        return message, self._begin_body(length, len(head), len(message.raw_headers))
+        length, head = self._read(data)
+        self._is_last = head.should_close
+        return head, self._begin_body(length, len(data), len(head.raw_headers))
 
     def read_body(self) -> None:
         """Give the body's reader what has arrived of it; RequestRefused where it is malformed."""
@@ -148,17 +160,25 @@ class Receiver:
             framing.check_beginning(self._held, self._seen, self._limit)
             self._seen = len(self._held)
 
-    def _body_length(self, head: bytes) -> int | None:
-        """Judge a head.  A client's fields are mostly those of its request before: once will do."""
-        fields = head[framing.end_of_request_line(head, self._limit) - 3 :]
-        if fields == self._judged:
-            return self._judged_length
-        length = framing.body_length(fields)
-        if len(fields) <= REMEMBERED_BYTES:
-            self._judged, self._judged_length = fields, length
-        return length
+    def _read(self, data: bytes) -> tuple[int | None, Head]:
+        """Judge a head and have it parsed; the fields of a request before are known already."""
+        line = framing.request_line(data, self._limit)
+        after_version = data[line.end() - 3 :]
+        known, (method, target) = self._known, line.groups()
+        if (
+            known is not None
+            and known.after_version == after_version
+            and method in _FORWARDED  # any other is left to the parser
+            and target.startswith(b"/")
+        ):
+            return known.length, Head(method.decode(), target.decode(), *known.head[2:])
+        length = framing.body_length(after_version)
+        head = self._parsed(data, length)
+        if len(after_version) <= REMEMBERED_BYTES and b"upgrade" not in head.raw_headers.firsts:
+            self._known = _Known(after_version, length, head)
+        return length, head
 
-    def _parsed(self, head: bytes) -> RawRequestMessage:
+    def _parsed(self, data: bytes, length: int | None) -> Head:
         """Have aiohttp's parser read a head.  It never sees a body, and takes none for granted."""
         assert self._protocol is not None
         if self._parser is None:
@@ -173,17 +193,24 @@ class Receiver:
                 auto_decompress=False,
             )
         try:
-            messages, _, _ = self._parser.feed_data(framing.without_trailing_space(head))
+            messages, _, _ = self._parser.feed_data(framing.without_trailing_space(data))
         except (HttpProcessingError, ValueError):
             messages = []
         if len(messages) != 1:
             raise framing.malformed()
         message: RawRequestMessage = messages[0][0]
-        if not head.startswith(message.method.encode() + b" "):
+        if not data.startswith(message.method.encode() + b" "):
             raise framing.unknown_method()  # before 3.14.2 aiohttp has no name for QUERY
         if message.upgrade:
             self._parser = None  # it would take what follows for another protocol
-        return message
+        return Head(
+            message.method,
+            message.path,
+            message.version.minor,
+            Received(message.raw_headers),
+            message.should_close or _ends_http(message, length),
+            message.chunked,
+        )
 
     def _begin_body(self, length: int | None, head_size: int, fields: int) -> StreamReader:
         if length == 0:

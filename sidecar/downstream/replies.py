@@ -55,7 +55,7 @@ class Reply:
             and request.body.is_eof()
             and not request.message.should_close
         )
-        connection.send(self._on_the_wire(request.message.version.minor))
+        connection.send(self._on_the_wire(request.message.minor_version))
         await connection.answered(keep_alive=self.keep_alive)
 
     def _on_the_wire(self, minor_version: int) -> bytes:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from aiohttp.http import HttpVersion10, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from sidecar.errors import RequestRefused
+from sidecar.http.fields import Received
 
-_NO_FIELDS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-UNREAD = RawRequestMessage(
-    "UNREAD", "/", HttpVersion10, _NO_FIELDS, (), True, None, False, False, URL()
-)
+
+class Head(NamedTuple):
+    """A request's line and fields."""
+
+    method: str
+    path: str
+    """The target as it was sent."""
+    minor_version: int
+    """HTTP/1.0 or HTTP/1.1."""
+    raw_headers: Received
+    should_close: bool
+    """Whether the client wants no other request answered on its connection."""
+    chunked: bool
+
+
+UNREAD = Head("UNREAD", "/", 0, Received(()), should_close=True, chunked=False)
 """In place of a request that could not be read, or was not waited for."""
 
 CLIENT_LEFT = "The client left before its request's body was complete."
@@ -71,9 +81,7 @@ class Request:
         "work",
     )
 
-    def __init__(
-        self, message: RawRequestMessage, body: StreamReader, connection: Connection
-    ) -> None:
+    def __init__(self, message: Head, body: StreamReader, connection: Connection) -> None:
         self.message = message
         self.body = body
         self.connection = connection

@@ -31,6 +31,13 @@ class Received(list[Field]):
         self.firsts = {_lower[name]: value for name, value in reversed(self)}
         """The first value of every field, by name in lower case."""
 
+    def repeats(self, *names: bytes) -> bool:
+        """Whether a field of one of these names (lower case) is there more than once."""
+        if len(self.firsts) == len(self):
+            return False
+        found = [lower for name, _ in self if (lower := _lower[name]) in names]
+        return len(found) > len(set(found))
+
 
 _lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
 

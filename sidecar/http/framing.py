@@ -56,11 +56,11 @@ def check_beginning(head: bytes, seen: int, limit: int) -> None:
         is_in_line = end_of_line < 0 or odd.start() < end_of_line
         raise _bad_request_line(head[: odd.end()]) if is_in_line else malformed()
     if end_of_line >= look_from:
-        end_of_request_line(head, limit)
+        request_line(head, limit)
 
 
-def end_of_request_line(head: bytes, limit: int) -> int:
-    """Where the fields of a whole head begin, behind `METHOD SP target SP HTTP/1.x CRLF`.
+def request_line(head: bytes, limit: int) -> re.Match[bytes]:
+    """The line `METHOD SP target SP HTTP/1.x CRLF` of a whole head: its groups are the first two.
 
     RequestRefused is 400, or 431 for a head of more than `limit` bytes.
     """
@@ -71,7 +71,7 @@ def end_of_request_line(head: bytes, limit: int) -> int:
         raise _bad_request_line(head.partition(b"\r\n")[0])
     if not line[2].startswith(b"/"):
         absolute_form(line[2].decode("utf-8", "surrogateescape"))
-    return line.end()
+    return line
 
 
 def body_length(fields: bytes) -> int | None:

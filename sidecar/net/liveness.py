@@ -66,11 +66,18 @@ def peer_end(sock: socket.socket) -> End:
     return End.GONE if events[0][1] & (select.POLLERR | select.POLLHUP) else End.HALF
 
 
-def has_unread(sock: socket.socket) -> bool:
-    """Whether something has arrived that nobody has read: bytes, or the connection's end."""
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+class Unread:
+    """Tells whether something has arrived at a socket, while it is open, and nobody has read it."""
+
+    __slots__ = ("_poll",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+
+    def is_there(self) -> bool:
+        """Whether there are bytes, or the connection's end."""
+        return bool(self._poll.poll(0))
 
 
 def read_rest(sock: socket.socket, limit: int) -> bytes:

@@ -302,7 +302,7 @@ class Proxy:
             request,
             self._timeouts.idle,
             expects_continue=first(request.message.raw_headers, b"expect") is not None
-            and request.message.version.minor > 0,
+            and request.message.minor_version > 0,
         )
 
     def _refuse_loop(self, fields: Iterable[Field]) -> None:

@@ -69,7 +69,7 @@ class Relay:
             fields = [field for field in fields if field[0].lower() != b"content-length"]
         is_unchanged = self._rewriter is None
         known_length = bodiless or (is_unchanged and first(raw, b"content-length") is not None)
-        self._chunked = not known_length and self._request.message.version.minor > 0
+        self._chunked = not known_length and self._request.message.minor_version > 0
         if self._chunked:
             fields.append((b"Transfer-Encoding", b"chunked"))
         if first(raw, b"x-request-id") is None:
@@ -90,7 +90,7 @@ class Relay:
         fields = self._fields
         if not self._keep_alive:
             fields.append((b"Connection", b"close"))
-        elif self._request.message.version.minor == 0:
+        elif self._request.message.minor_version == 0:
             fields.append((b"Connection", b"keep-alive"))
         response = self._response
         return serialize(b"HTTP/1.1 %d %b" % (response.status, response.reason), fields)

@@ -5,45 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from enum import Enum
 from typing import cast
-
-from aiohttp.http import RawResponseMessage
 
 from sidecar.errors import ProtocolError, ResponseTimeout, SidecarError
 from sidecar.net import liveness
+from sidecar.upstream.heads import Head
 from sidecar.upstream.incoming import PIECE, Incoming, Terms
-from sidecar.upstream.pauses import PauseWatch, Wake
-
-
-class State(Enum):
-    """What a connection is doing; UpstreamConnection's table says what follows what."""
-
-    RESTING = "resting"
-    WAITING = "waiting"
-    DONE = "done"
-    LOST = "lost"
+from sidecar.upstream.pauses import Deadline, PauseWatch, Wake
+from sidecar.upstream.states import State
 
 
 class UpstreamConnection(asyncio.BufferedProtocol):
-    """A connection to Jira, or to the proxy on the way to it.
-
-    =======  =====================  =======================  =====================  ===========
-    state    waits for              when bytes arrive        when it ends           is left by
-    =======  =====================  =======================  =====================  ===========
-    RESTING  a request              LOST: nobody asked       LOST                   begin()
-    WAITING  the answer's last      they are parsed, as      DONE if only the end   its own:
-             byte                   fast as they are read    ends the body, else    DONE
-                                                             LOST
-    DONE     the answer to be       the transport is         never used again       rest()
-             read and the request   aborted
-             to be sent
-    LOST     nothing                they are dropped         stays LOST             nothing
-    =======  =====================  =======================  =====================  ===========
-
-    abort(), and fail() with a reason, lead to LOST from anywhere.  A LOST connection has let go of
-    the answer, so that nothing of it waits for the garbage collector.
-    """
+    """A connection to Jira, or to the proxy on the way to it; states.py says where it can stand."""
 
     def __init__(
         self,
@@ -65,6 +38,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._drained = Wake(loop)
         self._parsing_later: asyncio.Handle | None = None
         self._pauses = PauseWatch(loop, terms.idle_seconds)
+        self._deadline = Deadline(loop, terms.response_seconds)
+        self._unread: liveness.Unread | None = None
         self.writing_is_paused = False
         """Whether enough waits to be sent."""
         self.born = loop.time()
@@ -96,7 +71,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self.writing_is_paused:
             await self._drained.wait()
 
-    async def read_head(self) -> RawResponseMessage:
+    async def read_head(self) -> Head:
         """The next head, 1xx included; raises why there is none."""
         while not (self._answer is not None and self._answer.heads):
             if self._state is State.LOST:
@@ -120,6 +95,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Whether the body is complete, and was read."""
         answer = self._answer
         return self._state is State.DONE and (answer is None or answer.body.at_eof())
+
+    def expect_answer(self) -> None:
+        """End the exchange where no head has come in timeouts.response from now on."""
+        if self._state is State.WAITING and not self.has_head:
+            self._deadline.start(self._is_late)
 
     def watch_pauses(self) -> None:
         """End the exchange when, from now on, no byte arrives for timeouts.idle."""
@@ -158,8 +138,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def has_unread(self) -> bool:
         """Whether the kernel holds something that arrived: bytes, or the connection's end."""
-        transport = self.transport
-        return transport is None or liveness.has_unread(transport.get_extra_info("socket"))
+        return self._unread is None or self._unread.is_there()
 
     def close(self) -> None:
         """End a resting connection in order."""
@@ -185,6 +164,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self.transport = cast(asyncio.Transport, transport)
+        self._unread = liveness.Unread(transport.get_extra_info("socket"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the event loop puts what it reads, until buffer_updated()."""
@@ -194,6 +174,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Parse an answer."""
         data = bytes(self._terms.buffer[:nbytes])
         if self._state is State.WAITING and self._answer is not None:
+            if self._answer.take_whole(data):
+                self._finish()
+                return
             self._pauses.heard()
             self._answer.receive(data)
             if self._parsing_later is None:
@@ -234,7 +217,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._read_rest()
         if self._state is not State.DONE:
             self._lose(self._why_lost(exc))
-        self.transport = None
+        self.transport = self._unread = None
+        self._deadline.close()
         self.resume_writing()
         self._ended(self)
 
@@ -272,6 +256,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         except ProtocolError as error:
             self.fail(error.with_traceback(None))
             return
+        if answer.has_head:
+            self._deadline.stop()
         if answer.is_whole:
             self._finish()
         self._read_on(listening=not answer.must_wait)
@@ -292,6 +278,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             transport.resume_reading()
         else:
             transport.pause_reading()
+
+    def _is_late(self) -> None:
+        seconds = self._terms.response_seconds
+        message = f"{self._terms.where} did not answer within {seconds:g} s."
+        self.fail(ResponseTimeout(message, "timeouts.response sets the limit"))
 
     def _has_paused(self) -> None:
         seconds = self._terms.idle_seconds
@@ -339,6 +330,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._answer = None
 
     def _stop_timers(self) -> None:
+        self._deadline.stop()
         self._pauses.stop()
         if self._parsing_later is not None:
             self._parsing_later.cancel()

@@ -8,13 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from aiohttp import hdrs
-from aiohttp.http import RawResponseMessage
-
 from sidecar.errors import ConnectionLost, ProtocolError, ResponseTimeout, UpstreamError
-from sidecar.http.fields import Fields, Received, first, values
+from sidecar.http.fields import Fields, first, values
 from sidecar.net.backpressure import taken
 from sidecar.upstream.connection import UpstreamConnection
+from sidecar.upstream.heads import Head
 from sidecar.upstream.incoming import PIECE, Terms
 
 _TURNS = 3
@@ -54,7 +52,6 @@ class UpstreamResponse:
         self._loop = asyncio.get_running_loop()
         self._upload: asyncio.Task[None] | None = None
         self._is_sent = False
-        self._deadline: asyncio.TimerHandle | None = None
         self._ahead = b""
         self._is_over = False
         self._was_whole = False
@@ -73,11 +70,11 @@ class UpstreamResponse:
         started = perf_counter()
         try:
             self._send(head, request)
-            message = await self._connection.read_head()
-            while message.code < 200:
-                self._check_interim(message)
-                message = await self._connection.read_head()
-            self._begin(message)
+            answer = await self._connection.read_head()
+            while answer.status < 200:
+                self._check_interim(answer)
+                answer = await self._connection.read_head()
+            self._begin(answer)
         except BaseException:
             self.abort()
             raise
@@ -96,38 +93,33 @@ class UpstreamResponse:
             pieces = _pieces(body) if isinstance(body, bytes) else body
             self._upload = self._loop.create_task(self._send_body(pieces, request.chunked))
 
-    def _check_interim(self, message: RawResponseMessage) -> None:
-        if not 100 <= message.code < 200 or message.code == 101:
-            raise ProtocolError(f"{self._terms.where} answers with status {message.code}, unasked.")
+    def _check_interim(self, head: Head) -> None:
+        if not 100 <= head.status < 200 or head.status == 101:
+            raise ProtocolError(f"{self._terms.where} answers with status {head.status}, unasked.")
 
-    def _begin(self, message: RawResponseMessage) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._check(message)
-        self.status = message.code
-        self.reason = message.reason.encode("utf-8", "surrogateescape")
-        self.fields = Received(
-            [(name, value.rstrip(b" \t")) for name, value in message.raw_headers]
-        )
-        self.chunked = message.chunked
+    def _begin(self, head: Head) -> None:
+        self._check(head)
+        self.status = head.status
+        self.reason = head.reason
+        self.fields = head.fields
+        self.chunked = head.chunked
         if self.status >= 400 and self._upload is not None:
             # "the client SHOULD immediately cease transmitting" (RFC 9112 §9.5): a server that
             # refuses a body may close, and a write that fails would lose us its answer.
             self._upload.cancel()
         self._connection.watch_pauses()
 
-    def _check(self, message: RawResponseMessage) -> None:
+    def _check(self, head: Head) -> None:
         """Refuse what the parser lets through and we could not pass on truthfully."""
         where = self._terms.where
-        if message.version not in ((1, 0), (1, 1)):
+        if head.version not in ((1, 0), (1, 1)):
             raise ProtocolError(f"{where} answers neither in HTTP/1.0 nor in HTTP/1.1.")
-        if hdrs.TRANSFER_ENCODING in message.headers:
-            codings = [v.lower() for v in values(message.raw_headers, b"transfer-encoding")]
-            if codings != [b"chunked"] or message.version.minor == 0:
-                # Other codings were never asked for (TE); RFC 9112 §6.1 on HTTP/1.0.
-                raise ProtocolError(f"The answer of {where} has a Transfer-Encoding unasked for.")
-        if message.code == 407 and self._terms.asks_proxy:
-            raise self._terms.failures.proxy_refused(message.code)
+        codings = values(head.fields, b"transfer-encoding")
+        if codings and ([c.lower() for c in codings] != [b"chunked"] or head.version == (1, 0)):
+            # Other codings were never asked for (TE); RFC 9112 §6.1 on HTTP/1.0.
+            raise ProtocolError(f"The answer of {where} has a Transfer-Encoding unasked for.")
+        if head.status == 407 and self._terms.asks_proxy:
+            raise self._terms.failures.proxy_refused(head.status)
 
     async def peek(self, limit: int) -> bytes:
         """The body's first bytes, about `limit` of them; they are still there to be read."""
@@ -172,8 +164,6 @@ class UpstreamResponse:
             return
         self._is_over = True
         self._ahead = b""
-        if self._deadline is not None:
-            self._deadline.cancel()
         if self._upload is not None:
             self._upload.cancel()
             self._upload = None  # a task that was cancelled refers to us by its traceback
@@ -183,12 +173,7 @@ class UpstreamResponse:
         """The whole request was handed to the connection."""
         self._is_sent = True
         if not self.status:
-            self._deadline = self._loop.call_later(self._terms.response_seconds, self._is_late)
-
-    def _is_late(self) -> None:
-        seconds = self._terms.response_seconds
-        message = f"{self._terms.where} did not answer within {seconds:g} s."
-        self._connection.fail(ResponseTimeout(message, "timeouts.response sets the limit"))
+            self._connection.expect_answer()
 
     async def _send_body(self, pieces: AsyncIterator[bytes], chunked: bool) -> None:
         """Send the body as it comes.  Where that fails, the exchange ends with the failure."""

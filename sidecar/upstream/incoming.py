@@ -16,11 +16,10 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.errors import ProtocolError
-from sidecar.http.fields import size_of
+from sidecar.http.fields import Received, size_of
 from sidecar.upstream.failures import Failures
+from sidecar.upstream.heads import MAX_FIELDS, Head, WholeBody, whole_answer
 
-MAX_FIELDS = 256
-"""Fields in Jira's head; more are a broken reply."""
 PIECE = 64 * 1024
 """Bytes that are read at a time, from the socket and of a body; asyncio's high-water mark."""
 _HIGH_WATER = 64 * 1024
@@ -71,29 +70,20 @@ class Incoming:
         go_on: Callable[[], None],
     ) -> None:
         """`go_on` is called when the body's reader has caught up, perhaps while it reads."""
+        self._loop = loop
         self._terms = terms
+        self._has_no_body = method == "HEAD"
         self._go_on = go_on
-        limit = terms.head_bytes
-        self._parser: HttpResponseParser | None = HttpResponseParser(
-            cast(BaseProtocol, self),
-            loop,
-            _HIGH_WATER // 2,  # half of it is where reading goes on
-            max_line_size=limit,
-            max_field_size=limit,
-            max_headers=MAX_FIELDS,
-            response_with_body=method != "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-        )
+        self._parser: HttpResponseParser | None = None  # until it is needed
         self._unparsed = b""
         self._is_behind = False
         self._is_chunked = False
         self._head = b""  # until it is complete, with 1xx before and perhaps a body behind
         self._lines = 0  # of the head
         self._framing = 0
-        self.heads: deque[RawResponseMessage] = deque()
+        self.heads: deque[Head] = deque()
         """Heads to be read, 1xx included."""
-        self.body: StreamReader = EMPTY_PAYLOAD
+        self.body: StreamReader | WholeBody = EMPTY_PAYLOAD
         self.has_head = False
         """Whether the head has arrived that is no 1xx."""
         self.is_whole = False
@@ -108,6 +98,20 @@ class Incoming:
     def must_wait(self) -> bool:
         """Whether no more should be read from the connection for now."""
         return self._is_behind or bool(self._unparsed)
+
+    def take_whole(self, data: bytes) -> bool:
+        """Take an answer that arrives whole at once, if it is a plain one; whether it was."""
+        if self._has_no_body or not self.is_silent:
+            return False
+        found = whole_answer(data, self._terms.head_bytes)
+        if found is None:
+            return False
+        head, content = found
+        self.is_silent = False
+        self.has_head = self.is_whole = True
+        self.heads.append(head)
+        self.body = WholeBody(content)
+        return True
 
     def receive(self, data: bytes) -> None:
         """Take bytes that arrived; parse() parses them."""
@@ -138,7 +142,8 @@ class Incoming:
 
     def _feed(self, piece: bytes) -> int:
         """Have the parser read a piece; return how many of its bytes are framing."""
-        assert self._parser is not None
+        if self._parser is None:
+            self._parser = self._new_parser()
         if not self.has_head:
             self._lines += piece.count(b"\n")
             self._head += piece
@@ -158,12 +163,26 @@ class Incoming:
         self._check_bounds()
         return framing
 
+    def _new_parser(self) -> HttpResponseParser:
+        limit = self._terms.head_bytes
+        return HttpResponseParser(
+            cast(BaseProtocol, self),
+            self._loop,
+            _HIGH_WATER // 2,  # half of it is where reading goes on
+            max_line_size=limit,
+            max_field_size=limit,
+            max_headers=MAX_FIELDS,
+            response_with_body=not self._has_no_body,
+            read_until_eof=True,
+            auto_decompress=False,
+        )
+
     def _take(self, message: RawResponseMessage, body: StreamReader) -> None:
         """Take a head that is complete."""
         if self.has_head:  # an answer behind the answer
             self.keeps_alive = False
             return
-        self.heads.append(message)
+        self.heads.append(_head(message))
         if message.code < 200:
             return
         self._check_size(message)
@@ -251,6 +270,13 @@ class Incoming:
         if self._is_behind:
             self._is_behind = False
             self._go_on()
+
+
+def _head(message: RawResponseMessage) -> Head:
+    fields = Received([(name, value.rstrip(b" \t")) for name, value in message.raw_headers])
+    reason = message.reason.encode("utf-8", "surrogateescape")
+    version = message.version.major, message.version.minor
+    return Head(version, message.code, reason, fields, message.chunked)
 
 
 def _do_nothing() -> None:

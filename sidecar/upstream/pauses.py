@@ -46,6 +46,48 @@ class PauseWatch:
             self._timer = self._loop.call_later(self._seconds - quiet, self._check, expired)
 
 
+class Deadline:
+    """Calls back when a time is over, unless it was stopped before; one time after another.
+
+    One timer serves for many of them: making and cancelling one for each request costs more.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._at: float | None = None
+        self._over: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, over: Callable[[], None]) -> None:
+        """Call `over` when the time is over, counted from now on, unless stop() comes first."""
+        self._at = self._loop.time() + self._seconds
+        self._over = over
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._at, self._check)
+
+    def stop(self) -> None:
+        """Do not call back; the timer may stay for the next time."""
+        self._at = None
+
+    def close(self) -> None:
+        """Let go of the timer, and of whoever would be called."""
+        self._at = self._over = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        self._timer = None
+        if self._at is None or self._over is None:
+            return
+        if self._loop.time() < self._at:
+            self._timer = self._loop.call_at(self._at, self._check)
+        else:
+            self._at = None
+            self._over()
+
+
 class Wake:
     """Wakes the one coroutine that waits, if one does."""
 

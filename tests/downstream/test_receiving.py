@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp.base_protocol import BaseProtocol
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.downstream import boundaries, connection, timers
@@ -539,3 +539,41 @@ async def test_a_request_line_is_judged_whatever_its_fields_are(receiver: Receiv
     receiver.add(b"GET  /x HTTP/1.1\r\n" + fields)
     with pytest.raises(RequestRefused, match="request line"):
         receiver.next_request()
+
+
+FIELDS = [
+    b"\r\nHost: localhost\r\nX: y \r\nx:  z\r\n\r\n",
+    b"\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+    b"\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    b"\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+]
+LINES = [
+    *[b"GET /a HTTP/1.1", b"GET /b?c=%20 HTTP/1.1", b"POST /a HTTP/1.1", b"GET /a HTTP/1.0"],
+    *[b"LOCK /a HTTP/1.1", b"CONNECT /a HTTP/1.1", b"QUERY /a HTTP/1.1"],
+    *[b"GET http://localhost/a HTTP/1.1", b"GET //a HTTP/1.1"],
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(LINES), st.sampled_from(FIELDS)), max_size=6))
+@example([(LINES[0], FIELDS[0]), (LINES[1], FIELDS[0]), (LINES[5], FIELDS[0])])
+async def test_what_a_client_repeats_is_read_as_if_it_were_new(
+    heads: list[tuple[bytes, bytes]],
+) -> None:
+    def read(receiver: Receiver, data: bytes) -> object:
+        receiver.add(data)
+        try:
+            arrived = receiver.next_request()
+        except RequestRefused as refused:
+            receiver.stop()
+            return refused.status, refused.message
+        return arrived and arrived[0], receiver.is_deaf
+
+    def new() -> Receiver:
+        return Receiver(BaseProtocol(asyncio.get_running_loop()), 64 * 1024)
+
+    one_after_the_other = new()
+    for line, fields in heads:
+        found = read(one_after_the_other, line + fields)
+        assert found == read(new(), line + fields)
+        if one_after_the_other.is_deaf:
+            return

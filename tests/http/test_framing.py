@@ -18,7 +18,7 @@ from sidecar.http.framing import (
     body_length,
     check_beginning,
     check_expectation,
-    end_of_request_line,
+    request_line,
     without_trailing_space,
 )
 from sidecar.http.methods import KNOWN_METHODS
@@ -80,7 +80,7 @@ HEAD = b"GET /x HTTP/1.1\r\nHost: localhost\r\nX: y\r\n\r\n"
 def verdict(head: bytes, limit: int = LIMIT) -> object:
     """The length of the body behind a head, or the status and words of its refusal."""
     try:
-        return body_length(head[end_of_request_line(head, limit) - 3 :])
+        return body_length(head[request_line(head, limit).end() - 3 :])
     except RequestRefused as refused:
         return refused.status, refused.message
 

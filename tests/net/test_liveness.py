@@ -55,14 +55,15 @@ def test_what_has_arrived_is_known_before_it_is_read(
     pair: tuple[socket.socket, socket.socket], end: bool
 ) -> None:
     ours, theirs = pair
-    assert not liveness.has_unread(ours)
+    unread = liveness.Unread(ours)
+    assert not unread.is_there()
     if end:
         theirs.shutdown(socket.SHUT_WR)
     else:
         theirs.sendall(b"x")
     ours.setblocking(True)
     assert ours.recv(1, socket.MSG_PEEK) == (b"" if end else b"x")  # so it has arrived
-    assert liveness.has_unread(ours)
+    assert unread.is_there()
 
 
 def test_what_arrived_before_a_reset_is_still_read(

@@ -7,15 +7,13 @@ from typing import Any, cast
 
 import pytest
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from sidecar.access.callers import Caller
 from sidecar.downstream.bodies import RequestBody
-from sidecar.downstream.request import Request
+from sidecar.downstream.request import Head, Request
 from sidecar.errors import RequestRefused
+from sidecar.http.fields import Received
 from sidecar.proxy.visit import FORM_BYTES, Visit
 
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded; charset=UTF-8")
@@ -28,10 +26,7 @@ def visit(
     stream = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
     stream.feed_data(body)
     stream.feed_eof()
-    no_fields: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-    message = RawRequestMessage(
-        "POST", target, HttpVersion11, no_fields, fields, False, None, False, False, URL()
-    )
+    message = Head("POST", target, 1, Received(fields), should_close=False, chunked=False)
     request = Request(message, stream, cast(Any, None))
     return Visit(
         request,

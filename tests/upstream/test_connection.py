@@ -241,7 +241,7 @@ async def test_an_answer_is_read_after_a_write_that_failed(serve: Serve, connect
     await gone.wait()
     connection.write(b"x" * 65536)  # before the event loop has read
     message = await connection.read_head()
-    assert message.code == 413
+    assert message.status == 413
     assert await connection.read() == b"too large"
     assert connection.at_end()
     assert not connection.rest()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from sidecar.upstream.pauses import PauseWatch, Wake
+from sidecar.upstream.pauses import Deadline, PauseWatch, Wake
 
 
 class Loop:
@@ -18,6 +18,9 @@ class Loop:
 
     def time(self) -> float:
         return self.now
+
+    def call_at(self, at: float, call: Callable[[], None]) -> Loop.Timer:
+        return self.call_later(at - self.now, call)
 
     def call_later(self, seconds: float, call: Callable[..., None], *args: object) -> Loop.Timer:
         self._timers.append((self.now + seconds, lambda: call(*args)))
@@ -99,3 +102,41 @@ async def test_who_waits_is_woken_and_whoever_gave_up_is_not_missed() -> None:
     wake.call()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
+
+
+def deadline(loop: Loop, seconds: float) -> tuple[Deadline, list[float]]:
+    return Deadline(cast(asyncio.AbstractEventLoop, loop), seconds), []
+
+
+def test_a_deadline_is_kept_once_for_each_start() -> None:
+    loop = Loop()
+    watched, over = deadline(loop, 10)
+    for _ in range(2):
+        watched.start(lambda: over.append(loop.now))
+        loop.go(50)
+    assert over == [110.0, 160.0]
+
+
+def test_a_deadline_that_is_stopped_and_started_again_counts_from_then() -> None:
+    loop = Loop()
+    watched, over = deadline(loop, 10)
+    watched.start(lambda: over.append(loop.now))
+    loop.go(9)
+    watched.stop()
+    loop.go(0.5)
+    watched.start(lambda: over.append(loop.now))
+    assert len(loop._timers) == 1  # the same timer serves both
+    loop.go(50)
+    assert over == [119.5]
+
+
+def test_a_deadline_that_was_stopped_or_closed_is_never_over() -> None:
+    loop = Loop()
+    watched, over = deadline(loop, 10)
+    watched.start(lambda: over.append(loop.now))
+    watched.stop()
+    loop.go(50)
+    watched.start(lambda: over.append(loop.now))
+    watched.close()
+    assert loop._timers == []
+    assert over == []
