@@ -14,7 +14,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli import output
-from sidecar.cli.auth import auth
+from sidecar.cli.auth import auth, logout
 from sidecar.cli.base import Global, example, global_options, report, say
 from sidecar.cli.check import check
 from sidecar.cli.request import request
@@ -76,5 +76,5 @@ def cli() -> None:  # help is not in docstrings: `python -OO` drops them
     pass
 
 
-for command in (init, public_key, auth, run, request, check, validate, demo):
+for command in (init, public_key, auth, logout, run, request, check, validate, demo):
     cli.add_command(command)

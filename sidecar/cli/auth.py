@@ -1,11 +1,12 @@
-"""`sidecar auth`: the dance, in one go or as two commands."""
+"""`sidecar auth`: the dance, in one go or as two commands; `sidecar logout`: its end."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import replace as changed
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +39,11 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
     epilog=example("sidecar auth --no-browser"),
 )
 @click.option("--no-browser", is_flag=True, help="Only print the URL of the approval page.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace another Jira's or user's token, which is kept as token.json.bak.",
+)
 @click.option("--begin", is_flag=True, help="Print the URL and stop; finish with --verifier.")
 @click.option(
     "--verifier", metavar="CODE_OR_URL", help="Finish what --begin started; - reads stdin."
@@ -45,7 +51,9 @@ Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 @system_options
 @global_options
 @click.pass_obj
-def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) -> None:
+def auth(
+    settings: Global, no_browser: bool, replace: bool, begin: bool, verifier: str | None
+) -> None:
     from sidecar.signin import dance
 
     if begin and verifier is not None:
@@ -56,17 +64,47 @@ def auth(settings: Global, no_browser: bool, begin: bool, verifier: str | None) 
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if config.jira.two_legged:
-            step: Step = _two_legged(config, begin or verifier is not None)
+            step: Step = _two_legged(config, begin or replace or verifier is not None)
         elif begin:
-            step = dance.begin
+            step = partial(dance.begin, replace=replace)
         elif verifier is not None:
-            step = _finish(_first_line() if verifier == "-" else verifier)
+            step = _finish(_first_line() if verifier == "-" else verifier, replace)
         else:
-            step = _whole(browser=not (no_browser or settings.system))
+            step = _whole(replace, browser=not (no_browser or settings.system))
         line = run_coroutine(_with_authorizer(config, step))
     except KeyboardInterrupt:
         raise dance.interrupted() from None
     show(line)
+    if begin:
+        option = "--replace --verifier" if replace else "--verifier"
+        say(settings.with_config(f"Then run: sidecar auth {option} CODE_OR_URL"))
+
+
+@click.command(
+    help="Remove the access token from this machine, and say where to revoke it in Jira.",
+    epilog=example("sidecar logout"),
+)
+@system_options
+@global_options
+@click.pass_obj
+def logout(settings: Global) -> None:
+    from sidecar.commands.logout import Logout
+
+    settings.become_service()
+    config = settings.load()
+    signed_in = Logout(config)
+    for kept in signed_in.kept():
+        say(kept.advice)
+    removed = run_coroutine(signed_in.remove())
+    if config.jira.two_legged:
+        say(
+            "jira.two_legged is set: the private key alone lets the sidecar in. To end that, too,"
+            " have the application link removed in Jira."
+        )
+    if removed:
+        show(f"Signed out: removed {', '.join(map(str, removed))}")
+    else:
+        show(f"Nothing to remove: there is no access token at {config.token.path}")
 
 
 def _first_line() -> str:
@@ -77,20 +115,22 @@ def _first_line() -> str:
         return ""
 
 
-def _finish(text: str) -> Step:
+def _finish(text: str, replace: bool) -> Step:
     from sidecar.signin import dance
 
     async def step(authorizer: Authorizer, files: Files) -> str:
-        return dance.signed_in_line(await dance.finish_with(authorizer, files, text))
+        return dance.signed_in_line(
+            await dance.finish_with(authorizer, files, text, replace=replace)
+        )
 
     return step
 
 
-def _whole(*, browser: bool) -> Step:
+def _whole(replace: bool, *, browser: bool) -> Step:
     from sidecar.signin import dance
 
     async def step(authorizer: Authorizer, files: Files) -> str:
-        return dance.signed_in_line(await _dance(authorizer, files, browser))
+        return dance.signed_in_line(await _dance(authorizer, files, replace, browser))
 
     return step
 
@@ -103,14 +143,14 @@ def _two_legged(config: Config, has_options: bool) -> Step:
 
     if has_options:
         raise UsageError(
-            "there is nothing to begin and nothing to finish: jira.two_legged is set",
+            "there is nothing to begin, finish or replace: jira.two_legged is set",
             "run `sidecar auth` alone, which asks Jira whom we act as",
         )
 
     async def step(authorizer: Authorizer, files: Files) -> str:
         warn(unused_token(files.token))
         user, display_name = await authorizer.whoami(TWO_LEGGED)
-        return dance.signed_in_line(replace(TWO_LEGGED, user=user, display_name=display_name))
+        return dance.signed_in_line(changed(TWO_LEGGED, user=user, display_name=display_name))
 
     return step
 
@@ -129,10 +169,12 @@ async def _with_authorizer(config: Config, step: Step) -> str:
         await upstream.close()
 
 
-async def _dance(authorizer: Authorizer, files: Files, browser: bool) -> TokenCredentials:
+async def _dance(
+    authorizer: Authorizer, files: Files, replace: bool, browser: bool
+) -> TokenCredentials:
     from sidecar.signin import dance
     from sidecar.signin.prompt import TypedLines
 
     opener = browser_opener() if browser else None
     with TypedLines(sys.stdin.fileno()) as typed:
-        return await dance.dance(authorizer, files, dance.User(say, typed, opener))
+        return await dance.dance(authorizer, files, dance.User(say, typed, opener), replace=replace)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sidecar.cli import output
 from sidecar.errors import UsageError
 from sidecar.http.shown import quoted
 
@@ -249,9 +248,11 @@ def run_coroutine(work: Coroutine[Any, Any, Result], *, fast: bool = False) -> R
     return asyncio.Runner(loop_factory=factory).run(work)
 
 
-def browser_opener() -> Callable[[str], bool]:
-    """Return what opens a URL in the browser, whose own output then goes to stderr."""
-    import webbrowser
+def browser_opener() -> Callable[[str], bool] | None:
+    """Return what opens a URL in a browser; None where there is none to open, having said why."""
+    from sidecar.signin.browser import choose
 
-    output.keep_from_programs()
-    return webbrowser.open
+    choice = choose(os.environ)
+    if choice.reason:
+        say(choice.reason)
+    return choice.open

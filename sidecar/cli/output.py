@@ -96,14 +96,6 @@ def never_wait_for_stderr() -> None:
     sys.stderr = SpooledStream(sys.stderr)
 
 
-def keep_from_programs() -> None:
-    """Send what browsers write to standard output to standard error; our results still go there."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    sys.stdout = _writer(_Output, sys.stdout, kept, "replace")
-
-
 def exit_now(code: int) -> NoReturn:
     """Write what is left and end the process without waiting for any thread.
 

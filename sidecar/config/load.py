@@ -148,11 +148,7 @@ def _from_flags(overrides: Mapping[str, object]) -> dict[str, Given]:
 def _require(given: Mapping[str, Given], file: Path | None, environ: Mapping[str, str]) -> None:
     missing = [name for name, one in OPTIONS.items() if one.required and name not in given]
     if missing and file is None:
-        files = " and no ".join(map(str, places.usual_configs(environ)))
-        variables = " and ".join(map(variable_of, missing))
-        raise ConfigError(
-            f"no configuration: there is no {files}", f"run `sidecar init`, or set {variables}"
-        )
+        raise _no_configuration(missing, environ)
     if missing:
         table, _, key = missing[0].partition(".")
         raise ConfigError(
@@ -162,6 +158,20 @@ def _require(given: Mapping[str, Given], file: Path | None, environ: Mapping[str
         )
     if "token.path" not in given:
         raise ConfigError(*_HOMELESS)
+
+
+def _no_configuration(missing: list[str], environ: Mapping[str, str]) -> ConfigError:
+    """The error where no file is found and the environment does not suffice."""
+    usual = places.usual_configs(environ)
+    hidden = {file: why for file in usual if (why := places.hidden(file))}
+    absent = " and no ".join(str(file) for file in usual if file not in hidden)
+    said = [f"there is no {absent}"] if absent else []
+    said += [f"{file} cannot be looked at: {why}" for file, why in hidden.items()]
+    hint = f"run `sidecar init`, or set {' and '.join(map(variable_of, missing))}"
+    if hidden:
+        folders = " and ".join(str(file.parent) for file in hidden)
+        hint = f"let this user search {folders}; or {hint}"
+    return ConfigError(f"no configuration: {'; '.join(said)}", hint)
 
 
 # --- reading and checking values ---

@@ -29,7 +29,9 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
     if environ.get("SIDECAR_CONFIG"):
         file = Path(environ["SIDECAR_CONFIG"])
         if not is_there(file):
-            raise ConfigError(f"SIDECAR_CONFIG: {file}: no such file", "mend or unset the variable")
+            why = hidden(file)
+            hint = f"let this user search {file.parent}" if why else "mend or unset the variable"
+            raise ConfigError(f"SIDECAR_CONFIG: {file}: {why or 'no such file'}", hint)
         return file
     return next(filter(is_there, usual_configs(environ)), None)
 
@@ -69,6 +71,17 @@ def is_there(file: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def hidden(file: Path) -> str:
+    """Why nobody can tell whether a file is there: `Permission denied`; "" if that can be told."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        return error.strerror or "no access"
+    return ""
 
 
 def _xdg_folder(environ: Mapping[str, str], variable: str, fallback: str) -> Path | None:

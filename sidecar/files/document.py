@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidecar.credentials import LATEST
+from sidecar.credentials import LATEST, Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, StoreError
 from sidecar.files.private import SECRET_LIMIT, read_private
 from sidecar.http.shown import quoted
@@ -43,7 +43,10 @@ class Owner:
         base_url, consumer_key = read.text("base_url"), read.text("consumer_key")
         if (base_url, consumer_key) == (str(self._base_url), self._consumer_key):
             return
-        hint = hint or "set token.path to a file of its own, then run `sidecar auth`"
+        hint = hint or (
+            "set token.path to a file of its own, then run `sidecar auth`; or, if Jira has moved,"
+            " run `sidecar auth --replace`"
+        )
         theirs = f"{quoted(base_url)} (consumer key {quoted(consumer_key)})"
         ours = f"{self._base_url} (consumer key {quoted(self._consumer_key)})"
         raise NotAuthorized(f"{path}: the {what} is for {theirs}, not for {ours}", hint)
@@ -80,7 +83,10 @@ class Reader:
 
 def damaged(path: Path, what: str, reason: str) -> DamagedFile:
     """Make the error for a file that cannot be understood; it stays where it is."""
-    hint = f"move {path} away, then run `sidecar auth`"
+    hint = (
+        f"move {path} away, then run `sidecar auth`; or run `sidecar auth --replace`, which keeps"
+        f" it as {path.name}.bak"
+    )
     if what == "request token":
         hint = "run `sidecar auth --begin` again"
     return DamagedFile(f"{path}: the {what} file is damaged: {reason}", hint)
@@ -134,3 +140,34 @@ def encode(document: dict[str, Any], path: Path) -> bytes:
             "Jira's tokens have 32 characters: what answers may not be Jira",
         )
     return data
+
+
+def token_to_json(credentials: TokenCredentials) -> dict[str, Any]:
+    """What a token's file says of the token itself."""
+    handle = credentials.session_handle
+    return {
+        "token": credentials.token.reveal(),
+        "token_secret": credentials.token_secret.reveal(),
+        "session_handle": handle.reveal() if handle else None,
+        "expires_at": credentials.expires_at,
+        "session_expires_at": credentials.session_expires_at,
+        "user": credentials.user,
+        "display_name": credentials.display_name,
+        "server_url": credentials.server_url,
+    }
+
+
+def token_from_json(document: dict[str, Any], path: Path) -> TokenCredentials:
+    """Read a token out of its file's document; DamagedFile where that holds none."""
+    reader = Reader(document, path, "token")
+    handle = reader.optional_text("session_handle")
+    return TokenCredentials(
+        token=Secret(reader.text("token")),
+        token_secret=Secret(reader.text("token_secret", may_be_empty=True)),
+        session_handle=Secret(handle) if handle else None,
+        expires_at=reader.time("expires_at"),
+        session_expires_at=reader.time("session_expires_at"),
+        user=reader.optional_text("user"),
+        display_name=reader.optional_text("display_name"),
+        server_url=reader.optional_text("server_url"),
+    )

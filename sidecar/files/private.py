@@ -189,6 +189,18 @@ def prove_writable(path: Path, room: int) -> None:
             probe.unlink(missing_ok=True)
 
 
+def remove_file(path: Path) -> bool:
+    """Remove a file; whether it was there.  StoreError where it stays."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        message = f"{path}: cannot be removed: {error.strerror}"
+        raise StoreError(message, f"remove it yourself: rm {shlex.quote(str(path))}") from None
+    return True
+
+
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Make a StoreError of every OSError: `path` is the file that was to be written."""

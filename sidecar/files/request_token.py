@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sidecar.credentials import Secret, TemporaryCredentials
-from sidecar.errors import ConfigError, NotAuthorized, StoreError
+from sidecar.errors import ConfigError, NotAuthorized
 from sidecar.files.document import FIRST_BYTES, VERSION, Owner, Reader, encode, read
-from sidecar.files.private import prove_writable, read_private, write_private
+from sidecar.files.private import prove_writable, read_private, remove_file, write_private
 from sidecar.http.target import BaseURL
 
 
@@ -55,8 +55,4 @@ class RequestTokenFile:
 
     def remove(self) -> None:
         """Remove it once it is used up; StoreError where it cannot be."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            message = f"{self.path}: cannot be removed: {error.strerror}"
-            raise StoreError(message, "remove it yourself") from None
+        remove_file(self.path)

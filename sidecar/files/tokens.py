@@ -1,6 +1,7 @@
 """The access token on disk: JSON, private, bound to one Jira and consumer.
 
-Nothing here deletes an access token, and nothing replaces what is not ours to replace.
+Only remove() deletes an access token, and only replace() replaces one that is not ours; the rest
+keep what they cannot understand.
 """
 
 from __future__ import annotations
@@ -11,26 +12,29 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sidecar.credentials import Secret, TokenCredentials
-from sidecar.errors import NotAuthorized, SidecarError, StoreError
+from sidecar.credentials import TokenCredentials
+from sidecar.errors import ConfigError, NotAuthorized, SidecarError, StoreError
 from sidecar.files.document import (
     FIRST_BYTES,
     VERSION,
     DamagedFile,
     NewerFile,
     Owner,
-    Reader,
     encode,
     parse,
     read,
+    token_from_json,
+    token_to_json,
 )
 from sidecar.files.lock import locked, locked_if_free
 from sidecar.files.machine import other_machine, this_machine
 from sidecar.files.private import (
     FileWatch,
+    Signature,
     make_folders,
     prove_writable,
     read_private,
+    remove_file,
     signature_of,
     storing,
     write_private,
@@ -98,15 +102,18 @@ class TokenFile:
         except DamagedFile as error:
             raise StoreError(f"{error.message}; it is not replaced", error.hint) from None
 
-    def prove_replaceable(self) -> None:
+    def prove_replaceable(self, *, replace: bool = False) -> None:
         """Prove that save() will work by doing what it does; StoreError says why it would not.
 
         To be called under the lock.  The file takes its own place: nothing short of that shows
         one that is mounted by itself, immutable, or another user's in a sticky folder.  A token
         that was kept beside it is put in place first.
         """
-        self.put_in_place()
-        self._refuse_foreign()
+        if replace:
+            self._whoever_owns().put_in_place()
+        else:
+            self.put_in_place()
+            self._refuse_foreign()
         before = signature_of(self.path)
         try:
             content = read_private(self.path, "token")
@@ -114,11 +121,14 @@ class TokenFile:
             prove_writable(self.path, FIRST_BYTES)
         else:
             write_private(self.path, content, only_over=before)
-            self.ensure_replaceable()
+            if replace:
+                prove_writable(self.former, len(content))
+            else:
+                self.ensure_replaceable()
 
-    def prove_storable(self) -> None:
+    def prove_storable(self, *, replace: bool = False) -> None:
         """Do all that a renewal does with files; StoreError.  To be called under the lock."""
-        self.prove_replaceable()
+        self.prove_replaceable(replace=replace)
         with self.reserved():
             self.renewal_mark.prove_settable()
         self._successor.discard()
@@ -143,6 +153,24 @@ class TokenFile:
             self._successor.discard()
             raise
 
+    @property
+    def former(self) -> Path:
+        """Where replace() keeps the token that it replaces: `token.json.bak`."""
+        real = Path(os.path.realpath(self.path))
+        return real.with_name(f"{real.name}.bak")
+
+    def replace(self, credentials: TokenCredentials) -> None:
+        """Store a token in place of any other, which is kept; under the lock.  StoreError.
+
+        At any moment the old one is whole: in its place, or as `former`.
+        """
+        data = self.encode(credentials)
+        self._whoever_owns().put_in_place()
+        with suppress(FileNotFoundError):
+            write_private(self.former, read_private(self.path, "token"))
+        written = write_private(self.path, data)
+        self._stored(written)
+
     def save(self, credentials: TokenCredentials) -> None:
         """Store a token whole and private; StoreError where it can't be, see ensure_replaceable.
 
@@ -154,9 +182,7 @@ class TokenFile:
             written = write_private(self.path, data)
         except StoreError as error:
             self._keep_beside(credentials, error)
-        self._successor.discard()
-        self._stored_on = this_machine()
-        self._watch.seen(written, None)
+        self._stored(written)
 
     def put_in_place(self) -> None:
         """Store a token that could only be kept beside its place until now; StoreError.
@@ -172,6 +198,26 @@ class TokenFile:
         if kept is not None:
             write_private(self.path, self.encode(kept))
             self._successor.discard()
+
+    def left(self) -> list[Path]:
+        """The files that are there of sign-ins, renewals and replacements; StoreError.
+
+        The lock is none of them: others may hold it, and there is nothing in it.
+        """
+        real = Path(os.path.realpath(self.path))
+        files = [self.path, real, self.former, self._successor.path, self.renewal_mark.path]
+        with storing(self.path), suppress(FileNotFoundError):
+            marks = (f".{real.name}.", f"..{real.name}.")
+            files += [
+                path
+                for path in real.parent.iterdir()
+                if path.name.startswith(marks) and path.name.endswith(".tmp")
+            ]
+        return [path for path in dict.fromkeys(files) if os.path.lexists(path)]
+
+    def remove(self) -> list[Path]:
+        """Remove all that is left(), and return it; under the lock.  StoreError."""
+        return [path for path in self.left() if remove_file(path)]
 
     def encode(self, credentials: TokenCredentials) -> bytes:
         """Return what the file of a token of this Jira's holds."""
@@ -190,7 +236,7 @@ class TokenFile:
             make_folders(Path(os.path.realpath(self.path)).parent)
 
     def _document(self, credentials: TokenCredentials) -> dict[str, Any]:
-        document = {"version": VERSION, **self._owner.as_json(), **_token_to(credentials)}
+        document = {"version": VERSION, **self._owner.as_json(), **token_to_json(credentials)}
         ours = this_machine()
         return document if ours is None else {**document, "stored_on": ours}
 
@@ -199,7 +245,10 @@ class TokenFile:
         try:
             self._in_place()
         except NotAuthorized as error:
-            hint = "set token.path to a file of its own, or move this one away"
+            hint = (
+                "set token.path to a file of its own; or replace this token by `sidecar auth"
+                f" --replace`, which keeps it as {self.former.name}"
+            )
             raise StoreError(f"{error.message}; it is not replaced", hint) from None
         except DamagedFile:
             return
@@ -208,16 +257,31 @@ class TokenFile:
         """Bytes that a renewed token may need: it is as long as the old one, or nearly."""
         try:
             in_place = self._in_place()
-        except DamagedFile:
+        except (DamagedFile, NotAuthorized):
             in_place = None
         return FIRST_BYTES if in_place is None else len(self._to_keep(in_place)) + MARGIN_BYTES
+
+    def _stored(self, written: Signature) -> None:
+        """Note that a token is in place now, and that no other is to follow."""
+        self._successor.discard()
+        self._stored_on = this_machine()
+        self._watch.seen(written, None)
+
+    def _whoever_owns(self) -> TokenFile:
+        """The same file, as the sidecar sees it whose token is in it."""
+        try:
+            document = read(self.path, "token") or {}
+            base_url = BaseURL.parse(str(document.get("base_url")))
+        except (ConfigError, ValueError):
+            return self
+        return TokenFile(self.path, base_url, str(document.get("consumer_key")))
 
     def _in_place(self) -> TokenCredentials | None:
         document = read(self.path, "token")
         return None if document is None else self._token_from(document)
 
     def _token_from(self, document: dict[str, Any]) -> TokenCredentials:
-        credentials = _token_from(document, self.path)
+        credentials = token_from_json(document, self.path)
         self._owner.refuse_others(document, self.path, "token")
         self._stored_on = document.get("stored_on")
         return credentials
@@ -260,32 +324,3 @@ def _replacing(in_place: TokenCredentials | None) -> Callable[[str | None], bool
 
 class KeptBeside(StoreError):
     """A new token is on disk and counts, and could not be put in place of the old one yet."""
-
-
-def _token_to(credentials: TokenCredentials) -> dict[str, Any]:
-    handle = credentials.session_handle
-    return {
-        "token": credentials.token.reveal(),
-        "token_secret": credentials.token_secret.reveal(),
-        "session_handle": handle.reveal() if handle else None,
-        "expires_at": credentials.expires_at,
-        "session_expires_at": credentials.session_expires_at,
-        "user": credentials.user,
-        "display_name": credentials.display_name,
-        "server_url": credentials.server_url,
-    }
-
-
-def _token_from(document: dict[str, Any], path: Path) -> TokenCredentials:
-    reader = Reader(document, path, "token")
-    handle = reader.optional_text("session_handle")
-    return TokenCredentials(
-        token=Secret(reader.text("token")),
-        token_secret=Secret(reader.text("token_secret", may_be_empty=True)),
-        session_handle=Secret(handle) if handle else None,
-        expires_at=reader.time("expires_at"),
-        session_expires_at=reader.time("session_expires_at"),
-        user=reader.optional_text("user"),
-        display_name=reader.optional_text("display_name"),
-        server_url=reader.optional_text("server_url"),
-    )

@@ -116,14 +116,18 @@ def unexpected_answer(
     if status == 404:
         return NotJira(
             f"There is no Jira with OAuth at {base} (404 for {step.value}).",
-            "is jira.base_url right, with its context path if Jira has one, such as /jira?",
+            "run `sidecar check`, which looks for Jira's context path; jira.base_url must have it,"
+            " such as /jira",
         )
     if status >= 500 or status == 429:
         hint = "Jira may be starting or overloaded: try again in a minute; its log says more"
         if status == 500:
             hint += f"; if it stays so, {GIVE_KEY}"
         return UpstreamError(f"{base.authority} answered {step.value} with {status}.", hint)
-    return NotJira(f"{base.authority} answered {step.value} with {_kind(status, body)}.", _BYPASS)
+    return NotJira(
+        f"{base.authority} answered {step.value} with {_kind(status, body)}.",
+        _BYPASS,
+    )
 
 
 def _kind(status: int, body: bytes) -> str:

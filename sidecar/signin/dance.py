@@ -13,17 +13,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from sidecar.account.authorize import OUT_OF_BAND, REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
-from sidecar.config.load import Config
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
-from sidecar.errors import ConfigError, NotAuthorized, StoreError
-from sidecar.files.request_token import RequestTokenFile
-from sidecar.files.tokens import KeptBeside, TokenFile
+from sidecar.errors import NotAuthorized, StoreError
 from sidecar.http.shown import full_name
 from sidecar.jira.refusals import VerifierRefused, interrupted, request_token_expired
 from sidecar.signin.callback import Callback
+from sidecar.signin.storing import Files, try_and_store
 
 __all__ = [
     "Files",
@@ -40,6 +39,8 @@ ATTEMPTS = 10
 """Wrong codes after which a dance ends: no user types so many, but a program may."""
 _REMINDERS = (300.0, 120.0, 60.0, 30.0, 0.0)
 """The user is reminded when the request token has so many seconds left."""
+
+_AGAIN = "`sidecar auth --verifier CODE`, or begin anew with `sidecar auth --begin`"
 
 _Source = asyncio.Future[Secret] | asyncio.Future[str | None]
 
@@ -62,51 +63,20 @@ class User:
     """Opens a URL and says whether it could; None leaves that to the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Where tokens are kept."""
-
-    token: TokenFile
-    request_token: RequestTokenFile
-
-    @classmethod
-    def of(cls, config: Config) -> Files:
-        """Those that a configuration names."""
-        path, owner = config.token.path, (config.jira.base_url, config.jira.consumer_key)
-        return cls(TokenFile(path, *owner), RequestTokenFile(path, *owner))
-
-    async def prove_storable(self, *, begins: bool = True) -> None:
-        """Prove that tokens can be stored, before Jira is asked for one; StoreError.
-
-        A sign-in that only ends here stores no request token.
-        """
-        self.token.make_folder()
-        async with self.token.locked():
-            self.token.prove_storable()
-        if begins:
-            self.request_token.prove_storable()
-
-    async def store(self, token: TokenCredentials) -> None:
-        """Store the token that a sign-in has yielded, in place of the old one; StoreError."""
-        # A renewal of the old token may be under way: it must not put that one's heir over the new.
-        try:
-            async with self.token.locked():
-                self.token.save(token)
-        except KeptBeside:
-            raise
-        except (StoreError, ConfigError) as error:
-            hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
-            raise type(error)(error.message, hint) from None
-
-
 async def dance(
-    authorizer: Authorizer, files: Files, user: User, *, clock: Callable[[], float] = time.time
+    authorizer: Authorizer,
+    files: Files,
+    user: User,
+    *,
+    replace: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> TokenCredentials:
     """Sign in: wait for the browser and for typed codes at once; store and return the new token.
 
-    Raises NotAuthorized if it was denied or took too long, else what a step or the store raises.
+    With `replace`, another Jira's or user's token is replaced, and kept.  Raises NotAuthorized if
+    it was denied or took too long, else what a step or the store raises.
     """
-    await files.prove_storable()
+    await files.prove_storable(replace=replace)
     async with _callback(user) as callback:
         temporary = await authorizer.request_token(callback.url if callback else OUT_OF_BAND)
         url = authorizer.authorize_url(temporary)
@@ -121,32 +91,42 @@ async def dance(
         finally:
             await approval.close()
         user.tell("Jira has approved the access; trying the new access token.")
-        return await _finish(authorizer, files, token)
+        return await try_and_store(
+            authorizer, files, token, replace=replace, confirm=partial(_confirm, user)
+        )
 
 
-async def begin(authorizer: Authorizer, files: Files) -> str:
+async def begin(authorizer: Authorizer, files: Files, *, replace: bool = False) -> str:
     """Begin a dance that finish_with() ends: keep a request token, return the URL to approve at."""
-    await files.prove_storable()
+    await files.prove_storable(replace=replace)
     temporary = await authorizer.request_token(OUT_OF_BAND)
     files.request_token.save(temporary)
     return authorizer.authorize_url(temporary)
 
 
 async def finish_with(
-    authorizer: Authorizer, files: Files, text: str, *, clock: Callable[[], float] = time.time
+    authorizer: Authorizer,
+    files: Files,
+    text: str,
+    *,
+    replace: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> TokenCredentials:
     """End a begun dance with a code or a URL; store and return the new token.
 
     NotAuthorized where none has begun, or too long ago, or Jira doesn't take the code: then
     another may be given while the request token lives.
     """
-    await files.prove_storable(begins=False)
+    await files.prove_storable(begins=False, replace=replace)
     temporary = files.request_token.load()
     if clock() >= temporary.issued_at + REQUEST_TOKEN_LIFE:
         raise request_token_expired()
-    token = await authorizer.exchange(temporary, parse_verifier(text, temporary))
     try:
-        return await _finish(authorizer, files, token)
+        token = await authorizer.exchange(temporary, parse_verifier(text, temporary))
+    except VerifierRefused as refusal:
+        raise VerifierRefused(refusal.message, f"{refusal.hint}: {_AGAIN}") from None
+    try:
+        return await try_and_store(authorizer, files, token, replace=replace)
     except BaseException:
         with suppress(StoreError):  # it is used up: the next try is to hear that, not of its code
             files.request_token.remove()
@@ -168,23 +148,6 @@ def lifetime(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0 or minutes == 0)
     return " ".join(parts)
-
-
-async def _finish(
-    authorizer: Authorizer, files: Files, token: TokenCredentials
-) -> TokenCredentials:
-    """Try the token, store it, and only then forget the request token.
-
-    Until it is stored the old one stays: a new token that Jira does not take replaces nothing.
-    """
-    token = await authorizer.introduce(token)
-    try:
-        await files.store(token)
-    except KeptBeside:
-        files.request_token.remove()
-        raise
-    files.request_token.remove()
-    return token
 
 
 async def _exchange(authorizer: Authorizer, approval: _Approval, user: User) -> TokenCredentials:
@@ -329,3 +292,10 @@ def _open_browser(
                 return
 
     threading.Thread(target=work, daemon=True).start()
+
+
+async def _confirm(user: User, question: str) -> bool:
+    """Ask the user at the prompt; no answer is a no."""
+    user.tell(f"{question} [y/N]")
+    answer = await user.typed.line()
+    return answer is not None and answer.strip().lower() in ("y", "yes")

@@ -24,7 +24,7 @@ from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
 from tests.conftest import CONSUMER_KEY
-from tests.support.dancing import decide, visit
+from tests.support.dancing import approve, decide, visit
 from tests.support.processes import Done, Shell, shell
 from tests.support.waiting import PATIENCE
 
@@ -283,3 +283,81 @@ async def test_a_key_of_another_size_or_none_is_78_in_two_lines(
     if is_there and not more:
         assert "1024 bits there, 2048 here" in done.error
     assert "sidecar public-key" in done.hint
+
+
+# ── moving, and what comes next ─────────────────────────────────────────────────────────────
+
+
+async def test_beginning_names_the_next_command_beside_the_url(
+    shell: Shell, write_config: Callable[..., Path], sandbox: Sandbox
+) -> None:
+    config = write_config(sandbox.url)
+    done = await shell.run("auth", "--begin")
+    assert len(done.out.splitlines()) == 1
+    assert done.err == "Then run: sidecar auth --verifier CODE_OR_URL\n"
+    done = await shell.run("auth", "--begin", "--replace", "--config", str(config))
+    assert (
+        done.err == f"Then run: sidecar --config {config} auth --replace --verifier CODE_OR_URL\n"
+    )
+
+
+async def test_a_rejected_code_names_the_commands(
+    shell: Shell, write_config: Callable[..., Path], sandbox: Sandbox
+) -> None:
+    write_config(sandbox.url)
+    begun = await shell.run("auth", "--begin")
+    await approve(begun.out.strip())
+    for code in ("wrong1", "no code at all"):
+        done = await shell.run("auth", "--verifier", code)
+        assert done.code == 77
+        assert "`sidecar auth --verifier CODE`" in done.hint
+        assert "`sidecar auth --begin`" in done.hint
+
+
+async def test_a_wrong_context_path_names_a_command(
+    shell: Shell, write_config: Callable[..., Path], sandbox: Sandbox
+) -> None:
+    write_config(sandbox.url.removesuffix("/jira"))
+    done = await shell.run("auth", "--no-browser")
+    assert done.code == 69
+    assert "`sidecar check`" in done.hint
+
+
+async def test_a_token_of_the_jira_before_is_replaced_on_demand(
+    shell: Shell, write_config: Callable[..., Path], sandbox: Sandbox
+) -> None:
+    write_config(sandbox.url)
+    path = shell.folder / ".local" / "state" / "sidecar" / "token.json"
+    old = TokenFile(path, BaseURL.parse("https://old.example.com"), CONSUMER_KEY)
+    old.save(TokenCredentials(Secret("OLD"), Secret("")))
+    refused = await shell.run("auth", "--begin")
+    assert refused.code == 73
+    assert "token.path" in refused.hint
+    assert "`sidecar auth --replace`" in refused.hint
+    begun = await shell.run("auth", "--begin", "--replace")
+    done = await shell.run("auth", "--replace", "--verifier", await approve(begun.out.strip()))
+    assert (done.code, done.out.partition(" until")[0]) == (0, "Signed in as Alana Example (alana)")
+    assert b"OLD" in path.with_name("token.json.bak").read_bytes()
+
+
+async def test_over_ssh_no_browser_is_opened_and_one_line_says_so(
+    shell: Shell, write_config: Callable[..., Path], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    write_config(sandbox.url)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("w3m", "xdg-open", "www-browser", "firefox"):
+        (folder / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/opened\n")
+        (folder / name).chmod(0o755)
+    shell.environ |= {
+        "PATH": f"{folder}:{shell.environ['PATH']}",
+        "SSH_CONNECTION": "192.0.2.7 51000 192.0.2.8 22",
+        "TERM": "xterm",
+    }
+    async with started(shell, "auth") as process:
+        assert process.stderr is not None
+        assert await process.stderr.readline() == b"No browser is opened over SSH.\n"
+        assert (await process.stderr.readline()).startswith(b"Open this page, log in to Jira")
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert not (tmp_path / "opened").exists()

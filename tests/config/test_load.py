@@ -424,6 +424,16 @@ def test_what_is_required_is_asked_for(file: Path, tmp_path: Path) -> None:
     assert "SIDECAR_JIRA_BASE_URL and SIDECAR_JIRA_CONSUMER_KEY" in caught.value.hint
 
 
+def test_a_file_out_of_sight_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    hidden = tmp_path / "loop" / "sidecar" / "config.toml"
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"HOME": "/h", "XDG_CONFIG_HOME": str(tmp_path / "loop")}, {})
+    assert f"{hidden} cannot be looked at: " in str(caught.value)
+    assert f"let this user search {hidden.parent}" in caught.value.hint
+    assert "sidecar init" in caught.value.hint
+
+
 def test_a_file_given_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: no such configuration file"):
         load(tmp_path / "no.toml", ENVIRON, {})

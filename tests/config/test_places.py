@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,15 @@ def test_without_a_home_there_is_no_place_for_users(monkeypatch: pytest.MonkeyPa
     assert places.state_file({}, "token.json") is None
     with pytest.raises(ConfigError, match="no home folder"):
         places.user_config({})
+
+
+def test_a_file_that_cannot_be_looked_at_is_told_from_one_that_is_missing(tmp_path: Path) -> None:
+    """Mostly the folder may not be searched; a loop of links fails for root, too."""
+    assert places.hidden(tmp_path / "none" / "config.toml") == ""
+    assert places.hidden(put(tmp_path / "there" / "config.toml")) == ""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    file = tmp_path / "loop" / "config.toml"
+    assert places.hidden(file) == os.strerror(errno.ELOOP)
+    with pytest.raises(ConfigError, match=os.strerror(errno.ELOOP)) as caught:
+        places.find_config({"SIDECAR_CONFIG": str(file)})
+    assert str(file.parent) in caught.value.hint

@@ -628,3 +628,45 @@ def test_a_token_of_more_than_64_kib_is_refused_before_it_is_stored(file: TokenF
     assert "more than 64 KiB" in str(error)
     assert file.load() == OTHER
     assert names(file) == {"token.json"}
+
+
+# --- replaced and removed ---
+
+
+def test_whatever_is_replaced_is_kept_whole_and_private(file: TokenFile) -> None:
+    old = another(file, BaseURL.parse("https://old.example.com"))
+    old.save(OTHER)
+    before = file.path.read_bytes()
+    file.prove_storable(replace=True)
+    assert file.path.read_bytes() == before
+    assert not file.former.exists()
+    file.replace(TOKEN)
+    assert file.load() == TOKEN
+    assert not file.changed()
+    assert file.former.read_bytes() == before
+    assert stat.S_IMODE(file.former.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("failing", ["token.json", "token.json.bak"])
+def test_a_replacement_that_fails_loses_nothing(
+    file: TokenFile, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    old = another(file, BaseURL.parse("https://old.example.com"))
+    old.save(OTHER)
+
+    def write(path: Path, data: bytes, **more: Any) -> Any:
+        if path.name == failing:
+            raise StoreError(f"{path}: cannot be written: No space left on device", "free some")
+        return write_private(path, data, **more)
+
+    monkeypatch.setattr(tokens, "write_private", write)
+    with pytest.raises(StoreError, match="No space left"):
+        file.replace(TOKEN)
+    assert old.load() == OTHER
+
+
+def test_a_file_that_cannot_be_removed_is_named_with_the_command(file: TokenFile) -> None:
+    file.path.mkdir(parents=True)
+    with pytest.raises(StoreError, match=f"{file.path}: cannot be removed") as caught:
+        file.remove()
+    assert caught.value.hint == f"remove it yourself: rm {file.path}"
