@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.account.identity import Identity
-from sidecar.account.own_requests import TOKEN_ENDPOINTS, OwnRequests, Question
+from sidecar.account.own_requests import TOKEN_ENDPOINTS, Asked, OwnRequests, Question
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
 from sidecar.http.shown import printable
@@ -37,6 +37,7 @@ a Consumer Callback URL: Jira then goes there all the same."""
 REQUEST_TOKEN_LIFE = 600.0
 """Seconds that Jira keeps a request token."""
 
+_MYSELF = "/rest/api/2/myself"
 _REQUEST_TOKEN = TOKEN_ENDPOINTS + "request-token"
 _ACCESS_TOKEN = TOKEN_ENDPOINTS + "access-token"
 _LONGEST_LIFE = 10**10  # seconds, 317 years: past that a number means "never"
@@ -107,20 +108,21 @@ class Authorizer:
 
         `heals_url` says whether to sign for the URL that Jira believes in from now on.
         """
-        myself = await self._get(DanceStep.MYSELF, "/rest/api/2/myself", token, heals_url)
-        user, display_name = _text(myself, "name"), _text(myself, "displayName")
-        if user is None:
-            raise NotJira(
-                f"{self._base.authority} did not say who we are.",
-                "is jira.base_url the address of Jira Data Center or Server?",
-            )
-        return user, display_name
+        return self._names(await self._get(DanceStep.MYSELF, _MYSELF, token, heals_url))
+
+    async def ask_myself(self, token: TokenCredentials) -> Asked:
+        """Ask by a short request who we are, and heal what Jira finds wrong with that."""
+        question = Question("GET", _MYSELF, acting_as=self._identity.act_as)
+        signer, believe = self._identity.request_signer, self._identity.signing_url.believe
+        return await self._requests.ask(signer, question, token, tries=3, believe=believe)
+
+    def names(self, asked: Asked) -> tuple[str, str | None]:
+        """Read who we are from the answer to ask_myself(), see whoami(); it names no problem."""
+        return self._names(self._document(DanceStep.MYSELF, asked.answer))
 
     async def probe(self, token: TokenCredentials) -> Problem | None:
         """Find out by a short request whether Jira finds our signatures wrong, and heal that."""
-        question = Question("GET", "/rest/api/2/myself", acting_as=self._identity.act_as)
-        signer, believe = self._identity.request_signer, self._identity.signing_url.believe
-        asked = await self._requests.ask(signer, question, token, tries=3, believe=believe)
+        asked = await self.ask_myself(token)
         problems = [one.problem.name for one in (*asked.refused, asked) if one.problem is not None]
         return Problem("signature_invalid") if "signature_invalid" in problems else None
 
@@ -171,14 +173,26 @@ class Authorizer:
         self, step: DanceStep, path: str, token: TokenCredentials, heals_url: bool = False
     ) -> dict[str, Any]:
         question = Question("GET", path, acting_as=self._identity.act_as)
-        answer = await self._ask(step, question, token, heals_url)
+        return self._document(step, await self._ask(step, question, token, heals_url))
+
+    def _document(self, step: DanceStep, answer: Answer) -> dict[str, Any]:
+        """The JSON object that a 200 holds."""
         try:
-            value = json.loads(answer.body)
+            value = json.loads(answer.body) if answer.status == 200 else None
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise self._unexpected_answer(step, answer)
         return value
+
+    def _names(self, myself: dict[str, Any]) -> tuple[str, str | None]:
+        user, display_name = _text(myself, "name"), _text(myself, "displayName")
+        if user is None:
+            raise NotJira(
+                f"{self._base.authority} did not say who we are.",
+                "is jira.base_url the address of Jira Data Center or Server?",
+            )
+        return user, display_name
 
     async def _ask(
         self,

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.account.clock import JiraClock
-from sidecar.account.link_itself import LinkItself
 from sidecar.account.request_signer import Prepared, RequestSigner, Signed
 from sidecar.account.signing_url import SigningURL
-from sidecar.account.token_in_use import TokenInUse
+from sidecar.account.token_in_use import LinkItself, TokenInUse
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
 from sidecar.errors import SidecarError
@@ -52,6 +51,7 @@ class Identity:
         self.in_flight: set[str] = set()
         """Nonces of the requests that Jira has not answered yet."""
         self._looked_at = NEVER
+        self._on_change: Callable[[], None] | None = None
         self._key_watch = FileWatch(jira.private_key, jira.private_key_passphrase_file)
         self._private_key = self._load_key()
         self.request_signer = RequestSigner(
@@ -105,6 +105,10 @@ class Identity:
         """Read key and token again, changed or not; what is broken is reported and refused."""
         self._reload_key()
         self.token.reload()
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have this, and nothing that was given before, called when key or token is another."""
+        self._on_change = self.token.on_change = on_change
 
     def prepare(
         self,
@@ -171,3 +175,5 @@ class Identity:
             return
         self.request_signer.signer = self._new_signer()
         log.info("the private key has changed: its fingerprint is %s now", self.fingerprint)
+        if self._on_change is not None:
+            self._on_change()

@@ -89,6 +89,14 @@ class Renewal:
         self._daily = Quiet(_DAY)
         self.error: SidecarError | None = None
         """Why the last renewal failed; None again once Jira has accepted a new token."""
+        self._trouble: tuple[TokenCredentials | None, SidecarError] | None = None
+
+    @property
+    def trouble(self) -> SidecarError | None:
+        """Why the token in use could not be renewed or is not stored yet; None if all is well."""
+        if self._trouble is None or self._trouble[0] != self._identity.token.last_read:
+            return None
+        return self._trouble[1]
 
     async def replace(self, used: TokenCredentials) -> bool:
         """Make sure that the token is another than `used`; False where it cannot be renewed.
@@ -233,12 +241,14 @@ class Renewal:
             self._keep_in_memory(renewed, used, error)
             return
         self._mark.clear()
+        self._trouble = None
         self._identity.token.use(renewed)
         log.info("the access token was renewed")
 
     def _keep_beside(self, renewed: TokenCredentials, error: KeptBeside) -> None:
         self._mark.clear()
         self._identity.token.use(renewed)
+        self._note(error)
         log.error(
             "the access token was renewed: %s.  Putting it in place is tried again and again (%s)",
             error.message,
@@ -250,7 +260,7 @@ class Renewal:
         self, renewed: TokenCredentials, used: TokenCredentials, error: SidecarError
     ) -> None:
         self._identity.token.use(renewed, instead_of=used)
-        self._troubles.not_renewed(error)
+        self._note(error)
         log.error(
             "the access token was renewed and cannot be stored: %s.  It is lost if the sidecar"
             " ends before that; storing it is tried again and again (%s)",
@@ -274,16 +284,18 @@ class Renewal:
                 unsaved = self._identity.token.unsaved()
                 if unsaved is None:
                     self._file.put_in_place()
+                    self._trouble = None
                     return True
                 self._file.save(unsaved)
         except SidecarError as error:
-            self._troubles.not_renewed(error)
+            self._note(error)
             if (again := self._quiet.due("saving")) is not None:
                 log.error(
                     "the renewed access token is still not stored: %s%s", error.message, again
                 )
             return False
         self._mark.clear()
+        self._trouble = None
         self._identity.token.use(unsaved)
         log.info("the renewed access token is stored now")
         return True
@@ -293,10 +305,14 @@ class Renewal:
             self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._paused_until = self._clock() + self._pause
         self.error = error
-        self._troubles.not_renewed(error)
+        self._note(error)
         if (again := self._quiet.due("renewal")) is not None:
             hint = f" ({error.hint})" if error.hint else ""
             log.error("the access token cannot be renewed: %s%s%s", error.message, hint, again)
+
+    def _note(self, error: SidecarError) -> None:
+        self._trouble = self._identity.token.last_read, error
+        self._troubles.not_renewed(error)
 
     def _warn(self) -> None:
         if self._daily.due("expiry") is None:

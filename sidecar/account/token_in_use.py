@@ -1,19 +1,29 @@
 """The access token that requests are signed with: the one on disk, as it is now.
 
-Only while a renewed token cannot be stored is it the one in memory.
+Only while a renewed token cannot be stored is it the one in memory.  With two-legged OAuth the
+application link itself signs, in place of a token.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
-from sidecar.credentials import WARNING_SECONDS, TokenCredentials
+from sidecar.credentials import TWO_LEGGED, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
 from sidecar.files.tokens import TokenFile
 
 log = logging.getLogger(__name__)
+
+
+class NoToken(NotAuthorized):
+    """Nobody has signed in yet."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no access token for Jira yet.", "run `sidecar auth`")
 
 
 class TokenInUse:
@@ -29,6 +39,9 @@ class TokenInUse:
         self._error: SidecarError | None = None
         self._taken_at = 0.0
         self._outlived: TokenCredentials | None = None
+        self._was_missed = False  # somebody wanted a token while there was none
+        self.on_change: Callable[[], None] = _nobody_listens
+        """Called when the token is another than before."""
         self.last_read: TokenCredentials | None = None
         """The token without another look at the disk; None where there was none."""
 
@@ -37,9 +50,8 @@ class TokenInUse:
         if self._file.changed():
             self.reload()
         if self.last_read is None:
-            raise self._error or NotAuthorized(
-                "There is no access token for Jira yet.", "run `sidecar auth`"
-            )
+            self._was_missed = True
+            raise self._error or NoToken()
         return self.last_read
 
     def unsaved(self) -> TokenCredentials | None:
@@ -91,6 +103,8 @@ class TokenInUse:
             )
         elif self.last_read is not None and found != self.last_read:
             log.info("another access token was found in %s and is used now", self._file.path)
+        elif found is not None and self._was_missed:
+            log.info("an access token was found in %s: requests are signed now", self._file.path)
         self._outlived = None
         self._take(found)
 
@@ -141,7 +155,56 @@ class TokenInUse:
         return f"no new one could be stored. {reason}. What to do: {error.hint}."
 
     def _take(self, token: TokenCredentials | None) -> None:
-        if token != self.last_read:
+        is_another = token != self.last_read
+        if is_another:
             self._taken_at = self._clock()
         self.last_read = token
         self._error = None
+        self._was_missed = False
+        if is_another:
+            self.on_change()
+
+
+def _nobody_listens() -> None:
+    """Whoever wants to hear of another token says so in TokenInUse.on_change."""
+
+
+class LinkItself(TokenInUse):
+    """Credentials with an empty token, which never change, end or need to be stored.
+
+    A token file that is there stays as it is: it is neither read nor replaced.
+    """
+
+    def __init__(self, file: TokenFile, clock: Callable[[], float]) -> None:
+        super().__init__(file, clock)
+        self._credentials = TWO_LEGGED
+        self.last_read = self._credentials
+
+    def current(self) -> TokenCredentials:
+        """The credentials, and what Jira has said of them."""
+        return self._credentials
+
+    def reload(self) -> None:
+        """Do nothing: there is nothing on disk."""
+
+    def introduce(self, user: str, display_name: str | None, server_url: str | None) -> None:
+        """Note whom Jira takes us for, and what it calls itself."""
+        self._credentials = replace(
+            self._credentials, user=user, display_name=display_name, server_url=server_url
+        )
+        self.last_read = self._credentials
+
+    def warnings(self) -> list[str]:
+        """What to say of a token file that nobody needs."""
+        return unused_token(self._file)
+
+
+def unused_token(file: TokenFile) -> list[str]:
+    """Warn of a token file that is there and not used, as jira.two_legged is set."""
+    if not os.path.lexists(file.path):
+        return []
+    warning = (
+        f"{file.path} is not used, and left alone: jira.two_legged is set, which needs no access"
+        " token. Remove the file if nobody else uses it, or set jira.two_legged = false"
+    )
+    return [warning]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.account.link_itself import unused_token
+from sidecar.account.token_in_use import unused_token
 from sidecar.check.step import Passed
 from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials

@@ -137,7 +137,7 @@ def _whole(replace: bool, *, browser: bool) -> Step:
 
 def _two_legged(config: Config, has_options: bool) -> Step:
     """Only ask who that is: the application link itself signs, and nobody has to approve it."""
-    from sidecar.account.link_itself import unused_token
+    from sidecar.account.token_in_use import unused_token
     from sidecar.credentials import TWO_LEGGED
     from sidecar.signin import dance
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.account.identity import Identity
+from sidecar.account.readiness import Readiness
 from sidecar.config.load import Config
 from sidecar.telemetry.history import History
 from sidecar.telemetry.troubles import Troubles
@@ -17,6 +18,7 @@ class Service:
 
     config: Callable[[], Config]
     identity: Callable[[], Identity]
+    readiness: Readiness
     troubles: Troubles
     history: History
     complete: Callable[[str], str]

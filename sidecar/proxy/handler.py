@@ -19,7 +19,7 @@ from sidecar.access.keys import KeyRefused
 from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.account.healing import SEND_AGAIN, Healer
 from sidecar.account.identity import Identity
-from sidecar.account.introduction import Introduction
+from sidecar.account.standing import Standing
 from sidecar.config.load import Config
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.replies import Reply, bug, complete, error_reply, json_reply
@@ -69,7 +69,7 @@ class Proxy:
         upstream: Upstream,
         access: AccessControl,
         healer: Healer,
-        introduction: Introduction,
+        standing: Standing,
         troubles: Troubles,
         local: Local,
         finished: Callable[[Record], None],
@@ -83,7 +83,7 @@ class Proxy:
             config.access.act_as, two_legged=config.jira.two_legged, user=config.jira.act_as
         )
         self._healer = healer
-        self._introduction = introduction
+        self._standing = standing
         self._troubles = troubles
         self._local = local
         self._finished = finished
@@ -248,7 +248,7 @@ class Proxy:
     ) -> Reply:
         message, method = request.message, request.message.method
         self._refuse_loop(message.raw_headers)
-        await self._introduction.wait_tried()
+        await self._standing.wait_tried()
         token = self._identity.refresh()  # no slot is taken, and no body read, for a 503
         self._links.learn_first(token.server_url)
         if token.is_two_legged:
@@ -283,6 +283,7 @@ class Proxy:
         if exchanged.is_put_right:
             sentence, hint = "", SEND_AGAIN
         else:
+            self._standing.doubt()
             is_safe = record.method in SAFE_METHODS
             sentence, hint = self._healer.explanation(problem, exchanged.signed, is_safe=is_safe)
         hint = self._troubles.seen(problem, sentence, hint)

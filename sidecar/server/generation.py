@@ -10,7 +10,7 @@ from sidecar.access.callers import AccessControl
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
-from sidecar.account.introduction import Introduction
+from sidecar.account.standing import Standing
 from sidecar.config.load import Config
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
@@ -46,28 +46,37 @@ class Generation:
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
         authorizer = Authorizer(identity, self._upstream, config.timeouts.response)
-        self._introduction = Introduction(identity, authorizer)
         self._healer = Healer(identity, authorizer, troubles)
+        self.standing = Standing(identity, authorizer, self._healer, troubles)
         self._proxy = Proxy(
             config,
             identity=identity,
             upstream=self._upstream,
             access=access,
             healer=self._healer,
-            introduction=self._introduction,
+            standing=self.standing,
             troubles=troubles,
             local=local,
             finished=finished,
         )
 
-    def start(self) -> None:
-        """Begin what is done beside requests."""
-        self._introduction.start()
+    def start(self, before: Generation | None) -> None:
+        """Begin what is done beside requests, in place of the generation `before`."""
+        if before is None:
+            self.standing.start()
+            return
+        known = before.standing.refusal if before.identity is self.identity else None
+        self.standing.start(known, is_doubted=before.standing.is_in_doubt)
 
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return self._proxy.slots.waiting
+
+    @property
+    def renewal_trouble(self) -> SidecarError | None:
+        """Why the access token could not be renewed, or the new one not be stored."""
+        return self._healer.renewal.trouble
 
     async def handle(self, request: Request) -> Reply:
         """Answer one request."""
@@ -89,6 +98,7 @@ class Generation:
 
     async def retire(self) -> None:
         """Close once the last request is answered, and a renewed token is safely stored."""
+        await self.standing.close()
         while self.in_flight:
             self._free.clear()
             await self._free.wait()
@@ -97,7 +107,7 @@ class Generation:
 
     async def close(self, seconds: float) -> None:
         """Close the connections to Jira; a renewal under way has so long to come to its end."""
-        await self._introduction.close()
+        await self.standing.close()
         await self._healer.close(seconds)
         await self._upstream.close()
         await self._proxy.close()

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 
 from sidecar import __version__
 from sidecar.access.callers import check_admin
 from sidecar.account.identity import Identity
+from sidecar.account.readiness import Readiness
 from sidecar.downstream.replies import Reply, bug, complete, error_reply, json_reply
 from sidecar.downstream.request import Request
 from sidecar.errors import RequestRefused, SidecarError
 from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
 from sidecar.telemetry.record import RESERVED, Record
-from sidecar.telemetry.troubles import Troubles
+from sidecar.telemetry.troubles import Trouble, Troubles
 
 
 class LocalPages:
     """Answers requests for the sidecar itself, from cached state: upstream is not asked."""
 
     def __init__(
-        self, identity: Callable[[], Identity], troubles: Troubles, metrics: Metrics
+        self,
+        identity: Callable[[], Identity],
+        readiness: Readiness,
+        troubles: Troubles,
+        metrics: Metrics,
     ) -> None:
         """`identity` tells who we are now: a reload may change that."""
         self._identity = identity
+        self._readiness = readiness
         self._troubles = troubles
         self._metrics = metrics
         self._started = time.monotonic()
-        self.stopping = False
         self._pages: Mapping[str, Callable[[], Reply]] = {
             "health": self._health,
             "ready": self._ready,
@@ -58,40 +64,60 @@ class LocalPages:
     def _health(self) -> Reply:
         return json_reply(200, {"status": "ok"})
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether requests can be signed and sent."""
-        return self._ready().status == 200
-
     def _ready(self) -> Reply:
-        if self.stopping:
-            return json_reply(503, {"ready": False, "reason": "shutting down"})
-        try:
-            self._identity().token.current()
-        except SidecarError as error:
-            return json_reply(503, {"ready": False, "reason": error.message, "hint": error.hint})
-        return json_reply(200, {"ready": True})
+        """Needs no access key: whoever asks learns neither paths nor names."""
+        why = self._readiness.why_not()
+        if why is None:
+            return json_reply(200, {"ready": True})
+        return json_reply(503, {"ready": False, "problem": why.problem, **why.public._asdict()})
 
     def _status(self) -> Reply:
-        identity = self._identity()
+        return json_reply(200, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        identity, last = self._identity(), self._troubles.last
         token = identity.token.last_read
-        return json_reply(
-            200,
-            {
-                "version": __version__,
-                "uptime_seconds": round(time.monotonic() - self._started, 3),
-                "base_url": str(identity.base_url),
-                "user": token.user if token else None,
-                "token_expires_at": token.expires_at if token else None,
-                "clock_difference_seconds": identity.clock_difference,
-                "last_problem": asdict(last) if (last := self._troubles.last) else None,
-                "counters": self._metrics.counters(),
-            },
-        )
+        why = self._readiness.why_not()
+        uptime = time.monotonic() - self._started
+        return {
+            "version": __version__,
+            "uptime_seconds": round(uptime, 3),
+            "base_url": str(identity.base_url),
+            "user": token.user if token else None,
+            "token_expires_at": token.expires_at if token else None,
+            "clock_difference_seconds": identity.clock_difference,
+            "last_problem": last and {"problem": last.problem, "hint": last.hint, "at": last.at},
+            "counters": self._metrics.counters(),
+            "ready": why is None,
+            "problem": why and why.problem,
+            "reason": why and why.detailed.reason,
+            "hint": why and why.detailed.hint,
+            "since": iso(why.since if why else None),
+            "started": iso(time.time() - uptime),
+            "display_name": token.display_name if token else None,
+            "token_expires": iso(token.expires_at if token else None),
+            "session_expires": iso(token.session_expires_at if token else None),
+            "troubles": [_shown(trouble) for trouble in self._troubles.recent],
+        }
 
     def _exposition(self) -> Reply:
         fields = [(b"Content-Type", CONTENT_TYPE), (b"Cache-Control", b"no-store")]
         return Reply(200, fields, self._metrics.exposition())
+
+
+def _shown(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "problem": trouble.problem,
+        "hint": trouble.hint,
+        "count": trouble.count,
+        "first": iso(trouble.first_at),
+        "last": iso(trouble.at),
+    }
+
+
+def iso(seconds: float | None) -> str | None:
+    """A Unix time as RFC 3339 has it, in UTC; nothing of nothing."""
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class AdminPages:

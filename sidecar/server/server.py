@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import http_parser
 
 from sidecar.account.identity import Identity
+from sidecar.account.readiness import Readiness
+from sidecar.account.standing import Refusal
 from sidecar.config.load import Config
 from sidecar.downstream import timers
 from sidecar.downstream.listener import Listener
@@ -63,14 +65,20 @@ class Server:
         self.troubles = Troubles()
         self.metrics = Metrics(self.troubles, self._gauges)
         self.history = History()
-        self._pages = LocalPages(lambda: self.identity, self.troubles, self.metrics)
+        self.generations: list[Generation] = []
+        self.readiness = Readiness(lambda: self.identity, self._refusal)
+        self._pages = LocalPages(lambda: self.identity, self.readiness, self.troubles, self.metrics)
         self._local = LocalAnswers(
             self._pages,
             Service(
-                lambda: self._config, lambda: self.identity, self.troubles, self.history, complete
+                lambda: self._config,
+                lambda: self.identity,
+                self.readiness,
+                self.troubles,
+                self.history,
+                complete,
             ),
         )
-        self.generations: list[Generation] = []
         self._retiring: set[asyncio.Task[None]] = set()
         self.listening: list[Listening] = []
         """Open after `start`."""
@@ -146,7 +154,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds + RENEWAL_SECONDS
-        self._pages.stopping = True
+        self.readiness.stopping = True
         self._local.end_streams()
         await self._stop_accepting(is_admin=False)
         await self.listener.drain(seconds)
@@ -171,9 +179,9 @@ class Server:
         yield from self._identity.warnings()
 
     def look_after_token(self) -> None:
-        """Read a token that has changed, and renew one whose end is near."""
+        """Read a key or token that has changed, and renew a token whose end is near."""
         try:
-            self._identity.token.current()
+            self._identity.refresh()
         except SidecarError:
             return  # /_sidecar/ready says so
         self.generations[-1].look_after_token()
@@ -181,10 +189,10 @@ class Server:
     def summary(self) -> str:
         """What is served, as whom and until when, in one line."""
         base_url = self._identity.base_url
-        try:
-            token = self._identity.token.current()
-        except SidecarError as error:
-            return f"{base_url}: no usable access token: {error.hint or error.message}"
+        why = self.readiness.why_not()
+        if why is not None:
+            return f"{base_url}: {why.summary}"
+        token = self._identity.token.current()
         if token.is_two_legged:
             who = full_name(token.user, token.display_name) if token.user else "its link"
             return f"{base_url} as {who}, two-legged"
@@ -209,16 +217,23 @@ class Server:
         self.history.finished(record)
         log_request(record)
 
+    def _refusal(self) -> Refusal | None:
+        return self.generations[-1].standing.refusal if self.generations else None
+
     def _gauges(self) -> Gauges:
         token = self._identity.token.last_read
+        why = self.readiness.why_not()
         return Gauges(
-            is_ready=self._pages.is_ready,
+            is_ready=why is None,
+            not_ready=why.label if why else "",
             in_flight=sum(generation.in_flight for generation in self.generations)
             - self._local.open_pages,
             waiting=sum(generation.waiting for generation in self.generations),
             connections=len(self.listener.connections),
             token_expires_at=token.expires_at if token else None,
             clock_difference=self._identity.clock_difference,
+            session_expires_at=token.session_expires_at if token else None,
+            is_renewal_failing=any(one.renewal_trouble for one in self.generations),
         )
 
     def _generation(self, config: Config, identity: Identity, access: Any) -> Generation:
@@ -230,7 +245,7 @@ class Server:
             local=self._local.answer,
             finished=self._finished,
         )
-        generation.start()
+        generation.start(self.generations[-1] if self.generations else None)
         return generation
 
     def _retire(self, generation: Generation) -> None:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 METRICS = {
-    "sidecar_ready": "1 while key and token are usable, as /_sidecar/ready has it, else 0.",
+    "sidecar_ready": "1 while key and token are usable and Jira takes them, as /_sidecar/ready has "
+    "it, else 0.",
+    "sidecar_not_ready": "1 while the sidecar is not ready, by problem: Jira's name for a refusal, "
+    "or no_token, token_not_ours, token_unusable, shutting_down.",
     "sidecar_requests_total": "Requests by method, class of status, and whose answer it was "
     "(jira or sidecar); status is none where the client left before an answer began.",
     "sidecar_requests_in_flight": "Requests being answered, those that wait among them.",
@@ -53,6 +56,10 @@ METRICS = {
     "sidecar_reloads_total": "Reloads of the configuration by result: success or failure.",
     "sidecar_token_expiry_timestamp_seconds": "When the access token ends, in Unix time; missing "
     "where Jira named no end.",
+    "sidecar_session_expiry_timestamp_seconds": "When the session ends within which the access "
+    "token can be renewed, in Unix time; missing where Jira named no end.",
+    "sidecar_token_renewal_failing": "1 while the access token should be renewed and cannot be, or "
+    "the new one cannot be stored, else 0.",
     "sidecar_clock_difference_seconds": "Jira's clock minus ours; missing until it is known.",
     "sidecar_log_lines_dropped_total": "Lines of the log that were dropped because standard error "
     "could not be written to.",
@@ -79,6 +86,10 @@ class Gauges(NamedTuple):
     connections: int
     token_expires_at: float | None
     clock_difference: float | None
+    not_ready: str = ""
+    """The name of the problem; "" where there is none."""
+    session_expires_at: float | None = None
+    is_renewal_failing: bool = False
 
 
 class Histogram:
@@ -180,6 +191,7 @@ class Metrics:
         """Called by prometheus_client: every metric as it is now."""
         gauges, troubles = self._gauges(), self._troubles
         yield _gauge("sidecar_ready", gauges.is_ready)
+        yield _labelled_gauge("sidecar_not_ready", "problem", gauges.not_ready)
         yield _counter("sidecar_requests", ("method", "status", "answered_by"), self._requests())
         yield _gauge("sidecar_requests_in_flight", gauges.in_flight)
         yield _gauge("sidecar_requests_waiting", gauges.waiting)
@@ -197,6 +209,8 @@ class Metrics:
         yield _counter("sidecar_closed_early", ("by",), _labelled(self.closed_early))
         yield _counter("sidecar_reloads", ("result",), _labelled(self.reloads))
         yield _gauge("sidecar_token_expiry_timestamp_seconds", gauges.token_expires_at)
+        yield _gauge("sidecar_session_expiry_timestamp_seconds", gauges.session_expires_at)
+        yield _gauge("sidecar_token_renewal_failing", gauges.is_renewal_failing)
         yield _gauge("sidecar_clock_difference_seconds", gauges.clock_difference)
         yield _counter("sidecar_log_lines_dropped", (), {(): dropped_lines()})
         yield _build_info()
@@ -234,6 +248,16 @@ def _gauge(name: str, value: float | None) -> Metric:
     from prometheus_client.core import GaugeMetricFamily
 
     return GaugeMetricFamily(name, METRICS[name], value=value)
+
+
+def _labelled_gauge(name: str, label: str, value: str) -> Metric:
+    """One that is 1 for what holds now, and missing where nothing does."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, METRICS[name], labels=(label,))
+    if value:
+        family.add_metric((value,), 1)
+    return family
 
 
 def _histogram(name: str, histogram: Histogram) -> Metric:

@@ -1,10 +1,10 @@
-"""Counts troubles, remembers the last one, and logs each kind at most once a minute."""
+"""Counts troubles, remembers the last ones, and logs each kind at most once a minute."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 60.0
 MOST_KINDS = 16
 """There are fewer of our own; of those that a Jira can make up, such as URLs, any number."""
+MOST_REMEMBERED = 20
+"""Troubles that are kept to be shown."""
+APART_SECONDS = 3600.0
+"""What comes again within so many seconds is the same trouble still."""
 _OTHERS = ""
 
 
@@ -68,6 +72,10 @@ class Trouble:
     problem: str
     hint: str
     at: float
+    """When it was last seen."""
+    first_at: float
+    count: int = 1
+    """How often it was seen since `first_at`, at pauses of an hour at most."""
 
 
 class Troubles:
@@ -80,20 +88,34 @@ class Troubles:
     ) -> None:
         self._clock = clock
         self._quiet = Quiet(clock=monotonic)
-        self.last: Trouble | None = None
+        self._recent: deque[Trouble] = deque(maxlen=MOST_REMEMBERED)
         self.counts: Counter[str] = Counter()
         self.heals: Counter[str] = Counter()
+
+    @property
+    def last(self) -> Trouble | None:
+        """The trouble that was seen last."""
+        return self._recent[-1] if self._recent else None
+
+    @property
+    def recent(self) -> list[Trouble]:
+        """The last troubles, the newest first."""
+        return list(reversed(self._recent))
 
     def seen(self, problem: Problem, sentence: str = "", hint: str = "") -> str:
         """Note a problem that reached a client; returns the hint that goes with it.
 
         `sentence` and `hint` say more than the name of the problem does, where that is known.
         """
+        self.counts[problem.label] += 1
+        return self.refused(problem, sentence, hint)
+
+    def refused(self, problem: Problem, sentence: str = "", hint: str = "") -> str:
+        """Note a problem with a question of our own, of which no client knows; see seen()."""
         explanation = explain(problem)
         causes = "" if sentence else "; or ".join(explanation.causes)
         sentence, hint = sentence or explanation.sentence, hint or explanation.hint
-        self.counts[problem.label] += 1
-        self.last = Trouble(problem.name, hint, self._clock())
+        self._remember(problem.name, hint)
         again = self._quiet.due(problem.label)
         if again is not None:
             why = f" Likely causes: {causes}." if causes else ""
@@ -103,7 +125,7 @@ class Troubles:
 
     def failed(self, error: SidecarError) -> None:
         """Note that a request got no answer of Jira's: it can't be reached, or we can't sign."""
-        self.last = Trouble(error.proxy_error, error.hint, self._clock())
+        self._remember(error.proxy_error, error.hint)
         again = self._quiet.due(error.proxy_error)
         if again is not None:
             todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
@@ -111,8 +133,17 @@ class Troubles:
 
     def not_renewed(self, error: SidecarError) -> None:
         """Note that the access token could not be renewed, or stored; Renewal logs it itself."""
-        self.last = Trouble("token_not_renewed", error.hint or error.message, self._clock())
+        self._remember("token_not_renewed", error.hint or error.message)
 
     def healed(self, problem: Problem) -> None:
         """Note a problem that no client saw."""
         self.heals[problem.label] += 1
+
+    def _remember(self, problem: str, hint: str) -> None:
+        now = self._clock()
+        known = next((one for one in self.recent if one.problem == problem), None)
+        if known is None or now - known.at > APART_SECONDS:
+            self._recent.append(Trouble(problem, hint, now, now))
+            return
+        self._recent.remove(known)
+        self._recent.append(Trouble(problem, hint, now, known.first_at, known.count + 1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.account.token_in_use import TokenInUse
+from sidecar.account.token_in_use import LinkItself, TokenInUse, unused_token
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized
 from sidecar.files.private import write_private
@@ -258,3 +259,43 @@ def test_a_token_that_no_other_can_replace_is_told_at_the_start_and_serves(
         assert "no new one could be stored" in warning
         assert "Read-only file system" in warning
         assert str(desk.file.path.parent) in warning
+
+
+# ── two-legged OAuth ──────────────────────────────────────────────────────────────────────────
+
+
+def token_file(path: Path) -> TokenFile:
+    return TokenFile(path, BaseURL.parse("https://jira.example.com"), "OauthKey")
+
+
+def test_there_is_nothing_to_read_to_renew_or_to_store(tmp_path: Path) -> None:
+    path = tmp_path / "token.json"
+    path.write_text("somebody else's")
+    link = LinkItself(token_file(path), time.time)
+    link.reload()
+    credentials = link.current()
+    assert credentials.is_two_legged
+    assert not credentials.is_renewable(0.0)
+    assert (link.last_read, link.unsaved()) == (credentials, None)
+    assert (link.lifetime(), link.expiry_warning()) == (None, None)
+    assert [file.name for file in tmp_path.iterdir()] == ["token.json"]
+
+
+def test_what_jira_says_of_it_is_known_from_then_on(tmp_path: Path) -> None:
+    link = LinkItself(token_file(tmp_path / "token.json"), time.time)
+    assert link.current().user is None
+    link.introduce("builds", "Build Robot", "https://jira.example.com")
+    for known in (link.current(), link.last_read):
+        assert known is not None
+        assert known.is_two_legged
+        assert (known.user, known.display_name) == ("builds", "Build Robot")
+        assert known.server_url == "https://jira.example.com"
+
+
+def test_a_token_file_that_is_there_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "token.json"
+    assert unused_token(token_file(path)) == []
+    path.symlink_to(tmp_path / "nowhere")
+    (warning,) = unused_token(token_file(path))
+    assert f"{path} is not used, and left alone" in warning
+    assert LinkItself(token_file(path), time.time).warnings() == [warning]

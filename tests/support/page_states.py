@@ -107,6 +107,7 @@ def service_of(sidecar: Running) -> Service:
     return Service(
         config=lambda: sidecar.config,
         identity=lambda: server.identity,
+        readiness=server.readiness,
         troubles=server.troubles,
         history=server.history,
         complete=lambda text: text.replace("sidecar ", "sidecar --config /x "),

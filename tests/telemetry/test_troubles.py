@@ -8,7 +8,15 @@ import pytest
 
 from sidecar.errors import ConnectionRefused, NotAuthorized, StoreError
 from sidecar.jira.problems import Problem, explain
-from sidecar.telemetry.troubles import MOST_KINDS, QUIET_SECONDS, Quiet, Trouble, Troubles
+from sidecar.telemetry.troubles import (
+    APART_SECONDS,
+    MOST_KINDS,
+    MOST_REMEMBERED,
+    QUIET_SECONDS,
+    Quiet,
+    Trouble,
+    Troubles,
+)
 
 REJECTED = Problem("token_rejected")
 
@@ -124,7 +132,7 @@ def test_what_is_known_of_a_case_replaces_the_general_words(
 ) -> None:
     assert troubles.seen(REJECTED, "It was so.", "do this") == "do this"
     assert told(caplog) == ["It was so. What to do: do this. (token_rejected)"]
-    assert troubles.last == Trouble("token_rejected", "do this", 1_800_001_000.0)
+    assert troubles.last == Trouble("token_rejected", "do this", 1_800_001_000.0, 1_800_001_000.0)
 
 
 def test_a_failure_to_reach_jira_is_told_once_a_minute(
@@ -136,7 +144,9 @@ def test_a_failure_to_reach_jira_is_told_once_a_minute(
     assert told(caplog) == [
         "Cannot connect to jira:443. What to do: is Jira up. (connection_refused)"
     ]
-    assert troubles.last == Trouble("connection_refused", "is Jira up", 1_800_001_000.0)
+    assert troubles.last == Trouble(
+        "connection_refused", "is Jira up", 1_800_001_000.0, 1_800_001_000.0, 50
+    )
 
 
 def test_a_missing_token_is_told_once_a_minute(
@@ -162,7 +172,7 @@ def test_a_token_that_was_not_renewed_is_the_last_problem_and_its_line_is_not_ou
     troubles: Troubles, caplog: pytest.LogCaptureFixture, error: StoreError, hint: str
 ) -> None:
     troubles.not_renewed(error)
-    assert troubles.last == Trouble("token_not_renewed", hint, 1_800_001_000.0)
+    assert troubles.last == Trouble("token_not_renewed", hint, 1_800_001_000.0, 1_800_001_000.0)
     assert told(caplog) == []
 
 
@@ -173,3 +183,41 @@ def test_a_problem_that_no_client_saw_is_only_counted(
     assert troubles.heals == {"nonce_used": 1}
     assert troubles.last is None
     assert told(caplog) == []
+
+
+class TestRecent:
+    def test_the_last_ones_are_kept_newest_first(self, troubles: Troubles, clock: Clock) -> None:
+        for number in range(MOST_REMEMBERED + 5):
+            clock.time += 1
+            troubles.seen(Problem(f"problem_{number}"))
+        recent = troubles.recent
+        assert len(recent) == MOST_REMEMBERED
+        assert recent[0] == troubles.last
+        assert [one.problem for one in recent[:2]] == ["problem_24", "problem_23"]
+
+    def test_what_comes_again_soon_is_one_trouble_that_is_counted(
+        self, troubles: Troubles, clock: Clock
+    ) -> None:
+        for _ in range(3):
+            troubles.seen(REJECTED)
+            troubles.failed(ConnectionRefused("Cannot connect.", "is Jira up"))
+            clock.time += APART_SECONDS
+        refused, rejected = troubles.recent
+        assert (rejected.problem, rejected.count) == ("token_rejected", 3)
+        assert (refused.problem, refused.count) == ("connection_refused", 3)
+        assert rejected.at - rejected.first_at == 2 * APART_SECONDS
+
+    def test_what_comes_again_late_is_another_and_the_old_one_stays(
+        self, troubles: Troubles, clock: Clock
+    ) -> None:
+        troubles.seen(REJECTED)
+        clock.time += APART_SECONDS + 1
+        troubles.seen(REJECTED)
+        troubles.seen(REJECTED)
+        assert [one.count for one in troubles.recent] == [2, 1]
+
+    def test_what_the_sidecar_met_itself_reached_no_client(self, troubles: Troubles) -> None:
+        troubles.refused(REJECTED, "It was so.", "do this")
+        assert troubles.last is not None
+        assert (troubles.last.problem, troubles.last.hint) == ("token_rejected", "do this")
+        assert not troubles.counts
