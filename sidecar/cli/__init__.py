@@ -15,7 +15,7 @@ import click
 from sidecar import __version__
 from sidecar.cli import output
 from sidecar.cli.auth import auth, logout
-from sidecar.cli.base import Global, example, global_options, report, say
+from sidecar.cli.base import Global, example, global_options, report, say, show
 from sidecar.cli.check import check
 from sidecar.cli.request import request
 from sidecar.cli.serve import demo, run
@@ -54,8 +54,8 @@ def execute() -> int:
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
         say("")
-    except BrokenPipeError:
-        code = 1  # whoever read our output has seen enough
+    except output.ReaderGone:
+        code = output.READER_GONE
     except Exception as error:  # noqa: BLE001 — the last resort: a bug is one line, too
         code = SidecarError.exit_code
         report(f"a bug: {type(error).__name__}: {error}", "run it again with -v and report that")
@@ -68,13 +68,18 @@ def execute() -> int:
     help="Sign requests for Jira with OAuth 1.0a: point any tool at http://localhost:8088.",
     epilog=example("sidecar init && sidecar auth && sidecar run"),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    no_args_is_help=False,  # as an error it would be one of some 40 lines
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @global_options
-def cli() -> None:  # help is not in docstrings: `python -OO` drops them
-    pass
+@click.pass_context
+def cli(context: click.Context) -> None:  # help is not in docstrings: `python -OO` drops them
+    if context.invoked_subcommand is None:
+        show(context.get_help())
+        context.exit(UsageError.exit_code)
 
 
 for command in (init, public_key, auth, logout, run, request, check, validate, demo):
+    command.short_help = (command.help or "").partition("\n\n")[0]  # else it would be cut
     cli.add_command(command)

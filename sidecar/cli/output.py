@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import select
+import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -27,6 +28,17 @@ RED, GREEN, FAINT = 31, 32, 2
 """Of ECMA-48's "Select Graphic Rendition"."""
 
 
+READER_GONE = 128 + signal.SIGPIPE
+"""The exit code for ReaderGone, as shells have it; the process dies by the signal itself."""
+
+
+class ReaderGone(Exception):
+    """Whoever read our output has seen enough, as `head` does.
+
+    No BrokenPipeError: click would end the process in its own way, with threads and noise.
+    """
+
+
 class _Descriptor(io.FileIO):
     """A descriptor that can be waited for, though another process may have made it non-blocking."""
 
@@ -42,13 +54,13 @@ class _Descriptor(io.FileIO):
 
 
 class _Output(_Descriptor):
-    """Standard output: any failure but a broken pipe is a StoreError."""
+    """Standard output: a failure is ReaderGone, or else a StoreError."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            raise
+            raise ReaderGone from None
         except OSError as error:
             hint = "see where standard output leads: it must be open, and have room"
             raise StoreError(f"cannot write the output: {error.strerror}", hint) from None
@@ -101,9 +113,13 @@ def exit_now(code: int) -> NoReturn:
 
     Python and libuv would wait for their threads, and those may wait for a name server.
     """
-    with suppress(StoreError, OSError):  # the command has failed with it already
+    with suppress(ReaderGone, StoreError, OSError):  # the command has failed with it already
         sys.stdout.flush()
     sys.stderr.flush()
+    if code == READER_GONE:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+        os.kill(os.getpid(), signal.SIGPIPE)
     os._exit(code)
 
 

@@ -93,6 +93,7 @@ class _Service:
         descriptors.raise_limit()
         for url in await self._server.start():
             announce(f"listening on {url}")
+        announce(f"for {self._server.introduction()}")
         for warning in (*self._server.warnings(), *descriptors.warnings(self._config)):
             log.warning("%s", warning)
         self._server.look_after_token()

@@ -203,6 +203,21 @@ class Server:
             f"{base_url} as {name} until {datetime.fromtimestamp(token.expires_at, UTC):%Y-%m-%d}"
         )
 
+    def introduction(self) -> str:
+        """For which Jira, as whom and until when, as people say it."""
+        base_url = self._identity.base_url
+        try:
+            token = self._identity.token.current()
+        except SidecarError:  # which warnings() tells of
+            return f"{base_url}, with nobody signed in yet"
+        if token.is_two_legged:
+            who = full_name(token.user, token.display_name) if token.user else "its link"
+            return f"{base_url}, two-legged, as {who}"
+        who = full_name(token.user, token.display_name)
+        if token.expires_at is None:
+            return f"{base_url} as {who}"
+        return f"{base_url} as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"
+
     def _handle(self, request: Request) -> Awaitable[Reply]:
         return self.generations[-1].handle(request)
 

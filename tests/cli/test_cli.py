@@ -7,14 +7,16 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import click
 import pytest
 
+from sidecar.cli import cli
 from sidecar.files import keys
 from sidecar.files.private import read_secret, write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import CONSUMER_KEY
 from tests.support.dancing import approve
-from tests.support.processes import Shell, shell
+from tests.support.processes import Done, Shell, shell
 from tests.support.wire import Client
 
 __all__ = ["shell"]
@@ -49,11 +51,20 @@ async def test_a_senseless_command_line_exits_2(shell: Shell, words: list[str]) 
     assert done.hint
 
 
-async def test_no_command_at_all_is_an_error_of_one_line(shell: Shell) -> None:
-    done = await shell.run()
-    assert (done.code, done.out) == (2, "")
-    assert done.error == "Missing command."
-    assert done.hint == "see `sidecar --help`"
+@pytest.mark.parametrize("words", [[], ["-v"], ["--config", "nowhere.toml"]])
+async def test_no_command_at_all_prints_help(shell: Shell, words: list[str]) -> None:
+    done = await shell.run(*words)
+    assert done == Done(2, (await shell.run("--help")).out, "")
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_summaries_are_whole_whatever_the_width(width: int) -> None:
+    context = click.Context(cli, info_name="sidecar", terminal_width=width)
+    shown = " ".join(cli.get_help(context).split())
+    for command in cli.commands.values():
+        summary = (command.help or "").partition("\n\n")[0]
+        assert summary.endswith(".")
+        assert summary in shown
 
 
 async def test_from_an_empty_folder_to_a_signed_request(

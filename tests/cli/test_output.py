@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +72,28 @@ async def test_a_reader_that_has_seen_enough_is_no_error(
     signed_in: Shell, sandbox: Sandbox
 ) -> None:
     sandbox.canned["/jira/long"] = lambda: answer_json(["x" * 100] * 50_000)
-    done = await run_by_bash(signed_in, "$sidecar request /long | head -c 10")
-    assert (done.out, done.err) == ('["xxxxxxxx', "")
+    line = "$sidecar request /long | head -c 10; exit ${PIPESTATUS[0]}"
+    done = await run_by_bash(signed_in, line)
+    assert done == Done(128 + signal.SIGPIPE, '["xxxxxxxx', "")
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--version", "run --help", "public-key", "validate", "check", "check --json",
+              "request -i /rest/api/2/myself"],
+)  # fmt: skip
+async def test_a_command_that_nobody_listens_to_dies_as_other_tools_do(
+    signed_in: Shell, words: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sidecar", *words.split(),
+        cwd=signed_in.folder, env=signed_in.environ, stdin=asyncio.subprocess.DEVNULL,
+        stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (-signal.SIGPIPE, b"")
 
 
 async def test_it_serves_with_standard_output_closed(

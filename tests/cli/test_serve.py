@@ -309,3 +309,11 @@ def store(tmp_path: Path) -> Callable[[str], None]:
         file.save(TokenCredentials(Secret("t" * 32), Secret("")))
 
     return store
+
+
+async def test_it_says_at_its_start_for_which_jira_and_as_whom(
+    shell: Shell, write_config: Callable[..., Path]
+) -> None:
+    write_config("http://127.0.0.1:1", '[listen]\naddresses = ["127.0.0.1:0"]\n')
+    async with shell.running("run", until="for http") as process:
+        assert process.said[1] == "for http://127.0.0.1:1, with nobody signed in yet"

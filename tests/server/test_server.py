@@ -471,3 +471,17 @@ class TestStart:
         assert sidecar.server.summary() == f"{sandbox.url} as alana"
         store_token(sidecar.config, "u" * 32, user="alana", expires_at=1_900_000_000.0)
         assert sidecar.server.summary() == f"{sandbox.url} as alana until 2030-03-17"
+
+    async def test_it_introduces_itself_as_people_say_it(
+        self, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        sidecar = await make_sidecar(sandbox.url)
+        introduction = sidecar.server.introduction
+        assert introduction() == f"{sandbox.url}, with nobody signed in yet"
+        facts = {"user": "alana", "display_name": "Alana Example"}
+        store_token(sidecar.config, "t" * 32, **facts)
+        assert introduction() == f"{sandbox.url} as Alana Example (alana)"
+        store_token(sidecar.config, "u" * 32, **facts, expires_at=1_900_000_000.0)
+        assert introduction().startswith(f"{sandbox.url} as Alana Example (alana) until")
+        two_legged = await make_sidecar(sandbox.url, jira__two_legged=True)
+        assert two_legged.server.introduction().startswith(f"{sandbox.url}, two-legged, as ")
