@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sidecar.config.load import Config
     from sidecar.credentials import TokenCredentials
     from sidecar.signin.dance import Files
+    from sidecar.system.unit import Unit
 
 Step = Callable[["Authorizer", "Files"], Awaitable[str]]
 
@@ -58,7 +59,7 @@ def auth(
 
     if begin and verifier is not None:
         raise UsageError("--begin and --verifier are two commands", "first the one, then the other")
-    settings.become_service()
+    settings.become_service(_refuse_taken, None if begin else _start_service)
     config = settings.load()
     warn(config.warnings())
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -105,6 +106,22 @@ def logout(settings: Global) -> None:
         show(f"Signed out: removed {', '.join(map(str, removed))}")
     else:
         show(f"Nothing to remove: there is no access token at {config.token.path}")
+
+
+def _refuse_taken(unit: Unit) -> None:
+    """Before a sign-in: the service that is signed in could not start."""
+    from sidecar.system.starting import refuse_taken
+
+    refuse_taken(unit)
+
+
+def _start_service(unit: Unit) -> None:
+    """What comes after a sign-in: the service takes the token by itself, if it runs."""
+    from sidecar.system.starting import start
+
+    start(unit)
+    if not unit.is_active:
+        say(f"{unit.service.unit} runs, now and after each boot")
 
 
 def _first_line() -> str:

@@ -83,23 +83,30 @@ class Global:
     def unit(self) -> Unit | None:
         """The unit that --system names, whose configuration is ours then; None without --system.
 
-        Raises UsageError, NotAuthorized or ConfigError.
+        Warns of what is easily taken for it.  Raises UsageError, NotAuthorized or ConfigError.
         """
+        from sidecar.system import unit
+
+        command = click.get_current_context().info_name or ""
         if not self.system:
             if self.instance:
                 raise UsageError("--instance is for --system", "give both, or neither")
+            warn(unit.not_the_service(command, os.environ))
             return None
-        from sidecar.system import unit
-
         assert self.service is not None
-        found = unit.find(self.service, click.get_current_context().info_name or "")
+        found = unit.find(self.service, command)
+        warn(unit.shadows())
         path = found.config_path
         if self.config_path not in (None, path):
             raise UsageError(f"--config: {self.service.unit} reads {path}", "leave --config out")
         self.config_path = path
         return found
 
-    def become_service(self, after: Callable[[Unit], None] | None = None) -> None:
+    def become_service(
+        self,
+        before: Callable[[Unit], None] | None = None,
+        after: Callable[[Unit], None] | None = None,
+    ) -> None:
         """With --system, go on as the service does: its user, state, credentials, environment.
 
         That is in a child process.  Here root waits for it, does what comes `after` a success, and
@@ -110,6 +117,8 @@ class Global:
             return
         from sidecar.system.acting import become
 
+        if before is not None:
+            before(unit)
         code = become(unit)
         if code is None:
             self.environ = dict(os.environ)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, ask, example, global_options, say, show, warn
+from sidecar.cli.base import Global, ask, example, global_options, say, show, system_options, warn
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
     from sidecar.commands.init import Provisioned
     from sidecar.commands.sample_client import SampleClient
+    from sidecar.commands.site import Site
+    from sidecar.config.load import Config
+    from sidecar.credentials import Secret
     from sidecar.jira.application_link import FormStep
+    from sidecar.system.unit import Unit
 
 
 @click.command(
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     help="For an application link that acts by itself: no sign-in, no access token.",
 )
 @click.option("--force", is_flag=True, help="Overwrite what is there; it is kept as NAME.bak.")
+@system_options
 @global_options
 @click.pass_obj
 def init(
@@ -54,8 +60,11 @@ def init(
     from sidecar.commands.sample_client import SampleClient, read_sample_client
     from sidecar.config import places
 
+    unit = settings.unit()
+    site, environ = _place(unit, force=force)
     path = settings.config_path or places.user_config(os.environ)
-    keyless = None if sample or force else without_key(path, os.environ)
+    keyless = None if sample or force else without_key(path, environ, site)
+    known = read_sample_client(sample) if sample else SampleClient()
     if keyless:
         made = provision_key(
             keyless,
@@ -64,20 +73,33 @@ def init(
             consumer_key,
             bits=2048 if bits is None else bits,
             two_legged=two_legged,
+            site=site,
         )
-        say(f"{path} is there and stays as it is: only its key was missing")
+        say(f"{path} is there and stays as it is{': only its key was missing' * made.has_new_key}")
     else:
-        known = SampleClient()
-        if sample:
-            known = read_sample_client(sample)
         if known.private_key and bits is not None:
             raise UsageError(f"--bits: {sample} has a key already", "leave --bits out")
         if two_legged:
             known = replace(known, access_token=None)
-        made = _provision(
-            path, base_url, consumer_key, bits, known, two_legged=two_legged, force=force
-        )
+        given = base_url, consumer_key, bits
+        made = _provision(path, *given, known, environ, site, two_legged=two_legged, force=force)
     _tell(made, settings, is_new=keyless is None)
+    if unit:
+        _run_service(unit, made, known.access_token, environ)
+    command = "check" if known.access_token or made.two_legged else "auth"
+    say(settings.with_config(f"\nThen run: sidecar {command}"))
+
+
+def _place(unit: Unit | None, *, force: bool) -> tuple[Site, Mapping[str, str]]:
+    """Where the files lie, and the environment that says where the token does."""
+    from sidecar.commands.site import Site, service_site
+
+    if unit is None:
+        return Site(), os.environ
+    environ = {"HOME": "/"}
+    if unit.state_folders:
+        environ["STATE_DIRECTORY"] = str(unit.state_folders[0])
+    return service_site(unit, force=force), environ
 
 
 def _provision(
@@ -86,6 +108,8 @@ def _provision(
     consumer_key: str | None,
     bits: int | None,
     known: SampleClient,
+    environ: Mapping[str, str],
+    site: Site,
     *,
     two_legged: bool,
     force: bool,
@@ -95,33 +119,65 @@ def _provision(
     from sidecar.config import options
 
     has_token = known.access_token is not None
-    refuse_existing(path, os.environ, has_token=has_token, force=force)
+    refuse_existing(path, environ, has_token=has_token, force=force, site=site)
     url = base_url or known.base_url or ask("--base-url", "Jira's URL", options.base_url)
     key = consumer_key or known.consumer_key
     return provision(
         path,
         url,
         key or ask("--consumer-key", "Consumer key", options.consumer_key, "OauthKey"),
-        os.environ,
+        environ,
         bits=2048 if bits is None else bits,
         private_key=known.private_key,
-        access_token=known.access_token,
+        access_token=None if site.is_service else known.access_token,
         two_legged=two_legged,
         force=force,
+        site=site,
     )
 
 
 def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
-    """Say what was done, and what is to be done."""
+    """Say what was done, and what to enter in Jira."""
     warn(map(settings.with_config, made.warnings))
     for path, kept in made.kept.items():
         say(f"kept the former {path} as {kept}")
-    for written in (made.config_path if is_new else None, made.key_path, made.token_path):
+    key_path = made.key_path if made.has_new_key else None
+    for written in (made.config_path if is_new else None, key_path, made.token_path):
         if written is not None:
             say(f"wrote {written}")
     show(_form_text(made.form))
-    command = "check" if made.token_path or made.two_legged else "auth"
-    say(settings.with_config(f"\nThen run: sidecar {command}"))
+
+
+def _run_service(
+    unit: Unit, made: Provisioned, access_token: Secret | None, environ: Mapping[str, str]
+) -> None:
+    """Let the service read what was written, store an imported token as its user, and start it."""
+    from sidecar.config.load import load
+    from sidecar.system import ownership, starting
+
+    ownership.hand_over(unit, made.config_path, made.key_path)
+    if access_token is not None:
+        _store_as_service(unit, load(made.config_path, environ, {}), access_token)
+    starting.start(unit, restart=True)
+    say(f"{unit.service.unit} runs, now and after each boot")
+    for address in load(made.config_path, environ, {}).listen.addresses:
+        if unit.service.instance:
+            say(f"it listens on {address}")
+
+
+def _store_as_service(unit: Unit, config: Config, access_token: Secret) -> None:
+    from sidecar.credentials import Secret, TokenCredentials
+    from sidecar.files.tokens import TokenFile
+    from sidecar.system.acting import become
+
+    code = become(unit)
+    if code is None:  # the service's user
+        file = TokenFile(config.token.path, config.jira.base_url, config.jira.consumer_key)
+        # RSA-SHA1 never uses the token secret, so the sample client did not keep it.
+        file.save(TokenCredentials(access_token, Secret("")))
+        say(f"wrote {file.path}")
+    if code != 0:
+        raise click.exceptions.Exit(code or 0)
 
 
 @click.command(

@@ -8,11 +8,12 @@ import os
 import stat
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from sidecar.commands.site import Site
 from sidecar.config import options
 from sidecar.config.load import load, token_path
 from sidecar.config.places import is_there
@@ -35,6 +36,7 @@ from sidecar.http.target import BaseURL
 from sidecar.jira.application_link import FormStep, application_link
 
 KEY_NAME = "private_key.pem"
+_USUAL = Site()
 _LIMIT = 1024 * 1024  # bytes; as tomlfile.py has it
 _MOST_BITS = 8192  # makes a signature of 20 ms; making a longer key takes minutes
 _HEADER = (
@@ -71,6 +73,7 @@ class Provisioned:
     warnings: list[str] = field(default_factory=list)
     kept: dict[Path, Path] = field(default_factory=dict)
     """Where the former content of each file that was replaced is now."""
+    has_new_key: bool = True
 
 
 def provision(
@@ -84,6 +87,7 @@ def provision(
     access_token: Secret | None = None,
     two_legged: bool = False,
     force: bool = False,
+    site: Site = _USUAL,
 ) -> Provisioned:
     """Write the configuration file and the private key beside it, all or nothing.
 
@@ -93,12 +97,13 @@ def provision(
     """
     url, consumer_key = _checked(base_url, consumer_key, bits)
     config_path = config_path.absolute()
-    refuse_existing(config_path, environ, has_token=access_token is not None, force=force)
-    key_path = config_path.with_name(KEY_NAME)
+    has_token = access_token is not None
+    refuse_existing(config_path, environ, has_token=has_token, force=force, site=site)
+    key_path = site.key_path or config_path.with_name(KEY_NAME)
     tokens = TokenFile(token_path(environ), url, consumer_key) if access_token else None
-    key = private_key or generate_private_key(bits)
+    key = _only_key(private_key, site) or generate_private_key(bits)
     verify_signing(key)
-    files = {key_path: private_key_pem(key)}
+    files = {} if site.key else {key_path: private_key_pem(key)}
     if tokens and access_token:
         tokens.ensure_replaceable()
         # RSA-SHA1 never uses the token secret, so the sample client did not keep it.
@@ -106,6 +111,7 @@ def provision(
     values: dict[str, object] = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
     if two_legged:
         values["jira.two_legged"] = True
+    values |= site.values
     files[config_path] = render(values).encode()
     kept = _free_names(files)
     _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
@@ -118,18 +124,34 @@ def provision(
         two_legged,
         [*written.warnings(), *key_warnings(key)],
         kept,
+        has_new_key=site.key is None,
     )
 
 
-def without_key(config_path: Path, environ: Mapping[str, str]) -> Config | None:
+def _only_key(imported: RSAPrivateKey | None, site: Site) -> RSAPrivateKey | None:
+    """The key that is given; StoreError where there is another one already."""
+    if imported and site.key and imported.private_numbers() != site.key.private_numbers():
+        raise StoreError(
+            f"{site.key_path} holds another key than the one to be imported",
+            "give the service a key of its own by LoadCredential=private_key:FILE in a drop-in",
+        )
+    return site.key or imported
+
+
+def without_key(
+    config_path: Path, environ: Mapping[str, str], site: Site = _USUAL
+) -> Config | None:
     """The configuration at a path, if it is there and its private key is not.
 
-    Raises ConfigError for one that makes no sense.
+    For the system service a key that is there does not matter: it stays.  Raises ConfigError for
+    one that makes no sense.
     """
     if not os.path.exists(config_path):
         return None
     _refuse_irregular(config_path)
     found = load(config_path, environ, {})
+    if site.key_path is not None:
+        return replace(found, jira=replace(found.jira, private_key=site.key_path))
     return None if is_there(found.jira.private_key) else found
 
 
@@ -141,12 +163,14 @@ def provision_key(
     *,
     bits: int = 2048,
     two_legged: bool = False,
+    site: Site = _USUAL,
 ) -> Provisioned:
     """Make the private key that a configuration lacks, and leave everything else as it is.
 
     Raises StoreError where `base_url`, `consumer_key` or `two_legged` is given and not as found.
     """
     jira = found.jira
+    elsewhere = "" if site.is_service else "; or choose another place with --config"
     url, name = _checked(base_url or jira.base_url, consumer_key or jira.consumer_key, bits)
     for option, given, has in (
         ("base_url", str(url), str(jira.base_url)),
@@ -156,17 +180,17 @@ def provision_key(
             raise StoreError(
                 f"{config_path} exists already, and its jira.{option} is {quoted(has)}, "
                 f"not {quoted(given)}",
-                f"leave --{option.replace('_', '-')} out to make just the key for it; "
-                "or choose another place with --config",
+                f"leave --{option.replace('_', '-')} out to make just the key for it{elsewhere}",
             )
     if two_legged and not jira.two_legged:
         raise StoreError(
             f"{config_path} exists already, without jira.two_legged",
-            "set two_legged = true there, below [jira]; or choose another place with --config",
+            f"set two_legged = true there, below [jira]{elsewhere}",
         )
-    key = generate_private_key(bits)
+    key = site.key or generate_private_key(bits)
     verify_signing(key)
-    _write_all({jira.private_key: private_key_pem(key)})
+    if site.key is None:
+        _write_all({jira.private_key: private_key_pem(key)})
     return Provisioned(
         config_path,
         jira.private_key,
@@ -174,6 +198,7 @@ def provision_key(
         application_link(name, public_key_base64(key), two_legged=jira.two_legged),
         jira.two_legged,
         [*found.warnings(), *key_warnings(key)],
+        has_new_key=site.key is None,
     )
 
 
@@ -196,13 +221,20 @@ def _checked(base_url: BaseURL | str, consumer_key: str, bits: int) -> tuple[Bas
 
 
 def refuse_existing(
-    config_path: Path, environ: Mapping[str, str], *, has_token: bool, force: bool
+    config_path: Path,
+    environ: Mapping[str, str],
+    *,
+    has_token: bool,
+    force: bool,
+    site: Site = _USUAL,
 ) -> None:
     """Raise StoreError where provision() finds a file; with `force` only where it is none."""
-    key_path = config_path.with_name(KEY_NAME)
+    key_path = site.key_path or config_path.with_name(KEY_NAME)
     if config_path == key_path:
         raise UsageError(f"--config: {KEY_NAME} is the private key's name", "choose another name")
     elsewhere = {config_path: "place with --config", key_path: "place with --config"}
+    if site.key is not None:
+        del elsewhere[key_path]
     if has_token:
         elsewhere[token_path(environ)] = "token.path with SIDECAR_TOKEN_PATH"
     existing = [path for path in elsewhere if is_there(path)]
@@ -213,8 +245,8 @@ def refuse_existing(
         others = " and another ".join(dict.fromkeys(elsewhere[path] for path in existing))
         raise StoreError(
             f"{names} exist{'s' if len(existing) == 1 else ''} already",
-            f"choose another {others}; or overwrite with --force, which keeps what is there as "
-            f"{existing[0].name}.bak",
+            f"{'' if site.is_service else f'choose another {others}; or '}overwrite with --force,"
+            f" which keeps what is there as {existing[0].name}.bak",
         )
 
 

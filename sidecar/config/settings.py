@@ -85,7 +85,9 @@ def _unwise(config: Config) -> Iterator[str]:
 
 
 def _others_can_read(path: Path) -> bool:
+    """Whether somebody besides the owner reads a file, or besides the group of one of root's."""
     try:
-        return path.stat().st_mode & 0o077 != 0
+        info = path.stat()
     except OSError:
         return False
+    return info.st_mode & (0o027 if info.st_uid == 0 else 0o077) != 0

@@ -15,6 +15,7 @@ from typing import NamedTuple, cast
 from sidecar.config.load import Address, Config, TCPAddress, UnixAddress
 from sidecar.config.settings import OPTIONS
 from sidecar.errors import AddressInUse, ConfigError
+from sidecar.net.holders import holder_of
 
 BACKLOG = 1024
 ADMIN_NAME = "admin"
@@ -237,16 +238,27 @@ def _refused(name: str, address: Address, error: OSError) -> AddressInUse | Conf
             f"{key} must name an address of this machine, such as 127.0.0.1",
         )
     if error.errno == errno.EADDRINUSE:
-        return AddressInUse(
-            f"{address} is in use already",
-            f"is another sidecar running? {key} takes another address",
-        )
+        return in_use(address, f"{key} takes another address")
     hint = f"see {key}"
     if error.errno in (errno.EACCES, errno.EPERM):
         hint += (
             "; ports below 1024 are root's, and our systemd unit listens only by its socket unit"
         )
     return ConfigError(f"cannot listen on {address}: {error.strerror}", hint)
+
+
+def in_use(address: Address, elsewhere: str) -> AddressInUse:
+    """Make the error for an address that somebody listens on; it names them where we see them.
+
+    `elsewhere` says how another address is taken.
+    """
+    holder = holder_of(address.host, address.port) if isinstance(address, TCPAddress) else None
+    if holder is None:
+        return AddressInUse(
+            f"{address} is in use already", f"is another sidecar running? {elsewhere}"
+        )
+    stop = f"`{holder.stop}` stops it; or " if holder.stop else "is another sidecar running? "
+    return AddressInUse(f"{address} is in use already, by {holder}", stop + elsewhere)
 
 
 def _unix_socket(address: UnixAddress, mode: int) -> socket.socket:

@@ -26,6 +26,11 @@ class Service:
         return f"sidecar@{self.instance}.service" if self.instance else "sidecar.service"
 
     @property
+    def socket(self) -> str:
+        """The name of the unit that may hold its port."""
+        return self.unit.removesuffix(".service") + ".socket"
+
+    @property
     def file(self) -> str:
         """The name of the unit's file; instances share a template's."""
         return "sidecar@.service" if self.instance else "sidecar.service"

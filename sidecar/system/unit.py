@@ -121,19 +121,27 @@ def _busctl(*words: str) -> Any:
     )
 
 
-def listens_on(service: Service) -> list[str] | None:
-    """The streams that the service's socket unit has, if it is active or enabled; else None."""
-    socket = _load(service.unit.removesuffix(".service") + ".socket")
-    if socket["LoadState"] != "loaded":
-        return None
-    if socket["ActiveState"] != "active" and socket["UnitFileState"] != "enabled":
-        return None
-    return [where for kind, where in socket["Listen"] if kind == "Stream"]
+def socket_of(unit: Unit) -> dict[str, Any] | None:
+    """The properties of the socket unit that holds the service's port; None where none does."""
+    name = unit.service.socket
+    found = _load(name)
+    is_used = name in unit.properties["Requires"] or found.get("UnitFileState") == "enabled"
+    return found if found["LoadState"] == "loaded" and is_used else None
 
 
-def installed(folders: Iterable[str] = (*FOLDERS, "/lib/systemd/system")) -> bool:
+def installed(folders: Iterable[str] = FOLDERS) -> bool:
     """Whether a unit of the service's is there, whether systemd runs or not."""
     return any(Path(folder, "sidecar.service").exists() for folder in folders)
+
+
+def not_the_service(
+    command: str, environ: Mapping[str, str], folders: Iterable[str] = FOLDERS
+) -> list[str]:
+    """Warn root, beside an installed unit, of a command that is not about the service."""
+    if os.geteuid() != 0 or environ.get("STATE_DIRECTORY") or not installed(folders):
+        return []
+    does = "signs in root" if command == "auth" else "is about root's own sidecar"
+    return [f"this {does}, not sidecar.service: that is `{Service().command(command)}`"]
 
 
 def shadows(folders: tuple[str, ...] = FOLDERS) -> list[str]:

@@ -29,7 +29,7 @@ SERVICE: dict[str, Any] = {
     "LoadCredentialEncrypted": [], "SetCredential": [],
     "Environment": [], "EnvironmentFiles": [], "UnsetEnvironment": ["OPENSSL_CONF"],
     "LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled",
-    "ExecMainStatus": 0,
+    "Requires": ["sidecar.socket"],
 }  # fmt: skip
 SOCKET: dict[str, Any] = {
     "Listen": [["Stream", "127.0.0.1:8088"]],
@@ -77,8 +77,8 @@ class Systemd:
         self._shell = shell
         for name in ("bin", "lib", "units", "sidecar", "credstore"):
             (self.folder / name).mkdir(parents=True)
-        self._program("busctl", BUSCTL)
-        self._program("systemctl", SYSTEMCTL)
+        self.program("busctl", BUSCTL)
+        self.program("systemctl", SYSTEMCTL)
         self.has("sidecar.service", SERVICE)
         self.has("sidecar.socket", SOCKET)
         self.has("missing", {"LoadState": "not-found", "ActiveState": "inactive"})
@@ -90,7 +90,7 @@ class Systemd:
         text = json.dumps({"type": "a{sv}", "data": [values]})
         (self.folder / f"{unit}.json").write_text(text)
 
-    def _program(self, name: str, text: str) -> None:
+    def program(self, name: str, text: str) -> None:
         file = self.folder / "bin" / name
         file.write_text(text.format(folder=self.folder))
         file.chmod(0o755)

@@ -106,19 +106,42 @@ def test_a_systemd_that_does_not_answer_is_an_error(systemd: Systemd, answer: st
 
 
 @pytest.mark.parametrize(
-    ("properties", "listens_on"),
+    ("socket", "requires", "is_used"),
     [
-        ({}, None),
-        ({"UnitFileState": "enabled"}, ["127.0.0.1:8088"]),
-        ({"ActiveState": "active"}, ["127.0.0.1:8088"]),
-        ({"LoadState": "not-found"}, None),
+        ({}, [], False),
+        ({"UnitFileState": "enabled"}, [], True),
+        ({}, ["sidecar.socket"], True),
+        ({"LoadState": "not-found"}, ["sidecar.socket"], False),
     ],
 )
-def test_the_socket_unit_says_where_it_listens(
-    systemd: Systemd, properties: dict[str, str], listens_on: list[str] | None
+def test_a_socket_unit_is_used_where_it_is_required_or_enabled(
+    systemd: Systemd, socket: dict[str, str], requires: list[str], is_used: bool
 ) -> None:
-    systemd.has("sidecar.socket", SOCKET, **properties)
-    assert unit.listens_on(Service()) == listens_on
+    systemd.has("sidecar.socket", SOCKET, **socket)
+    systemd.has("sidecar.service", SERVICE, Requires=requires)
+    found = unit.socket_of(find(Service(), "auth"))
+    assert (found is not None) is is_used
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("auth", "this signs in root, not sidecar.service: that is `sudo sidecar auth --system`"),
+        ("check", ("this is about root's own sidecar, not sidecar.service: that is"
+                  " `sudo sidecar check --system`")),
+    ],
+)  # fmt: skip
+def test_root_is_told_that_the_service_is_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, said: str
+) -> None:
+    folders = [str(tmp_path)]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert unit.not_the_service(command, {}, folders) == []
+    (tmp_path / "sidecar.service").touch()
+    assert unit.not_the_service(command, {}, folders) == [said]
+    assert unit.not_the_service(command, {"STATE_DIRECTORY": "/var/lib/sidecar"}, folders) == []
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert unit.not_the_service(command, {}, folders) == []
 
 
 def test_units_that_shadow_the_packages_are_named(tmp_path: Path) -> None:
