@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 ROUNDS := 5
-SECONDS := 2
+SECONDS := 1
 BIN := $(VENV)/bin
 COVERAGE := 97
 

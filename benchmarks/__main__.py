@@ -23,6 +23,7 @@ SCENARIOS: dict[str, Callable[[Session], None]] = {
     "start-up": startup.startup,
     "throughput": throughput.throughput,
     "key-sizes": throughput.key_sizes,
+    "interpreters": throughput.interpreters,
     "health": throughput.health,
     "searches": bodies.searches,
     "bulk": bodies.bulk,
@@ -39,12 +40,16 @@ def main() -> None:
         results = json.loads(path.read_text())
     else:
         results = _measured(options)
+        if options.add and path.exists():
+            results = added(json.loads(path.read_text()), results)
         options.into.mkdir(parents=True, exist_ok=True)
         path.write_text(_json(results))
     (options.into / "results.md").write_text(report.render(results))
     _plot(results, options.into / "results.svg")
     if options.into == HERE and "throughput" in {s["scenario"] for s in results["samples"]}:
-        _carry(report.summary(results), HERE.parent / "docs" / "performance.md")
+        _carry("benchmark", report.summary(results), HERE.parent / "docs" / "performance.md")
+    if options.into == HERE and "interpreters" in {s["scenario"] for s in results["samples"]}:
+        _carry("interpreters", report.interpreters(results), HERE / "README.md")
     say(f"written: {options.into}/results.md")
 
 
@@ -55,7 +60,10 @@ def _options() -> argparse.Namespace:
         "--without", nargs="+", default=[], choices=[t.name for t in targets.PEERS], help="peers"
     )
     parser.add_argument("--rounds", type=int, default=5, help="interleaved (5)")
-    parser.add_argument("--seconds", type=int, default=2, help="of each load, whole ones (2)")
+    parser.add_argument("--seconds", type=int, default=1, help="of each load, whole ones (1)")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what results.json has of other scenarios"
+    )
     parser.add_argument("--into", type=Path, default=HERE, help="folder of the results")
     parser.add_argument("--report", action="store_true", help="only write the report anew")
     return parser.parse_args()
@@ -95,13 +103,30 @@ def _json(results: dict[str, Any]) -> str:
     return head.replace('"samples": []', f'"samples": [\n{lines}\n ]') + "\n"
 
 
-def _carry(summary: str, page: Path) -> None:
-    """Put the summary between the page's two marks, where there are any."""
-    text = page.read_text() if page.exists() else ""
-    before, begin, rest = text.partition("<!-- benchmark -->\n")
-    _, end, after = rest.partition("<!-- /benchmark -->")
+def added(before: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """The results with the samples from before of what was not measured now."""
+    now = {(s["scenario"], s.get("bits")) for s in results["samples"]}
+    scenarios = {scenario for scenario, _ in now} - {"signature"}
+    kept = [
+        sample
+        for sample in before["samples"]
+        if sample["scenario"] not in scenarios
+        and (sample["scenario"], sample.get("bits")) not in now
+    ]
+    return results | {
+        "minutes": round(before["minutes"] + results["minutes"], 1),
+        "left_out": before["left_out"] | results["left_out"],
+        "failures": before["failures"] + results["failures"],
+        "samples": kept + results["samples"],
+    }
+
+
+def _carry(mark: str, text: str, page: Path) -> None:
+    """Put a text between the page's two marks, where there are any."""
+    before, begin, rest = page.read_text().partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
     if begin and end:
-        page.write_text(f"{before}{begin}{summary}\n{end}{after}")
+        page.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
 def _plot(results: dict[str, Any], path: Path) -> None:

@@ -11,14 +11,15 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.targets import BUILT
+from benchmarks.targets import BUILT, NGINX_WITH_NJS, NODE_BIN, PYTHON12, PYTHON13
 from sidecar import __version__
 
 _COMMANDS: dict[str, list[str | Path]] = {
     "nginx": ["/usr/sbin/nginx", "-v"],
     "wrk": ["wrk", "-v"],
-    "Go": ["go", "version"],
-    "Node": ["node", "--version"],
+    "Go": [BUILT / "tools/bin/go", "version"],
+    "Node": [NODE_BIN, "--version"],
+    "nginx with njs": [*NGINX_WITH_NJS, "-v"],
     "mitmproxy": [BUILT / "mitmproxy/bin/mitmdump", "--version"],
 }
 _DISTRIBUTIONS = ("aiohttp", "cryptography", "oauthlib", "uvloop")
@@ -42,7 +43,19 @@ def facts() -> dict[str, str]:
     for name, command in _COMMANDS.items():
         if version := _version([str(word) for word in command]):
             found[name] = version
+    if version := _package_version(BUILT / "apt/cache/archives", "libnginx-mod-http-js"):
+        found["njs"] = version
+    pythons = [(sys.executable,), PYTHON12, PYTHON13]
+    versions = [_version([*map(str, python), "--version"]) for python in pythons]
+    names = ("the first row's", "Debian 12's", "Debian 13's")
+    found["Pythons"] = ", ".join(f"{n} {v}" for n, v in zip(names, versions, strict=True) if v)
     return found
+
+
+def _package_version(folder: Path, package: str) -> str:
+    """The version of a Debian package by the name of its file."""
+    files = sorted(folder.glob(f"{package}_*.deb"))
+    return files[0].name.split("_")[1] if files else ""
 
 
 def _processor() -> str:

@@ -21,6 +21,7 @@ NAMES = {
     "go": "Go, gomodule/oauth1",
     "njs": "nginx, njs",
     "node": "Node, oauth-1.0a",
+    "cluster": "Node, cluster of 2",
     "mitmproxy": "mitmproxy",
     "naive": "aiohttp + oauthlib, naive",
 }
@@ -30,6 +31,7 @@ COLOURS = {
     "go": "#00798c",
     "njs": "#3d8b37",
     "node": "#edae49",
+    "cluster": "#c46210",
     "mitmproxy": "#6a4c93",
     "naive": "#30343f",
 }

@@ -29,25 +29,50 @@ def summary(document: dict[str, Any]) -> str:
     results = Results(document)
     rows = []
     for name in results.targets("throughput"):
-        cells = [
-            number(middle(results.throughput(name))),
+        cells = [number(middle(results.throughput(name, c))) for c in CONNECTIONS]
+        cells += [
             number(results.median("cpu_us", "throughput", name, connections=BUSY)),
             number(middle(results.added(name, 1)) if name != "direct" else None),
             number(results.median("peak_mib", "throughput", name, connections=BUSY)),
         ]
         rows.append([results.title(name), *cells])
-    rows.append(["the limit", number(middle(results.limit())), "–", "–", "–"])
-    heads = ["", "requests/s, 32 conn.", "CPU µs each", "added p50 µs, 1 conn.", "peak MiB"]
+    limit = number(middle(results.limit()))
+    rows.append(["the limit", "–", "–", limit, "–", "–", "–", "–"])
+    rates = [f"req/s, {c} conn." for c in CONNECTIONS]
+    heads = ["", *rates, "CPU µs each, 32 conn.", "added p50 µs, 1 conn.", "peak MiB"]
     facts = document["machine"]
     versions = ", ".join(f"{name} {facts[name]}" for name in VERSIONS if name in facts)
     return (
-        f"{table(heads, rows)}\n\n"
+        f"{table(heads, rows)}\n\n{_beside_the_best(results)}"
         f"{facts['processor']}, shared with load generator and upstream; RSA-2048, small GETs, "
         f"median of {document['rounds']} rounds; {versions}; {document['date']}."
     )
 
 
-VERSIONS = ("Python", "aiohttp", "cryptography", "uvloop", "nginx", "Go", "Node", "mitmproxy")
+def _beside_the_best(results: Results) -> str:
+    """How the sidecar stands to the best peer, in a sentence; empty where there is no peer."""
+    times = [results.times_the_best(c) for c in CONNECTIONS]
+    if None in times:
+        return ""
+    *some, last = (number(each, 2) for each in times)
+    *counts, most = map(str, CONNECTIONS)
+    return (
+        f"The sidecar serves {', '.join(some)} and {last} times as many requests a second as the "
+        f"best of the others at {', '.join(counts)} and {most} connections.\n\n"
+    )
+
+
+VERSIONS = (
+    "Python",
+    "aiohttp",
+    "cryptography",
+    "uvloop",
+    "nginx",
+    "Go",
+    "Node",
+    "njs",
+    "mitmproxy",
+)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
@@ -92,20 +117,17 @@ def _promises(results: Results) -> str:
 
 def _throughput(results: Results) -> Iterator[str]:
     names = results.targets("throughput")
-    best = results.best_peer()
     yield "## Small GETs, RSA-2048\n\nRequests a second, by the number of connections.\n"
-    rows = []
-    for name in names:
-        busy = results.throughput(name)
-        rows.append(
-            [results.title(name)]
-            + [number(middle(results.throughput(name, c))) for c in CONNECTIONS]
-            + [number(ratio(busy, results.throughput(best)) if best else None, 2)]
-            + [number(results.median(f, "throughput", name, connections=BUSY)) for f in COSTS]
-        )
+    rows = [
+        [results.title(name)]
+        + [number(middle(results.throughput(name, c))) for c in CONNECTIONS]
+        + [number(results.median(f, "throughput", name, connections=BUSY)) for f in COSTS]
+        for name in names
+    ]
     heads = [f"{c} conn." for c in CONNECTIONS]
-    yield table(["", *heads, "× best peer", "CPU µs each", "peak MiB"], rows)
-    yield "\n(The last three at 32 connections; CPU and memory of all its processes.)\n"
+    yield table(["", *heads, "CPU µs each", "peak MiB"], rows)
+    yield "\n(The last two at 32 connections; CPU and memory of all its processes.)\n"
+    yield _beside_the_best(results)
     yield "![Throughput against the limit](results.svg)\n"
     yield from _limit(results)
     yield "\nLatency that each adds to the direct way, µs.\n"
@@ -145,6 +167,30 @@ def _limit(results: Results) -> Iterator[str]:
         f"{number(middle(narrower))}; of that it reaches "
         f"{number(100 * (ratio(sidecar, narrower) or 0))} %."
     )
+
+
+def interpreters(document: dict[str, Any]) -> str:
+    """The table of the same sidecar in several Pythons."""
+    results = Results(document)
+    rows = []
+    for name in results.targets("interpreters"):
+        cells = [
+            number(results.median(field, "interpreters", name, connections=connections))
+            for connections, field in (
+                (1, "p50_us"),
+                (BUSY, "requests_per_second"),
+                (BUSY, "cpu_us"),
+                (BUSY, "peak_mib"),
+            )
+        ]
+        rows.append([results.title(name), *cells])
+    heads = ["", "p50 µs, 1 conn.", "req/s, 32 conn.", "CPU µs each", "peak MiB"]
+    return table(heads, rows) + f"\n\n{document['machine'].get('Pythons', '')}"
+
+
+def _interpreters(results: Results) -> Iterator[str]:
+    yield "## In other Pythons\n"
+    yield interpreters(results.document)
 
 
 def _key_sizes(results: Results) -> Iterator[str]:
@@ -262,6 +308,7 @@ def _machine(results: Results) -> str:
 SECTIONS: tuple[tuple[str, Callable[[Results], Iterator[str]]], ...] = (
     ("throughput", _throughput),
     ("key sizes", _key_sizes),
+    ("interpreters", _interpreters),
     ("health", _health),
     ("searches", _searches),
     ("bulk", _bulk),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-PEERS = ("go", "njs", "node", "mitmproxy", "naive")
+PEERS = ("go", "njs", "node", "cluster", "mitmproxy", "naive")
 BUSY = 32
 Sample = dict[str, Any]
 
@@ -92,11 +92,23 @@ class Results:
             self.by_round(field, "throughput", "direct", connections=connections),
         )
 
-    def best_peer(self) -> str | None:
-        """The peer with the most requests a second at 32 connections."""
-        rates = {peer: middle(self.throughput(peer)) or 0.0 for peer in PEERS}
+    def best_peer(self, connections: int = BUSY) -> str | None:
+        """The peer with the most requests a second at so many connections."""
+        rates = {peer: middle(self.throughput(peer, connections)) or 0.0 for peer in PEERS}
         best = max(rates, key=lambda peer: rates[peer])
         return best if rates[best] else None
+
+    def times_the_best(self, connections: int, target: str = "sidecar") -> float | None:
+        """How many times as many requests a second as the best peer's."""
+        if (best := self.best_peer(connections)) is None:
+            return None
+        return ratio(self.throughput(target, connections), self.throughput(best, connections))
+
+    def nearest_peer(self) -> tuple[str, float] | None:
+        """The peer that adds the least latency at one connection, and how much."""
+        added = {peer: middle(self.added(peer, 1)) for peer in PEERS}
+        known = {peer: value for peer, value in added.items() if value is not None}
+        return min(known.items(), key=lambda item: item[1]) if known else None
 
     def waits(self, target: str, bits: int) -> list[float]:
         """Microseconds of every health request under load, sorted."""

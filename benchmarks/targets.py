@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,15 @@ from sidecar.http.target import BaseURL
 CONSUMER_KEY = "OauthKey"
 HERE = ROOT / "benchmarks"
 BUILT = HERE / ".peers"
+NODE_BIN = BUILT / "node-bin/node"
+NJS_ROOT = BUILT / "njs"
+_NJS_LIBRARIES = NJS_ROOT / "usr/lib/x86_64-linux-gnu"
+NGINX_WITH_NJS: list[str | Path] = [
+    _NJS_LIBRARIES / "ld-linux-x86-64.so.2",
+    "--library-path",
+    _NJS_LIBRARIES,
+    NJS_ROOT / "usr/sbin/nginx",
+]
 
 
 class Setting(NamedTuple):
@@ -64,7 +73,9 @@ class Target:
         return ""
 
 
-def sidecar(toml: str = "", module: str = "sidecar") -> Callable[[Setting], Start]:
+def sidecar(
+    toml: str = "", module: str = "sidecar", python: Sequence[str | Path] = (sys.executable,)
+) -> Callable[[Setting], Start]:
     """`sidecar run` with a configuration of its own; uvloop is used where it is installed."""
 
     def start(setting: Setting) -> Start:
@@ -82,7 +93,7 @@ def sidecar(toml: str = "", module: str = "sidecar") -> Callable[[Setting], Star
             f'[listen]\naddresses = ["127.0.0.1:{setting.port}"]\n'
             f"{toml}"
         )
-        command: list[str | Path] = [sys.executable, "-m", module, "run", "--config", config]
+        command: list[str | Path] = [*python, "-m", module, "run", "--config", config]
         return Start(command, {"HOME": str(setting.folder)})
 
     return start
@@ -114,14 +125,27 @@ def mitmproxy(setting: Setting) -> Start:
     return Start([*start.command, *options], start.environ)
 
 
+def node(script: str) -> Callable[[Setting], Start]:
+    """A script of Node's."""
+
+    def start(setting: Setting) -> Start:
+        begun = program(NODE_BIN, HERE / "peers/node" / script)(setting)
+        return Start(
+            begun.command, {**begun.environ, "NODE_PATH": str(BUILT / "node/node_modules")}
+        )
+
+    return start
+
+
 def njs(setting: Setting) -> Start:
-    """nginx with two workers and the script."""
+    """nginx with as many workers as cores, and the script; with libraries of its own."""
     text = filled(
         HERE / "peers/njs/nginx.conf",
         FOLDER=str(setting.folder),
         SCRIPTS=str(HERE / "peers/njs"),
         AUTHORITY=setting.upstream.removeprefix("http://"),
         LISTEN=f"127.0.0.1:{setting.port}",
+        MODULES=str(NJS_ROOT / "usr/lib/nginx/modules"),
     )
     config = setting.folder / "nginx.conf"
     config.write_text(text)
@@ -133,7 +157,7 @@ def njs(setting: Setting) -> Start:
         "upstream": setting.upstream,
     }
     (setting.folder / "setting.json").write_text(json.dumps(constants))
-    return Start(["/usr/sbin/nginx", "-p", setting.folder, "-c", config], {})
+    return Start([*NGINX_WITH_NJS, "-p", setting.folder, "-c", config], {})
 
 
 def filled(template: Path, **values: str) -> str:
@@ -145,21 +169,23 @@ def filled(template: Path, **values: str) -> str:
 
 
 QUIET = '[log]\nlevel = "warning"\n'
-"""No line for each request: the peers write none either."""
+"""No line for each request."""
 
 DIRECT = Target("direct", "nothing in between", signs=False)
 UNSIGNED = Target(
     "unsigned",
     "the sidecar, not signing",
-    sidecar(QUIET, "benchmarks.unsigned"),
+    sidecar(module="benchmarks.unsigned"),
     signs=False,
 )
-SIDECAR = Target("sidecar", "**the sidecar**", sidecar(QUIET))
-LOGGING = Target("logging", "the sidecar with a log line for each request", sidecar())
+SIDECAR = Target("sidecar", "**the sidecar**", sidecar())
+NOT_LOGGING = Target(
+    "not-logging", "the sidecar without a log line for each request", sidecar(QUIET)
+)
 NO_LINKS = Target(
     "no-links",
     "the sidecar, `links.rewrite = false`",
-    sidecar(QUIET + "[links]\nrewrite = false\n"),
+    sidecar("[links]\nrewrite = false\n"),
 )
 GO = Target(
     "go",
@@ -171,7 +197,7 @@ NJS = Target(
     "njs",
     "nginx with njs",
     njs,
-    needs=(Path("/usr/sbin/nginx"), Path("/usr/lib/nginx/modules/ngx_http_js_module.so")),
+    needs=(NJS_ROOT / "usr/lib/nginx/modules/ngx_http_js_module.so",),
 )
 MITMPROXY = Target(
     "mitmproxy",
@@ -179,14 +205,18 @@ MITMPROXY = Target(
     mitmproxy,
     needs=(BUILT / "mitmproxy/bin/mitmdump",),
 )
+NODE_PACKAGES = tuple(BUILT / "node/node_modules" / name for name in ("http-proxy", "oauth-1.0a"))
 NODE = Target(
     "node",
     "Node `http-proxy`, `oauth-1.0a`",
-    lambda setting: Start(
-        ["node", HERE / "peers/node/proxy.js"],
-        {**program()(setting).environ, "NODE_PATH": str(BUILT / "node/node_modules")},
-    ),
-    needs=("node", BUILT / "node/node_modules/http-proxy", BUILT / "node/node_modules/oauth-1.0a"),
+    node("proxy.js"),
+    needs=(NODE_BIN, *NODE_PACKAGES),
+)
+CLUSTER = Target(
+    "cluster",
+    "Node `cluster` of the same, a worker for each core",
+    node("cluster.js"),
+    needs=(NODE_BIN, *NODE_PACKAGES),
 )
 NAIVE = Target(
     "naive", "aiohttp and oauthlib, naively", program(sys.executable, HERE / "peers/naive.py")
@@ -197,5 +227,45 @@ PLAIN = Target(
     program(sys.executable, HERE / "plain_relay.py"),
     signs=False,
 )
-PEERS = (GO, NJS, NODE, MITMPROXY, NAIVE)
-ALL = (DIRECT, PLAIN, UNSIGNED, SIDECAR, LOGGING, NO_LINKS, *PEERS)
+PEERS = (GO, NJS, NODE, CLUSTER, MITMPROXY, NAIVE)
+
+PYTHON12 = (BUILT / "python-debian12/bin/python",)
+PYTHON13 = (HERE / "in-root", BUILT / "debian13", "/opt/sidecar/bin/python")
+DEBIAN12 = Target(
+    "debian12",
+    "Debian 12's Python",
+    sidecar(python=PYTHON12),
+    needs=PYTHON12,
+)
+DEBIAN13 = Target(
+    "debian13",
+    "Debian 13's Python",
+    sidecar(python=PYTHON13),
+    needs=(BUILT / "debian13/opt/sidecar/bin/python", "unshare"),
+)
+DEBIAN12_UNSIGNED = replace(
+    DEBIAN12,
+    name="debian12-unsigned",
+    title="Debian 12's Python, not signing",
+    start=sidecar(module="benchmarks.unsigned", python=PYTHON12),
+    signs=False,
+)
+DEBIAN13_UNSIGNED = replace(
+    DEBIAN13,
+    name="debian13-unsigned",
+    title="Debian 13's Python, not signing",
+    start=sidecar(module="benchmarks.unsigned", python=PYTHON13),
+    signs=False,
+)
+INTERPRETERS = (SIDECAR, DEBIAN12, DEBIAN13, UNSIGNED, DEBIAN12_UNSIGNED, DEBIAN13_UNSIGNED)
+ALL = (
+    DIRECT,
+    PLAIN,
+    UNSIGNED,
+    SIDECAR,
+    NOT_LOGGING,
+    NO_LINKS,
+    *PEERS,
+    *INTERPRETERS[1:3],
+    *INTERPRETERS[4:],
+)

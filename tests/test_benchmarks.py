@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import answers, report
+from benchmarks.__main__ import added
 from benchmarks.results import Results
 
 RATES = {"direct": 20_000, "unsigned": 8_000, "sidecar": 4_500, "go": 1_900, "njs": 2_000}
@@ -61,7 +62,35 @@ def throughput_document() -> dict[str, Any]:
 def test_a_ratio_is_taken_within_each_round() -> None:
     results = Results(throughput_document())
     assert results.best_peer() == "njs"
-    assert "| 2.25 | ✓ |" in report.render(results.document)
+    assert results.times_the_best(8) == 2.25
+    assert report.render(results.document).count("| 2.25 | ✓ |") == 3
+
+
+def test_the_table_says_how_the_sidecar_stands_to_the_best_peer_at_every_load() -> None:
+    document = throughput_document()
+    for sample in document["samples"]:
+        if sample["target"] == "go" and sample.get("connections") == 8:
+            sample["requests_per_second"] *= 3
+    times = "2.25, 0.79, 2.25 and 2.25 times as many requests a second as the best of the others"
+    assert times in report.summary(document)
+
+
+def test_the_latency_at_one_connection_is_held_against_the_nearest_peer() -> None:
+    document = throughput_document()
+    for sample in document["samples"]:
+        if sample["target"] == "go" and sample.get("connections") == 1:
+            sample["p50_us"] = 440.0
+    assert Results(document).nearest_peer() == ("go", 390.0)
+    assert "(GO) | < 390 µs | 400 µs | ✗ |" in report.render(document)
+
+
+def test_scenarios_that_were_not_measured_now_are_kept() -> None:
+    document = throughput_document() | {"minutes": 1.0}
+    search = {"scenario": "searches", "target": "sidecar", "round": 0}
+    before = document | {"samples": [search, document["samples"][0] | {"cpu_us": 1.0}]}
+    results = added(before, document)
+    assert results["samples"] == [search, *document["samples"]]
+    assert results["minutes"] == 2.0
 
 
 def test_the_limit_follows_from_the_unsigned_relay_and_the_bare_signature() -> None:
@@ -75,7 +104,7 @@ def test_what_is_not_kept_is_marked() -> None:
     for sample in document["samples"]:
         if sample["target"] == "njs":
             sample["requests_per_second"] *= 2
-    assert "| 1.12 | ✗ |" in report.render(document)
+    assert report.render(document).count("| 1.12 | ✗ |") == 3
 
 
 def test_a_report_names_what_is_missing_and_has_no_empty_sections() -> None:
