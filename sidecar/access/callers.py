@@ -205,6 +205,15 @@ class AccessControl:
         return caller
 
 
+def without_site(fields: Fields) -> Fields:
+    """The fields without Sec-Fetch-Site, if that stands once: where another site leads back here.
+
+    For the one request that Jira's approval page redirects to.
+    """
+    others = [(name, value) for name, value in fields if name.lower() != b"sec-fetch-site"]
+    return others if len(fields) - len(others) == 1 else fields
+
+
 def check_admin(fields: Fields) -> None:
     """Judge a request at admin.address: no web page may ask, whatever its origin; else 403."""
     for name, value in fields:

@@ -84,6 +84,11 @@ class Identity:
         return keys.fingerprint(self._private_key)
 
     @property
+    def public_key(self) -> str:
+        """The public key as Jira's form takes it, in PEM."""
+        return keys.public_key_pem(self._private_key)
+
+    @property
     def clock_difference(self) -> float | None:
         """Jira's clock minus ours, in seconds; None until it is known."""
         return self.clock.difference

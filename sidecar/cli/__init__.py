@@ -17,6 +17,7 @@ from sidecar.cli import output
 from sidecar.cli.auth import auth, logout
 from sidecar.cli.base import Global, example, global_options, report, say, show
 from sidecar.cli.check import check
+from sidecar.cli.open import open_
 from sidecar.cli.request import request
 from sidecar.cli.serve import demo, run
 from sidecar.cli.setup import init, public_key
@@ -80,6 +81,6 @@ def cli(context: click.Context) -> None:  # help is not in docstrings: `python -
         context.exit(UsageError.exit_code)
 
 
-for command in (init, public_key, auth, logout, run, request, check, validate, demo):
+for command in (init, public_key, auth, logout, run, request, check, open_, validate, demo):
     command.short_help = (command.help or "").partition("\n\n")[0]  # else it would be cut
     cli.add_command(command)

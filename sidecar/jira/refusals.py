@@ -39,6 +39,10 @@ class DanceStep(Enum):
     SERVER_INFO = "the question what Jira's own URL is"
 
 
+class Denied(NotAuthorized):
+    """The user pressed Deny."""
+
+
 class VerifierRefused(NotAuthorized):
     """This code won't do, but the request token still stands: another may be given."""
 
@@ -62,11 +66,9 @@ class Consumer:
     """SHA-256 of the public key; "" if it isn't at hand."""
 
 
-def denied() -> NotAuthorized:
-    """The user pressed Deny."""
-    return NotAuthorized(
-        "Access to Jira was denied on the approval page.", f"{_AGAIN} and press Allow"
-    )
+def denied() -> Denied:
+    """The error for a user who pressed Deny."""
+    return Denied("Access to Jira was denied on the approval page.", f"{_AGAIN} and press Allow")
 
 
 def request_token_expired() -> NotAuthorized:

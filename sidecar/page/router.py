@@ -20,13 +20,15 @@ from sidecar.html.answers import page_fields, part_fields
 from sidecar.html.rendering import STYLE, Templates
 from sidecar.page.events import Streams
 from sidecar.page.service import Service
+from sidecar.page.sign_in import SignIn
 from sidecar.page.view import View
 from sidecar.proxy.visit import Visit
-from sidecar.telemetry.record import RESERVED, RESERVED_ROOT
+from sidecar.telemetry.record import CALLBACK, RESERVED, RESERVED_ROOT
 
 Handler = Callable[[Visit], Awaitable[Reply]]
 
 _SCRIPT = files("sidecar.page").joinpath("script.js").read_text("utf-8")
+_SIGN_IN = files("sidecar.page").joinpath("sign-in.js").read_text("utf-8")
 _ICON = files("sidecar.page").joinpath("icon.svg").read_text("utf-8")
 
 
@@ -37,12 +39,15 @@ class Router:
         self._view = View(service)
         self.streams = Streams(service, self._view)
         self._templates = Templates("sidecar.page")
+        self.sign_in = SignIn(service, self._templates)
         self._routes: dict[str, dict[str, Handler]] = {
             "": {"GET": self._overview},
             "page/style.css": {"GET": _part(STYLE, "text/css; charset=utf-8")},
             "page/script.js": {"GET": _part(_SCRIPT, "text/javascript; charset=utf-8")},
+            "page/sign-in.js": {"GET": _part(_SIGN_IN, "text/javascript; charset=utf-8")},
             "page/icon.svg": {"GET": _part(_ICON, "image/svg+xml")},
             "page/events": {"GET": self.streams.answer},
+            **self.sign_in.routes,
         }
 
     async def answer(self, visit: Visit) -> Reply:
@@ -55,6 +60,8 @@ class Router:
             )
         if visit.path == RESERVED_ROOT:
             return Reply(308, [(b"Location", RESERVED.encode())])
+        if visit.path.startswith(CALLBACK):
+            return await self.sign_in.arrive(visit)
         methods = self._routes.get(visit.path.removeprefix(RESERVED))
         if methods is None:
             raise RequestRefused(
@@ -75,6 +82,7 @@ class Router:
 
     async def _overview(self, visit: Visit) -> Reply:
         values = self._view.overview(visit.caller)
+        values["guide"] = self.sign_in.guide()
         return self._page("overview.html", token=self.streams.token, **values)
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Reply:

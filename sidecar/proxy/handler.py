@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 from sidecar.access.acting import Acting
-from sidecar.access.callers import AccessControl, Caller
+from sidecar.access.callers import AccessControl, Caller, without_site
 from sidecar.access.keys import KeyRefused
 from sidecar.access.logins import is_session_login, refuse_login
 from sidecar.account.healing import SEND_AGAIN, Healer
@@ -155,9 +155,14 @@ class Proxy:
         target = message.path
         absolute = None
         if not target.startswith("/"):
-            scheme, authority, _ = absolute_form(target)
-            absolute = scheme, authority
-        caller = self._access.check_caller(fields, request.connection.scheme, absolute)
+            absolute = absolute_form(target)[:2]
+        scheme = request.connection.scheme
+        try:
+            caller = self._access.check_caller(fields, scheme, absolute)
+        except RequestRefused:
+            if not self._local.awaits(target.partition("?")[0]):
+                raise
+            caller = self._access.check_caller(without_site(fields), scheme)
         check_expectation(fields)
         return caller
 
@@ -207,7 +212,7 @@ class Proxy:
         body = self._body(request)
         visit = Visit(request, caller, path, body, lambda: self._access.check_key(fields))
         try:
-            return await self._local(visit)
+            return await self._local.answer(visit)
         finally:
             record.received = body.size
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from sidecar.access.callers import Caller
@@ -63,5 +63,11 @@ def _parameters(text: str) -> dict[str, str]:
     return dict(pairs)
 
 
-Local = Callable[[Visit], Awaitable[Reply]]
-"""Answers what lies below /_sidecar/."""
+class Local(Protocol):
+    """What answers requests for the sidecar itself."""
+
+    async def answer(self, visit: Visit) -> Reply:
+        """Answer what lies below /_sidecar/; RequestRefused where there is no such page."""
+
+    def awaits(self, path: str) -> bool:
+        """Whether Jira was told to send a browser to this path, and the sign-in still waits."""

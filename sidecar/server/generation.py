@@ -45,9 +45,9 @@ class Generation:
         self.in_flight = 0
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
-        authorizer = Authorizer(identity, self._upstream, config.timeouts.response)
-        self._healer = Healer(identity, authorizer, troubles)
-        self.standing = Standing(identity, authorizer, self._healer, troubles)
+        self.authorizer = Authorizer(identity, self._upstream, config.timeouts.response)
+        self._healer = Healer(identity, self.authorizer, troubles)
+        self.standing = Standing(identity, self.authorizer, self._healer, troubles)
         self._proxy = Proxy(
             config,
             identity=identity,

@@ -8,12 +8,12 @@ from sidecar.downstream.replies import Reply
 from sidecar.page.service import Service
 from sidecar.proxy.visit import Visit
 from sidecar.server.pages import LocalPages
-from sidecar.telemetry.record import RESERVED, RESERVED_ROOT
+from sidecar.telemetry.record import CALLBACK, RESERVED, RESERVED_ROOT
 
 if TYPE_CHECKING:
     from sidecar.page.router import Router
 
-_FOR_PEOPLE = (RESERVED + "page/", RESERVED + "callback/")
+_FOR_PEOPLE = (RESERVED + "page/", CALLBACK)
 
 
 class LocalAnswers:
@@ -40,6 +40,21 @@ class LocalAnswers:
         """Have open pages come again: the service ends, or is about to be another."""
         if self._router is not None:
             self._router.streams.end()
+
+    def awaits(self, path: str) -> bool:
+        """Whether Jira was told to send a browser to this path, and the sign-in still waits."""
+        return self._router is not None and self._router.sign_in.dance.waits_at(path)
+
+    def reload(self) -> None:
+        """Have open pages come again, and end a sign-in that has begun: much is another now."""
+        self.end_streams()
+        if self._router is not None:
+            self._router.sign_in.dance.cancel()
+
+    async def stop(self) -> None:
+        """End a sign-in that has begun; a token that is being stored is stored first."""
+        if self._router is not None:
+            await self._router.sign_in.dance.stop()
 
     def _page(self) -> Router:
         if self._router is None:

@@ -30,6 +30,7 @@ from sidecar.page.service import Service
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.local import LocalAnswers
 from sidecar.server.pages import AdminPages, LocalPages
+from sidecar.signin.ownership import Ownership
 from sidecar.telemetry.history import History
 from sidecar.telemetry.logs import log_request
 from sidecar.telemetry.metrics import Gauges, Metrics
@@ -68,12 +69,15 @@ class Server:
         self.generations: list[Generation] = []
         self.readiness = Readiness(lambda: self.identity, self._refusal)
         self._pages = LocalPages(lambda: self.identity, self.readiness, self.troubles, self.metrics)
+        self.ownership = Ownership()
         self._local = LocalAnswers(
             self._pages,
             Service(
                 lambda: self._config,
                 lambda: self.identity,
                 self.readiness,
+                lambda: self.generations[-1].authorizer,
+                self.ownership,
                 self.troubles,
                 self.history,
                 complete,
@@ -121,6 +125,8 @@ class Server:
                 listening.socket.close()
             await self.stop(0)
             raise
+        main = [one.url(self.listener.scheme) for one in self.listening if not one.is_admin]
+        self.ownership.listens(config.token.path, main)
         return [self._url(listening) for listening in self.listening]
 
     def reload(self, config: Config) -> list[str]:
@@ -140,9 +146,10 @@ class Server:
         if stays:
             identity.reload()
         self._config, self._identity = config, identity
+        self.ownership.moves(config.token.path)
         self.listener.most_clients = descriptors.most_clients(config.limits)
         self.generations.append(generation)
-        self._local.end_streams()
+        self._local.reload()
         self._retire(self.generations[-2])
         return waiting
 
@@ -156,10 +163,12 @@ class Server:
         end = loop.time() + seconds + RENEWAL_SECONDS
         self.readiness.stopping = True
         self._local.end_streams()
+        self.ownership.close()
         await self._stop_accepting(is_admin=False)
         await self.listener.drain(seconds)
         await self._stop_accepting(is_admin=True)
         await self._admin.drain(0)
+        await self._local.stop()
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -257,7 +266,7 @@ class Server:
             identity,
             access,
             troubles=self.troubles,
-            local=self._local.answer,
+            local=self._local,
             finished=self._finished,
         )
         generation.start(self.generations[-1] if self.generations else None)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from sidecar.errors import SidecarError
 from sidecar.http.shown import escaped
-from sidecar.telemetry.record import Record
+from sidecar.telemetry.record import CALLBACK, Record
 from sidecar.telemetry.spool import SpooledStream, loss_message
 
 log = logging.getLogger(__name__)
@@ -230,7 +230,11 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def log_request(record: Record) -> None:
     """Log the line of one request; one for the sidecar's own pages at level debug."""
-    level = logging.DEBUG if record.is_local else logging.INFO
+    level = logging.INFO
+    if record.is_local:
+        level = logging.DEBUG
+        if record.path.startswith(CALLBACK):  # only Jira and one browser know the rest
+            record.path = CALLBACK
     if log.isEnabledFor(level):
         log.log(level, RequestLine(record))
 

@@ -12,6 +12,8 @@ from sidecar.http.shown import escaped_ascii, printable_ascii
 RESERVED_ROOT = "/_sidecar"
 """This path and what lies below it is our own: such requests are neither forwarded nor counted."""
 RESERVED = RESERVED_ROOT + "/"
+CALLBACK = RESERVED + "callback/"
+"""Below it Jira's redirect brings a browser back that signs in by the page."""
 
 _SHOWN_PATH = 1000
 _SHOWN_ID = 128

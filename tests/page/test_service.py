@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from sidecar.page.service import Service
+from sidecar.signin.ownership import Ownership
 from tests.conftest import Running
 
 
@@ -15,6 +16,8 @@ async def test_it_cannot_be_changed(sidecar: Running) -> None:
         lambda: sidecar.config,
         lambda: sidecar.server.identity,
         sidecar.server.readiness,
+        lambda: sidecar.server.generations[-1].authorizer,
+        Ownership(),
         sidecar.server.troubles,
         sidecar.server.history,
         str,

@@ -108,6 +108,8 @@ def service_of(sidecar: Running) -> Service:
         config=lambda: sidecar.config,
         identity=lambda: server.identity,
         readiness=server.readiness,
+        authorizer=lambda: server.generations[-1].authorizer,
+        ownership=server.ownership,
         troubles=server.troubles,
         history=server.history,
         complete=lambda text: text.replace("sidecar ", "sidecar --config /x "),
