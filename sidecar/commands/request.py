@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,23 +14,20 @@ from sidecar.account.identity import Identity
 from sidecar.account.own_requests import limited
 from sidecar.account.remedies import Remedies
 from sidecar.account.request_signer import Signed
+from sidecar.commands import where
 from sidecar.config.load import Config
 from sidecar.errors import RequestRefused, UsageError
 from sidecar.http.fields import Fields, first
 from sidecar.http.forwarding import request_fields
 from sidecar.http.methods import BODY_METHODS, METHODS, SAFE_METHODS
 from sidecar.http.shown import quoted
-from sidecar.http.target import (
-    Target,
-    absolute_form,
-    acting_as,
-    clean,
-    refuse_requestor,
-    refuse_reserved,
-)
+from sidecar.http.target import acting_as, refuse_requestor, refuse_reserved
 from sidecar.jira.problems import ActsAs, Problem, explain, foreign_answer, parse_problem
 from sidecar.signing import signature
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
+
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:([\t -~\x80-\xff]*)")
+"""A field line as RFC 9110 §5 has it; space before the colon is forgiven, and not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,18 @@ class Sent:
             hint = "sidecar run renews it by itself with its next request; or " + hint
         return Finding(problem.name, explanation.sentence, hint)
 
+    def hint(self, body: bytes) -> str:
+        """What to do about a status that OAuth has nothing to do with; "" where nobody knows."""
+        if self.response.status != 404:
+            return ""
+        if b'"errorMessages"' in body:
+            return "Jira says 404, too, of what this user may not see"
+        path = f"the context path {self._base.path}" if self._base.path else "no context path"
+        return (
+            f"no part of Jira answers at that path. jira.base_url has {path}: `sidecar check` says"
+            " whether that is right"
+        )
+
     def _problem(self, body: bytes) -> Problem | None:
         status, fields = self.response.status, self.response.fields
         form = body if status >= 400 else None
@@ -125,11 +135,28 @@ async def send(config: Config, wanted: Wanted) -> AsyncIterator[Sent]:
         await upstream.close()
 
 
-def _request(config: Config, identity: Identity, wanted: Wanted) -> _Signed:
-    target = _target(config, wanted.where)
-    method = (wanted.method or ("GET" if wanted.data is None else "POST")).upper()
+def check_usage(wanted: Wanted) -> None:
+    """Raise UsageError for what makes no sense, whatever the configuration says."""
+    try:
+        where.check_form(wanted.where)
+        _method(wanted)
+        request_fields(_given(wanted.fields), b"localhost", b"0")
+    except RequestRefused as refused:
+        raise UsageError(refused.message, refused.hint) from None
+
+
+def _method(wanted: Wanted) -> str:
+    method = "GET" if wanted.data is None else "POST"
+    if wanted.method is not None:
+        method = wanted.method.upper()
     if method not in METHODS:
         raise UsageError(f"-X takes no method {quoted(method)}", f"there are {', '.join(METHODS)}")
+    return method
+
+
+def _request(config: Config, identity: Identity, wanted: Wanted) -> _Signed:
+    target = where.target(config, wanted.where)
+    method = _method(wanted)
     given = _given(wanted.fields)
     user = Acting(
         config.access.act_as, two_legged=config.jira.two_legged, user=config.jira.act_as
@@ -160,28 +187,18 @@ def _refuse_reserved(query: str, form: bytes, *, two_legged: bool) -> None:
         refuse_requestor(text, "form")
 
 
-def _target(config: Config, where: str) -> Target:
-    """A URL must be on the configured Jira: nothing is ever signed for another host."""
-    base = config.jira.base_url
-    if "://" in where and not where.startswith("/"):
-        scheme, authority, where = absolute_form(where)
-        if scheme != base.scheme or not base.is_same_authority(scheme, authority):
-            raise UsageError(
-                "that URL is not on the configured Jira",
-                f"jira.base_url is {base}; a path such as /rest/api/2/myself will do",
-            )
-    return clean(where if where.startswith("/") else "/" + where, base.path)
-
-
 def _given(lines: Sequence[str]) -> Fields:
     """The fields of the command line, but Content-Length."""
     given: Fields = []
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip() or "\n" in line or "\r" in line:
+        match = _FIELD.fullmatch(line.encode("utf-8", "surrogateescape").strip())
+        if match is None:
             # It may be a credential whose colon was forgotten: it is not quoted.
-            raise UsageError("-H takes a header field", "for example: -H 'Accept: text/csv'")
-        given.append((name.strip().encode(), value.strip().encode("utf-8", "surrogateescape")))
+            raise UsageError(
+                "-H takes a header field: a name, a colon, and a value without control characters",
+                "for example: -H 'Accept: text/csv'",
+            )
+        given.append((match[1], match[2].strip()))
     return [field for field in given if field[0].lower() != b"content-length"]
 
 

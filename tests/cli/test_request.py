@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,8 +20,9 @@ from tests.conftest import CONSUMER_KEY
 from tests.support.dancing import approve
 from tests.support.processes import Shell, shell
 from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.terminals import Terminal, terminal
 
-__all__ = ["shell"]
+__all__ = ["shell", "terminal"]
 
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
 
@@ -61,6 +65,7 @@ async def test_request_sends_what_it_is_told(
         ["-X", "CONNECT", "/x"],
         ["http://u:p@127.0.0.1:1/rest"],
         ["ftp://127.0.0.1:1/rest"],
+        ["http://localhost:8088/_sidecar/status"],
     ],
 )
 async def test_a_request_that_cannot_be_sent_exits_2_and_says_what_to_do(
@@ -71,6 +76,36 @@ async def test_a_request_that_cannot_be_sent_exits_2_and_says_what_to_do(
     assert done.code == 2
     assert done.error
     assert done.hint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-H", "Bearer hush", "/x"], ["-H", "", "/x"], ["-H", ": x", "/x"], ["-H", "a b: x", "/x"],
+        ["-H", b"\xff: x", "/x"], ["-H", b"X: \xff", "/x"], ["-H", "X: a\nB: c", "/x"],
+        ["-H", "X: \x01", "/x"], ["-X", "", "/x"], ["-X", "GE T", "/x"], ["-d", "@nowhere", "/x"],
+        ["-d", "@", "/x"], ["-d", "@.", "/x"], ["-d", "@nowhere/x", "/x"], ["/a b"], ["http://"],
+        [b"/\xff"], ["/x", "/y"], [],
+    ],
+)  # fmt: skip
+async def test_a_senseless_command_line_is_one_even_without_a_configuration(
+    shell: Shell, words: list[str | bytes]
+) -> None:
+    done = await shell.run("request", *map(os.fsdecode, words))
+    assert (done.code, done.out) == (2, "")
+    assert done.error
+    assert done.hint
+    assert "hush" not in done.err
+
+
+async def test_a_body_from_a_standard_input_that_is_closed_is_a_usage_error(shell: Shell) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"exec {sys.executable} -m sidecar request -d @- /x <&-",
+        cwd=shell.folder, env=shell.environ, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.startswith(b"sidecar: error: -d @-: standard input is closed\nsidecar: hint: ")
 
 
 @pytest.fixture
@@ -126,3 +161,55 @@ async def test_a_login_page_in_place_of_jira_exits_69(
     done = await shell.run("request", "/rest/api/2/myself")
     assert (done.code, done.out) == (69, page.decode())
     assert done.hint
+
+
+SENT = b'{"b":1.0e5,"a":[],"b":123456789012345678901}'
+SHOWN = '{\n  "b": 1.0e5,\n  "a": [],\n  "b": 123456789012345678901\n}\n'
+
+
+async def test_on_a_terminal_json_is_indented_and_ends_with_a_newline(
+    signed_in: Shell, sandbox: Sandbox, terminal: Terminal
+) -> None:
+    sandbox.canned["/jira/x"] = lambda: Answer(200, SENT, "application/vnd.x+json;charset=UTF-8")
+    assert await terminal.run(signed_in, "request", "/x") == (0, SHOWN)
+    assert await terminal.run(signed_in, "request", "--raw", "/x") == (0, SENT.decode())
+    assert (await signed_in.run("request", "/x")).out == SENT.decode()
+    code, shown = await terminal.run(signed_in, "request", "-i", "/x")
+    assert (code, shown.partition("\r\n\r\n")[2]) == (0, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "shown"),
+    [
+        (b"no newline", "text/plain", "no newline\n"),
+        (b"a newline\n", "text/plain", "a newline\n"),
+        (SENT, "text/plain", SENT.decode() + "\n"),
+        (b'{"a":', "application/json", '{"a":\n'),
+        (b"", "application/json", ""),
+        (b'["' + b"x" * 1_100_000 + b'"]', "application/json", '["' + "x" * 1_100_000 + '"]\n'),
+    ],
+    ids=["text", "line", "json as text", "no json", "nothing", "too long"],
+)
+async def test_on_a_terminal_whatever_else_is_printed_as_it_comes_and_ends_with_a_newline(
+    signed_in: Shell, sandbox: Sandbox, terminal: Terminal, body: bytes, kind: str, shown: str
+) -> None:
+    sandbox.canned["/jira/x"] = lambda: Answer(200, body, kind)
+    assert await terminal.run(signed_in, "request", "/x") == (0, shown)
+
+
+async def test_what_came_of_an_answer_that_was_cut_is_shown(
+    signed_in: Shell, sandbox: Sandbox, terminal: Terminal
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    sandbox.canned["/jira/x"] = lambda: Answer(raw=head + b'{"a":[')
+    assert await terminal.run(signed_in, "request", "/x") == (69, '{"a":[\n')
+
+
+async def test_a_404_says_what_may_be_wrong(signed_in: Shell, sandbox: Sandbox) -> None:
+    done = await signed_in.run("request", "/nowhere")
+    assert (done.code, done.error) == (22, "Jira answered 404")
+    assert "/jira" in done.hint
+    assert "sidecar check" in done.hint
+    done = await signed_in.run("request", "/rest/api/2/issue/NO-1")
+    assert (done.code, done.error) == (22, "Jira answered 404")
+    assert "not see" in done.hint
