@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -33,6 +32,10 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 AXE = Path(__file__).parents[2] / ".venv-clients" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+class PageLeft(Exception):
+    """The browser cannot tell: the page has been left meanwhile."""
 
 
 class Tab:
@@ -85,19 +88,16 @@ class Tab:
         return answer["result"].get("value")
 
     async def until(self, expression: str) -> Any:
-        """Wait until an expression is true."""
-        never = json.dumps(f"never: {expression}")
-        return await self.evaluate(f"""new Promise((done, fail) => {{
-            const end = Date.now() + {PATIENCE * 900};
-            const found = () => {{ try {{ return ({expression}); }} catch {{ return false; }} }};
-            const look = () => {{
-                const value = found();
-                if (value) done(value);
-                else if (Date.now() > end) fail(new Error({never}));
-                else setTimeout(look, 20);
-            }};
-            look();
-        }})""")
+        """Wait until an expression is true, even if the page is loaded anew meanwhile."""
+        look = f"(() => {{ try {{ return ({expression}); }} catch {{ return false; }} }})()"
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    if found := await self.evaluate(look):
+                        return found
+                except PageLeft:
+                    pass
+                await asyncio.sleep(0.02)
 
     async def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key of the keyboard."""
@@ -142,8 +142,11 @@ class Tab:
             told = message.json()
             if "id" in told:
                 answer = self._answers.pop(told["id"])
-                if not answer.done():
-                    assert "error" not in told, told
+                if answer.done():
+                    continue
+                if "error" in told:
+                    answer.set_exception(PageLeft(told["error"]["message"]))
+                else:
                     answer.set_result(told["result"])
                 continue
             self._note(told["method"], told["params"])
