@@ -71,13 +71,14 @@ class Streams:
         self._ended = asyncio.Event()
 
     async def _stream(self, visit: Visit, ended: asyncio.Event) -> None:
-        after, sent = self._first(visit), -1
-        history, connection = self._service.history, visit.request.connection
+        after, shown = self._first(visit), None
         while not ended.is_set():
-            if history.seen != after or history.number != sent:
-                sent = history.number
-                connection.send(self._event(visit, after))
-                after = history.seen
+            state = self._view.state()
+            if state != shown:
+                shown = state
+                event = self._event(visit, after, state)
+                after = self._service.history.seen
+                visit.request.connection.send(event)
                 await self._drain(visit)
             await _until(ended, TICK_SECONDS)
             try:
@@ -99,14 +100,13 @@ class Streams:
         number = int(text) if _NUMBER.fullmatch(text) else 0
         return min(number, self._service.history.seen)
 
-    def _event(self, visit: Visit, after: int) -> bytes:
+    def _event(self, visit: Visit, after: int, state: tuple[object, ...]) -> bytes:
         """What is new; pages that are up to the same share the work."""
-        history = self._service.history
-        state = (visit.caller, after, history.seen, history.number)
-        if self._written[0] != state:
+        key = (visit.caller, after, state)
+        if self._written[0] != key:
             data = json.dumps(self._view.changes(visit.caller, after), separators=(",", ":"))
-            event = f"id: {history.seen}\ndata: {data}\n\n"
-            self._written = state, event.encode("ascii")
+            event = f"id: {self._service.history.seen}\ndata: {data}\n\n"
+            self._written = key, event.encode("ascii")
         return self._written[1]
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from sidecar.account.clock import TOLERANCE
 from sidecar.credentials import WARNING_SECONDS
-from sidecar.errors import NotAuthorized, SidecarError, as_sentence
+from sidecar.errors import as_sentence
+from sidecar.http.shown import printable
 from sidecar.page.service import Service
 from sidecar.page.words import failure
 
@@ -27,6 +28,13 @@ _AWAY = frozenset({
 """Proxy-Status errors that say that Jira could not be reached."""
 
 
+_TITLES = {
+    "no_token": "Not signed in yet",
+    "token_not_ours": "The token is another Jira’s",
+    "token_unusable": "The token cannot be used",
+    "shutting_down": "Shutting down",
+}
+LONGEST = 1000
 _COMMAND = re.compile(r"`(sidecar [^`]+)`|(?:run|with): (sidecar [a-z -]*[a-z])")
 
 
@@ -45,19 +53,19 @@ class Notice:
 
 def notices(service: Service, now: float) -> list[Notice]:
     """All that there is to say, the worst first; where nothing is wrong, that."""
-    found = [*_standing(service, now), *_clock(service), *_end(service, now)]
+    found = [*_standing(service), *_clock(service), *_end(service, now)]
     found.sort(key=lambda notice: ("bad", "note", "good").index(notice.level))
     return found or [Notice("good", "Ready", "Requests are signed and sent on to Jira.")]
 
 
-def _standing(service: Service, now: float) -> Iterator[Notice]:
-    """Whether requests can be signed, and reach Jira."""
-    try:
-        service.identity().token.current()
-    except SidecarError as error:
-        title = "Not signed in yet" if isinstance(error, NotAuthorized) else "No usable token"
-        yield Notice("bad", title, error.message, *_advice(service, error.hint))
-        return
+def _standing(service: Service) -> Iterator[Notice]:
+    """Whether requests can be signed, Jira takes them, and they reach it."""
+    why = service.readiness.why_not()
+    if why is not None:
+        since = f" That is so since {clock_time(why.since)}." if why.since is not None else ""
+        text = printable(why.detailed.reason, LONGEST) + since
+        title = _TITLES.get(why.problem, "Jira refuses the sidecar")
+        yield Notice("bad", title, text, *_advice(service, why.detailed.hint))
     yield from _away(service)
 
 

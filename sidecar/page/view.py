@@ -17,6 +17,7 @@ from sidecar.page.service import Service
 from sidecar.page.state import clock_difference, clock_time, is_near, left, notices
 from sidecar.page.words import remark, repeating, what_happened
 from sidecar.telemetry.record import Record
+from sidecar.telemetry.troubles import Trouble
 
 _NONE = "–"
 
@@ -58,6 +59,12 @@ class View:
             "facts": {fact.name: fact.value for fact in self._facts()},
             "requests": self._requests(after, caller),
         }
+
+    def state(self) -> tuple[object, ...]:
+        """What the page goes by: while this is the same, there is nothing new to show."""
+        service = self._service
+        why, history = service.readiness.why_not(), service.history
+        return history.seen, history.number, why and why.problem, service.troubles.last
 
     def _present(self, caller: Caller) -> dict[str, Any]:
         service, now = self._service, self._clock()
@@ -143,11 +150,18 @@ class View:
         }
 
     def _troubles(self) -> list[dict[str, str]]:
-        last = self._service.troubles.last
-        if last is None:
-            return []
-        hint = self._service.complete(as_sentence(last.hint)) if last.hint else ""
-        return [{"time": clock_time(last.at), "problem": last.problem, "hint": hint}]
+        return [self._trouble(trouble) for trouble in self._service.troubles.recent]
+
+    def _trouble(self, trouble: Trouble) -> dict[str, str]:
+        hint = self._service.complete(as_sentence(trouble.hint)) if trouble.hint else ""
+        count = trouble.count
+        often = f"{count:,} times since {clock_time(trouble.first_at)}" if count > 1 else ""
+        return {
+            "time": clock_time(trouble.at),
+            "problem": trouble.problem,
+            "often": often,
+            "hint": hint,
+        }
 
     @property
     def _needs_key(self) -> bool:

@@ -51,8 +51,6 @@ _LEFT = {
     "jira": "Jira’s answer was cut short, and so was the client’s.",
     "sidecar": "The sidecar was stopped before the answer was complete.",
 }
-_CUT = re.compile(r"\.\.\.$")
-_ESCAPE = re.compile(r"\\(x|u|U)[0-9a-f]{2}")
 _GLOB = re.compile(r"[][{}]")
 
 
@@ -100,8 +98,8 @@ def repeating(record: Record, origin: str, *, needs_key: bool) -> str:
     The method and the path were chosen by whoever sent it, and are quoted whatever they hold.
     """
     path = record.path
-    if _CUT.search(path) or _ESCAPE.search(path) or not path.startswith(("/", "http")):
-        return ""
+    if path.endswith("...") or "\\" in path or not path.startswith(("/", "http")):
+        return ""  # it was shortened, or had what no request may have
     words = ["curl"]
     if record.method == "HEAD":
         words.append("--head")

@@ -97,6 +97,19 @@ async def test_a_number_that_makes_no_sense_does_no_harm(sidecar: Running, last:
     await stream.close()
 
 
+async def test_a_page_is_told_at_once_that_jira_refuses_the_sidecar(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    stream = await Stream.open(sidecar)
+    await stream.event()
+    sandbox.faults.revoked = True
+    await sidecar.get("/rest/api/2/myself")
+    title = ""
+    while title != "Jira refuses the sidecar":
+        title = (await stream.event())[1]["notices"][0]["title"]
+    await stream.close()
+
+
 async def test_it_says_something_though_nothing_happens(
     sidecar: Running, loop_clock: LoopClock
 ) -> None:
@@ -149,9 +162,9 @@ async def test_a_page_that_reads_nothing_is_dropped(
     written = []
     made = events.Streams._event
 
-    def large(self: events.Streams, visit: Any, after: int) -> bytes:
+    def large(self: events.Streams, visit: Any, after: int, state: Any) -> bytes:
         written.append(after)
-        return made(self, visit, after) + b": " + b"x" * 2_000_000 + b"\n\n"
+        return made(self, visit, after, state) + b": " + b"x" * 2_000_000 + b"\n\n"
 
     monkeypatch.setattr(events.Streams, "_event", large)
     page = (await sidecar.get("/_sidecar/")).body.decode()

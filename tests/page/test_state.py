@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.page.state import Notice, clock_difference, clock_time, is_near, left, notices
+from tests.conftest import store_token
 from tests.support.page_states import DAY, Stand, service_of, standing
 
 
@@ -21,6 +22,7 @@ def found(stand: Stand) -> list[Notice]:
     [
         ("busy", "good", "Ready", "", ""),
         ("not-signed-in", "bad", "Not signed in yet", "Run sidecar", "sidecar --config /x auth"),
+        ("refused", "bad", "Jira refuses the sidecar", "Run", "sidecar --config /x auth"),
         ("away", "bad", "Jira cannot be reached", "Is Jira up", ""),
         ("clock-off", "note", "The clocks differ", "Set this machine’s clock", ""),
         (
@@ -46,6 +48,18 @@ async def test_the_first_notice_says_what_counts(
     assert (first.level, first.title, first.command) == (level, title, command)
     assert first.to_do.startswith(to_do)
     assert first.text
+
+
+async def test_a_token_of_another_jira_is_told_as_that(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    async with standing("not-signed-in", tmp_path, private_key) as stand:
+        store_token(stand.sidecar.config, "t" * 32)
+        file = stand.sidecar.config.token.path
+        file.write_text(file.read_text().replace("OauthKey", "AnotherKey"))
+        first, *_ = found(stand)
+    assert first.title == "The token is another Jira’s"
+    assert "AnotherKey" in first.text
 
 
 async def test_the_worst_comes_first(tmp_path: Path, private_key: RSAPrivateKey) -> None:

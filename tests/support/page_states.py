@@ -19,6 +19,7 @@ from sidecar.server.server import Server
 from sidecar.telemetry.history import History
 from sidecar.telemetry.record import Record, new_id
 from tests.conftest import Running, make_config, store_token
+from tests.support.waiting import until
 
 DAY = 86400.0
 USER = {"user": "alana", "display_name": "Alana Example"}
@@ -71,6 +72,7 @@ async def refused(stand: Stand) -> None:
     await stand.ask("/rest/api/2/issue/JJ-2", "/rest/api/2/myself")
     stand.sandbox.faults.revoked = True
     await stand.ask("/rest/api/2/issue/JJ-2", "/rest/api/2/search?jql=")
+    await until(stand.sidecar.server.readiness.why_not)
 
 
 async def away(stand: Stand) -> None:
