@@ -188,6 +188,68 @@ def test_the_split_of_a_text_never_changes_the_output(text: bytes, cuts: list[in
         assert rewrite(single_bytes(text), links) == whole
 
 
+def compact(value: Any) -> str:
+    """Write a value as Jira does: no spaces, nothing escaped that need not be."""
+    if isinstance(value, tuple):
+        members = (f"{json.dumps(name)}:{compact(inner)}" for name, inner in value[1])
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(compact, value)) + "]"
+    return json.dumps(value)
+
+
+plain_texts = st.lists(values, max_size=3).map(lambda each: compact(each).encode())
+plain_junk = st.lists(
+    st.sampled_from(
+        [
+            *[
+                f'{{"{name}":"{JIRA}/x"'.encode()
+                for name in ("self", "48x48", "web", "url", "Self")
+            ],
+            *[b'"self":"https://jira.example.com', b'"self":"https://jira.example.com:443/jira"'],
+            *[
+                b'\\"self":"https://jira.example.com/jira/x"',
+                b"/jira.example.com",
+                b"/JIRA.example.com",
+            ],
+            *[b'"self" :"https://jira.example.com/jira/"', b'"self":"http://[fd00::1]:8080/j"'],
+            *[b'"self":"https:\\/\\/jira.example.com\\/jira"', b'"self":"', b"/jira?", b"/jirafoo"],
+        ]
+    ),
+    max_size=6,
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=500)
+@given(json_texts | junk | plain_texts | plain_junk, cuts)
+@example(b'"self":"https://jira.example.com/jira/x","url":"https://jira.example.com/jira"', [])
+@example(b'"self":"https://jira.example.com/jira/x","self":"HTTPS://jira.example.com/jira"', [])
+def test_the_short_way_with_plain_links_never_changes_the_output(
+    text: bytes, cuts: list[int]
+) -> None:
+    for links in (
+        LINKS,
+        TWO,
+        Links({JIRA}, b"https://jira.example.com"),
+        Links({JIRA}, b"http://x"),
+    ):
+        pieces = split(text, cuts)
+        output = rewrite(pieces, links)
+        with pytest.MonkeyPatch.context() as without:
+            without.setattr("sidecar.jira.links._Jira.led_plainly", lambda *_: None)
+            assert rewrite(pieces, links) == output
+
+
+def test_links_that_are_written_as_jira_writes_them_take_the_short_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = f'{{"self":"{JIRA}/1","url":"https://x","avatarUrls":{{"48x48":"{JIRA}/2"}}}}'.encode()
+    monkeypatch.delattr("sidecar.jira.links._Jira.led")
+    assert rewrite(answer) == reference(answer) != answer
+    with pytest.raises(AttributeError, match="led"):
+        rewrite(answer + f'{{"url":"{JIRA}/3"}}'.encode())
+
+
 @settings(deadline=None)
 @given(junk)
 def test_no_more_than_a_base_url_is_held_back_of_anything(text: bytes) -> None:
