@@ -1,24 +1,23 @@
 """The loopback listener that a browser comes back to from Jira's approval page.
 
 It answers one kind of request, once: a GET of its own unguessable path, with the request token
-that it waits for.  So small that it needs no HTTP library.  (RFC 9112; RFC 8252 §7.3)
+that it waits for.  The browser waits for its page until the sign-in is complete, or has failed.
+So small that it needs no HTTP library.  (RFC 9112; RFC 8252 §7.3)
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from html import escape
 from types import TracebackType
 from typing import Self
 
 from sidecar.credentials import Secret
-from sidecar.jira.refusals import DENIED
+from sidecar.signin import callback_pages
+from sidecar.signin.callback_pages import Page
 from sidecar.signing.signature import decode_query
 
 HOST = "127.0.0.1"
@@ -26,87 +25,12 @@ HEAD_LIMIT = 16 * 1024
 """Bytes of a request's head; browsers send some hundreds."""
 PATIENCE = 10.0
 """Seconds for a head to arrive: browsers open connections that they never use."""
+SHOWING_SECONDS = 2.0
+"""How long the end waits for the browser to take its page."""
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,20}) ([\x21-\x7e]{1,8192}) HTTP/1\.[01]")
 _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
-
-_STYLE = (
-    "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;"
-    "color:#172b4d;background:#fff}h1{font-size:1.5rem}"
-    "@media(prefers-color-scheme:dark){body{color:#dfe1e6;background:#1d2125}}"
-)
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_FIELDS = (
-    "Content-Type: text/html; charset=utf-8",
-    "Cache-Control: no-store",
-    f"Content-Security-Policy: {_POLICY}",
-    "Referrer-Policy: no-referrer",
-    "X-Content-Type-Options: nosniff",
-    "Connection: close",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What the browser is shown."""
-
-    status: str
-    """Code and reason, as on the status line."""
-    title: str
-    text: str
-    fields: tuple[str, ...] = ()
-
-    def response(self) -> bytes:
-        """The whole response on the wire."""
-        body = (
-            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>\n"
-            f"<body><h1>{escape(self.title)}</h1>\n<p>{escape(self.text)}</p></body></html>\n"
-        ).encode()
-        head = [f"HTTP/1.1 {self.status}", *_FIELDS, *self.fields, f"Content-Length: {len(body)}"]
-        return "\r\n".join([*head, "", ""]).encode() + body
-
-
-APPROVED = Page(
-    "200 OK",
-    "Access approved",
-    "You can close this tab. The sidecar goes on in the terminal, and says there who you are.",
-)
-REFUSED = Page(
-    "200 OK",
-    "Access denied",
-    "You pressed Deny, so the sidecar has no access to Jira. You can close this tab; run "
-    "“sidecar auth” again if that was not what you meant.",
-)
-_REPEATED = Page("410 Gone", "Already done", "Jira's answer has arrived. You can close this tab.")
-_MALFORMED = Page(
-    "400 Bad Request", "Not understood", "This address takes only what a browser sends."
-)
-_TOO_LARGE = Page(
-    "431 Request Header Fields Too Large", "Not understood", "The browser sent too large a head."
-)
-_MISDIRECTED = Page(
-    "421 Misdirected Request", "Not here", "The sidecar answers only under its own address."
-)
-_ELSEWHERE = Page("404 Not Found", "Nothing here", "This is not the address that Jira was given.")
-_NOT_GET = Page(
-    "405 Method Not Allowed", "Not understood", "This address only takes GET.", ("Allow: GET",)
-)
-_NOT_YET = Page(
-    "503 Service Unavailable", "Not in advance", "This address is not for looking ahead."
-)
-_NOT_OURS = Page(
-    "400 Bad Request",
-    "Not this sign-in",
-    "This is not the sign-in that the sidecar waits for. Approve at the address that the terminal "
-    "shows; it is still waiting.",
-)
 
 
 class Callback:
@@ -118,7 +42,10 @@ class Callback:
         self._path = f"/{secrets.token_urlsafe(24)}"
         self._authority = b""
         self._token: Secret | None = None
-        self._verifier: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._verifier: asyncio.Future[Secret] = loop.create_future()
+        self._outcome: asyncio.Future[Page] = loop.create_future()
+        self._arrived: asyncio.Task[None] | None = None  # answers the browser that Jira sent
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
 
@@ -138,12 +65,20 @@ class Callback:
         """Wait for the verifier; it may be DENIED.  To be cancelled when it comes another way."""
         return await asyncio.shield(self._verifier)
 
+    def show(self, page: Page) -> None:
+        """Show the browser how the sign-in went, now that it is known; only the first counts."""
+        if not self._outcome.done():
+            self._outcome.set_result(page)
+
     async def close(self) -> None:
         """Stop listening, and drop connections that never became a request."""
         self._verifier.cancel()
         if self._server is None:
             return
         self._server.close()
+        self.show(callback_pages.ENDED)
+        if self._arrived is not None:
+            await asyncio.wait([self._arrived], timeout=SHOWING_SECONDS)
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)
@@ -168,14 +103,13 @@ class Callback:
         handler.add_done_callback(self._handlers.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request and close; pass the verifier on once the page is written."""
+        """Answer one request and close; the right one once the sign-in is over."""
         try:
             async with asyncio.timeout(PATIENCE):
-                page, verifier = await self._read(reader)
+                answer = await self._read(reader)
+            page = answer if isinstance(answer, Page) else await self._pass_on(answer)
             writer.write(page.response())
             writer.close()
-            if verifier is not None and not self._verifier.done():
-                self._verifier.set_result(verifier)
             await writer.wait_closed()
         except (OSError, EOFError, TimeoutError):
             return  # a browser that went away, or never asked anything
@@ -185,31 +119,35 @@ class Callback:
         finally:
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> tuple[Page, Secret | None]:
+    async def _pass_on(self, verifier: Secret) -> Page:
+        """Hand over the verifier, and wait for what is to be said of it."""
+        if self._verifier.done():
+            return callback_pages.REPEATED
+        self._verifier.set_result(verifier)
+        self._arrived = asyncio.current_task()
+        return await asyncio.shield(self._outcome)
+
+    async def _read(self, reader: asyncio.StreamReader) -> Page | Secret:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return _TOO_LARGE, None
+            return callback_pages.TOO_LARGE
         request = parse_head(head)
-        return (_MALFORMED, None) if request is None else self._judge(request)
+        return callback_pages.MALFORMED if request is None else self._judge(request)
 
-    def _judge(self, request: BrowserRequest) -> tuple[Page, Secret | None]:
-        """The page for a request, and the verifier if the request has the one we wait for."""
+    def _judge(self, request: BrowserRequest) -> Page | Secret:
+        """The verifier, if the request has the one that we wait for, else a page."""
         path, _, query = request.target.partition("?")
         if request.values(b"host") != [self._authority]:
-            return _MISDIRECTED, None
+            return callback_pages.MISDIRECTED
         if not compare_digest(path, self._path):
-            return _ELSEWHERE, None
+            return callback_pages.ELSEWHERE
         if request.method != "GET":
-            return _NOT_GET, None
+            return callback_pages.NOT_GET
         if any(request.values(name) for name in _SPECULATIVE):
-            return _NOT_YET, None
+            return callback_pages.NOT_YET
         verifier = self._ours(query)
-        if verifier is None:
-            return _NOT_OURS, None
-        if self._verifier.done():
-            return _REPEATED, None
-        return (REFUSED if verifier == DENIED else APPROVED), Secret(verifier)
+        return callback_pages.NOT_OURS if verifier is None else Secret(verifier)
 
     def _ours(self, query: str) -> str | None:
         """The verifier of a query with our request token; each must be there exactly once."""

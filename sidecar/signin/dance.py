@@ -12,17 +12,16 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from sidecar.account.authorize import OUT_OF_BAND, REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
-from sidecar.errors import NotAuthorized, StoreError
-from sidecar.http.shown import full_name
+from sidecar.errors import NotAuthorized, SidecarError, StoreError
 from sidecar.jira.refusals import VerifierRefused, interrupted, request_token_expired
+from sidecar.signin import callback_pages
 from sidecar.signin.callback import Callback
-from sidecar.signin.storing import Files, try_and_store
+from sidecar.signin.storing import Files, signed_in_line, try_and_store
 
 __all__ = [
     "Files",
@@ -78,22 +77,16 @@ async def dance(
     """
     await files.prove_storable(replace=replace)
     async with _callback(user) as callback:
-        temporary = await authorizer.request_token(callback.url if callback else OUT_OF_BAND)
-        url = authorizer.authorize_url(temporary)
-        if callback is not None:
-            callback.expect(temporary.token)
-        user.tell(_invitation(url, user, has_callback=callback is not None))
-        if user.open_browser is not None:
-            _open_browser(user.open_browser, url, user.tell)
-        approval = _Approval(temporary, user, callback, clock)
         try:
-            token = await _exchange(authorizer, approval, user)
-        finally:
-            await approval.close()
-        user.tell("Jira has approved the access; trying the new access token.")
-        return await try_and_store(
-            authorizer, files, token, replace=replace, confirm=partial(_confirm, user)
-        )
+            token = await _approved(authorizer, user, callback, clock)
+            token = await try_and_store(
+                authorizer, files, token, replace=replace, confirm=partial(_confirm, user, callback)
+            )
+        except SidecarError as error:
+            callback.show(callback_pages.failed(error))
+            raise
+        callback.show(callback_pages.signed_in(token))
+        return token
 
 
 async def begin(authorizer: Authorizer, files: Files, *, replace: bool = False) -> str:
@@ -133,21 +126,30 @@ async def finish_with(
         raise
 
 
-def signed_in_line(token: TokenCredentials) -> str:
-    """`Signed in as Alana Example (alana) until 2031-11-22`, by the calendar of this machine."""
-    who = full_name(token.user, token.display_name)
-    if token.is_two_legged:
-        return f"Two-legged: acts as {who}"
-    if token.expires_at is None:
-        return f"Signed in as {who}"
-    return f"Signed in as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"
-
-
 def lifetime(seconds: float) -> str:
     """A span of time in words: `9 min 58 s`, `2 min`, `45 s`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0 or minutes == 0)
     return " ".join(parts)
+
+
+async def _approved(
+    authorizer: Authorizer, user: User, callback: Callback, clock: Callable[[], float]
+) -> TokenCredentials:
+    """Have the user approve; the access token that Jira gives for it."""
+    temporary = await authorizer.request_token(callback.url or OUT_OF_BAND)
+    url = authorizer.authorize_url(temporary)
+    callback.expect(temporary.token)
+    user.tell(_invitation(url, user, has_callback=bool(callback.url)))
+    if user.open_browser is not None:
+        _open_browser(user.open_browser, url, user.tell)
+    approval = _Approval(temporary, user, callback, clock)
+    try:
+        token = await _exchange(authorizer, approval, user)
+    finally:
+        await approval.close()
+    user.tell("Jira has approved the access; trying the new access token.")
+    return token
 
 
 async def _exchange(authorizer: Authorizer, approval: _Approval, user: User) -> TokenCredentials:
@@ -171,7 +173,7 @@ class _Approval:
         self,
         temporary: TemporaryCredentials,
         user: User,
-        callback: Callback | None,
+        callback: Callback,
         clock: Callable[[], float],
     ) -> None:
         self.temporary = temporary
@@ -179,7 +181,7 @@ class _Approval:
         """Whether the verifier came from the browser."""
         self._user = user
         self._clock = clock
-        self._browser = None if callback is None else asyncio.ensure_future(callback.verifier())
+        self._browser = asyncio.ensure_future(callback.verifier()) if callback.url else None
         self._typing: asyncio.Future[str | None] | None = asyncio.ensure_future(user.typed.line())
 
     async def verifier(self) -> Secret:
@@ -244,15 +246,13 @@ class _Approval:
 
 
 @asynccontextmanager
-async def _callback(user: User) -> AsyncIterator[Callback | None]:
-    """A callback that listens, or None where this machine forbids it: codes can still be typed."""
+async def _callback(user: User) -> AsyncIterator[Callback]:
+    """A callback that listens, unless this machine forbids it: codes can still be typed."""
     callback = Callback()
     try:
         await callback.open()
     except OSError as error:
         user.tell(f"Cannot wait for the browser here ({error.strerror}).")
-        yield None
-        return
     try:
         yield callback
     finally:
@@ -294,8 +294,9 @@ def _open_browser(
     threading.Thread(target=work, daemon=True).start()
 
 
-async def _confirm(user: User, question: str) -> bool:
+async def _confirm(user: User, callback: Callback, question: str) -> bool:
     """Ask the user at the prompt; no answer is a no."""
+    callback.show(callback_pages.ASKED)
     user.tell(f"{question} [y/N]")
     answer = await user.typed.line()
     return answer is not None and answer.strip().lower() in ("y", "yes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sidecar.account.authorize import Authorizer
 from sidecar.config.load import Config
@@ -87,6 +88,16 @@ async def try_and_store(
         raise
     files.request_token.remove()
     return token
+
+
+def signed_in_line(token: TokenCredentials) -> str:
+    """`Signed in as Alana Example (alana) until 2031-11-22`, by the calendar of this machine."""
+    who = full_name(token.user, token.display_name)
+    if token.is_two_legged:
+        return f"Two-legged: acts as {who}"
+    if token.expires_at is None:
+        return f"Signed in as {who}"
+    return f"Signed in as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"
 
 
 def _other_user(file: TokenFile, new: TokenCredentials) -> TokenCredentials | None:

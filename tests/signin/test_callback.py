@@ -13,19 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.credentials import Secret
+from sidecar.credentials import Secret, TokenCredentials
 from sidecar.signin.callback import PATIENCE, Callback, parse_head
+from sidecar.signin.callback_pages import DENIED, signed_in
 from tests.support.clocks import LoopClock
-from tests.support.wire import Client, Response
+from tests.support.wire import Client, Response, turns
 
 TOKEN = "R" * 32
+STORED = signed_in(
+    TokenCredentials(Secret("t"), Secret(""), user="alana", display_name="Alana Example")
+)
 
 
 @pytest.fixture
 async def callback() -> AsyncIterator[Callback]:
-    """A callback that waits for TOKEN."""
+    """A callback that waits for TOKEN, and whose sign-in goes well at once."""
     async with Callback() as callback:
         callback.expect(Secret(TOKEN))
+        callback.show(STORED)
         yield callback
 
 
@@ -55,15 +60,40 @@ async def test_the_browser_brings_the_verifier_and_is_told_what_to_do_next(
 ) -> None:
     answer = await client(callback).get(target(callback))
     assert answer.status == 200
+    assert "Signed in as Alana Example (alana)" in text(answer)
     assert "You can close this tab" in text(answer)
-    assert "in the terminal" in text(answer)
     assert await callback.verifier() == Secret("qTJkPi")
 
 
-async def test_deny_has_a_page_of_its_own(callback: Callback) -> None:
-    answer = await client(callback).get(target(callback, verifier="denied"))
-    assert "Access denied" in text(answer)
-    assert await callback.verifier() == Secret("denied")
+async def test_the_browser_waits_until_the_sign_in_is_over() -> None:
+    """Nothing is approved before the token is stored."""
+    async with Callback() as callback:
+        callback.expect(Secret(TOKEN))
+        answer = asyncio.ensure_future(client(callback).get(target(callback)))
+        assert await callback.verifier() == Secret("qTJkPi")
+        await turns(10)
+        assert not answer.done()
+        callback.show(DENIED)
+        callback.show(STORED)
+        assert "Access denied" in text(await answer), "the first counts"
+
+
+async def test_a_sign_in_that_is_broken_off_is_said_to_be() -> None:
+    async with Callback() as callback:
+        callback.expect(Secret(TOKEN))
+        answer = asyncio.ensure_future(client(callback).get(target(callback)))
+        await callback.verifier()
+    assert "was ended in the terminal" in text(await answer)
+
+
+async def test_a_browser_that_leaves_holds_up_nobody() -> None:
+    async with Callback() as callback:
+        callback.expect(Secret(TOKEN))
+        async with await client(callback).wire() as wire:
+            await wire.send(client(callback).message("GET", target(callback)))
+            await callback.verifier()
+            wire.leave()
+        callback.show(STORED)
 
 
 async def test_it_listens_on_loopback_alone_at_a_path_that_nobody_guesses() -> None:
@@ -182,6 +212,7 @@ async def test_before_it_knows_what_to_wait_for_it_takes_nothing() -> None:
     async with Callback() as callback:
         assert (await client(callback).get(target(callback))).status == 400
         callback.expect(Secret(TOKEN))
+        callback.show(STORED)
         await still_waits(callback)
 
 
@@ -249,12 +280,13 @@ async def test_pages_hold_nothing_from_elsewhere_and_are_kept_nowhere(callback: 
         assert answer["X-Content-Type-Options"] == "nosniff"
         assert answer["Content-Type"] == "text/html; charset=utf-8"
         page = text(answer)
-        assert not re.search(r"src=|href=|url\(|<script|<link|http", page)
+        assert not re.search(r"src=|href=\"[^#]|url\(|<script|<link|http", page)
         assert TOKEN not in page
         style = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)[0]
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         policy = answer["Content-Security-Policy"]
-        assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+        assert policy.startswith("default-src 'none';")
+        assert f"style-src 'sha256-{digest}'" in policy
 
 
 async def test_closed_it_listens_no_more_and_whoever_waits_is_let_go() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -388,14 +389,43 @@ async def test_it_is_not_stored_into_a_renewal_of_the_old_one(desk: Desk, jira: 
     dancing = desk.dance()
     location = (await decide(await desk.user.url()))["Location"]
     async with desk.files.token.locked():
-        await visit(location)
+        browser = asyncio.ensure_future(visit(location))
         async with asyncio.timeout(PATIENCE):
             while "GET serverInfo" not in seen(jira):
                 await asyncio.wait([dancing], timeout=0.01)
-        await asyncio.wait([dancing], timeout=0.1)
+        await asyncio.wait([dancing, browser], timeout=0.1)
         assert desk.stored == OLD
+        assert not browser.done(), "nothing is approved before the token is stored"
     new = await dancing
     assert desk.stored == new
+    assert "Access approved" in (await browser).body.decode()
+
+
+async def test_a_token_that_cannot_be_stored_is_not_said_to_be_approved(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dancing = desk.dance()
+    location = (await decide(await desk.user.url()))["Location"]
+
+    def fail(*_: object) -> None:
+        raise StoreError("The disk is full.", "free some space")
+
+    monkeypatch.setattr(TokenFile, "save", fail)
+    page = (await visit(location)).body.decode()
+    with pytest.raises(StoreError):
+        await dancing
+    assert "Not signed in" in page
+    assert "The disk is full." in page
+    assert "Access approved" not in page
+
+
+async def test_while_the_terminal_asks_the_browser_says_so(desk: Desk) -> None:
+    desk.files.token.save(replace(OLD, user="bob"))
+    dancing = desk.dance()
+    page = await visit((await decide(await desk.user.url()))["Location"])
+    assert "Go back to the terminal" in page.body.decode()
+    desk.user.types("y")
+    assert (await dancing).user == "alana"
 
 
 async def test_it_is_tried_before_it_is_stored_and_then_the_request_token_goes(
