@@ -6,6 +6,7 @@ Requests and answers only; signin/dance.py shows the URL and takes the code.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -13,7 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.account.identity import Identity
-from sidecar.account.own_requests import TOKEN_ENDPOINTS, Asked, OwnRequests, Question
+from sidecar.account.own_requests import (
+    TOKEN_ENDPOINTS,
+    Asked,
+    OwnRequests,
+    Question,
+    is_accepted,
+)
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
 from sidecar.http.shown import printable
@@ -28,6 +35,7 @@ from sidecar.jira.refusals import (
     refused,
     unexpected_answer,
 )
+from sidecar.rotation.next_key import KEY_PROBLEMS
 from sidecar.signing.signature import decode_form, decode_query, percent_encode
 from sidecar.upstream.pool import Answer, Upstream
 
@@ -48,6 +56,9 @@ _CODE = re.compile(r"[A-Za-z0-9._~+-]{1,256}")
 _AROUND = " \t\r\n\v\f\"'`´‘’“”«»<>,.;"
 
 
+log = logging.getLogger(__name__)
+
+
 class Authorizer:
     """Takes one step of the dance at a time; a step that fails raises a SidecarError."""
 
@@ -58,12 +69,17 @@ class Authorizer:
         seconds: float,
         *,
         clock: Callable[[], float] = time.time,
+        tell: Callable[[str], None] = log.warning,
     ) -> None:
-        """`seconds` is what a step may take from its beginning to its end: timeouts.response."""
+        """`seconds` is what a step may take from its beginning to its end: timeouts.response.
+
+        `tell` hears what becomes of a private key that is to follow.
+        """
         self._base = identity.base_url
         self._identity = identity
         self._clock = clock
         self._requests = OwnRequests(upstream, seconds, clock=clock)
+        self._tell = tell
 
     async def request_token(self, callback: str = OUT_OF_BAND) -> TemporaryCredentials:
         """Get a request token (RFC 5849 §2.1); `callback` is a URL or OUT_OF_BAND."""
@@ -125,6 +141,27 @@ class Authorizer:
         asked = await self.ask_myself(token)
         problems = [one.problem.name for one in (*asked.refused, asked) if one.problem is not None]
         return Problem("signature_invalid") if "signature_invalid" in problems else None
+
+    async def take_next_key(self) -> bool:
+        """Ask Jira about the private key that is to follow, and sign by it once it is accepted.
+
+        True where another key is in use than a moment ago.  Jira looks at a dead access token
+        before the signature, so a request token is asked for, which lapses unused.
+        """
+        if self._identity.looks_at_key():
+            return True
+        try:
+            key = self._identity.next_key.load()
+        except SidecarError as error:
+            self._tell(f"{error.message}; the new key is not tried ({error.hint})")
+            return False
+        if key is None:
+            return self._identity.has_another_key
+        signer, two_legged = self._identity.signer_of(key), self._identity.two_legged
+        if not await is_accepted(self._requests, signer, two_legged=two_legged):
+            return False
+        self._tell(self._identity.adopt(key))
+        return True
 
     async def server_url(self, token: TokenCredentials) -> str | None:
         """What Jira calls itself; None if it does not say, for only links depend on it."""
@@ -209,9 +246,11 @@ class Authorizer:
         takes_url = heals_url or step is DanceStep.RENEWAL
         believe = self._identity.signing_url.believe if takes_url else None
         tries = 3 if heals_url else 2  # clock and URL may both be wrong
-        asked = await self._requests.ask(
-            self._identity.request_signer, question, token, tries=tries, believe=believe
-        )
+        signer = self._identity.request_signer
+        asked = await self._requests.ask(signer, question, token, tries=tries, believe=believe)
+        about_key = asked.problem is not None and asked.problem.name in KEY_PROBLEMS
+        if about_key and await self.take_next_key():
+            asked = await self._requests.ask(signer, question, token, tries=tries, believe=believe)
         if asked.problem is not None:
             raise self._refused(step, asked.problem, asked.signed.base_string.decode("ascii"))
         if asked.answer.status != 200:

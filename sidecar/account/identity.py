@@ -24,6 +24,7 @@ from sidecar.files import keys
 from sidecar.files.private import FileWatch
 from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
+from sidecar.rotation.next_key import NextKey
 from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import EncodedPair, percent_encode
 from sidecar.signing.signer import Signer
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 NEVER = float("-inf")
 _NONCE = re.compile(r"\b[0-9a-f]{32}\b")
+NEW_KEY_SECONDS = 60.0
+"""So long requests may come back that were signed by the key from before."""
 LOOK_SECONDS = 0.001
 """Requests that come within so much of each other share a look at the files."""
 
@@ -50,8 +53,10 @@ class Identity:
         self.token = (LinkItself if jira.two_legged else TokenInUse)(self.token_file, clock)
         self.in_flight: set[str] = set()
         """Nonces of the requests that Jira has not answered yet."""
+        self.next_key = NextKey(jira.private_key, jira.private_key_passphrase_file)
         self._looked_at = NEVER
         self._on_change: Callable[[], None] | None = None
+        self._adopted_at = NEVER
         self._key_watch = FileWatch(jira.private_key, jira.private_key_passphrase_file)
         self._private_key = self._load_key()
         self.request_signer = RequestSigner(
@@ -149,6 +154,44 @@ class Identity:
             return not self.in_flight.isdisjoint(_NONCE.findall(text))
         return percent_encode(token.token.reveal()).encode() in authorization
 
+    def signer_of(self, key: RSAPrivateKey) -> RequestSigner:
+        """Sign as we do, by another key."""
+        signer = Signer(key, self._jira.consumer_key, clock=self.clock.now)
+        return RequestSigner(self._jira.base_url, signer, self.clock, self.signing_url)
+
+    def looks_at_key(self) -> bool:
+        """Take the key as it is on disk; whether it is another now."""
+        if not self._key_watch.changed():
+            return False
+        before = self.fingerprint
+        self._reload_key()
+        return self.fingerprint != before
+
+    @property
+    def has_another_key(self) -> bool:
+        """Whether the key has changed a moment ago."""
+        return time.monotonic() - self._adopted_at < NEW_KEY_SECONDS
+
+    def adopt(self, key: RSAPrivateKey) -> str:
+        """Sign by the next key from now on, as Jira accepts it, and put it in its place.
+
+        Returns what has come of that.  Where it cannot be put in place it is used all the same.
+        """
+        try:
+            kept = self.next_key.take_place(key)
+        except SidecarError as error:
+            told = (
+                "Jira accepts the new private key, and it is used; but it cannot take the place of"
+                f" {self._jira.private_key}: {error.message.rstrip('.')}. What to do: run"
+                " `sidecar init --rotate-key` as a user who may write there"
+            )
+        else:
+            told = "Jira accepts the new private key: it has taken the old one's place"
+            told += f", which is kept as {kept}" if kept else ""
+        self._use(key)
+        self._key_watch.seen()
+        return told
+
     def warnings(self) -> list[str]:
         """What `run` should say about the key and the token at its start."""
         found = keys.key_warnings(self._private_key)
@@ -169,6 +212,11 @@ class Identity:
     def _new_signer(self) -> Signer:
         return Signer(self._private_key, self._jira.consumer_key, clock=self.clock.now)
 
+    def _use(self, key: RSAPrivateKey) -> None:
+        self._private_key = key
+        self._adopted_at = time.monotonic()
+        self.request_signer.signer = self._new_signer()
+
     def _reload_key(self) -> None:
         before = self.fingerprint
         try:
@@ -178,7 +226,7 @@ class Identity:
             return
         if self.fingerprint == before:
             return
-        self.request_signer.signer = self._new_signer()
+        self._use(self._private_key)
         log.info("the private key has changed: its fingerprint is %s now", self.fingerprint)
         if self._on_change is not None:
             self._on_change()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from sidecar.account.remedies import Remedies
 from sidecar.account.request_signer import RequestSigner, Signed
-from sidecar.credentials import TokenCredentials
+from sidecar.credentials import TWO_LEGGED, TokenCredentials
 from sidecar.errors import ResponseTimeout
 from sidecar.http.fields import USER_AGENT, Fields
 from sidecar.http.target import BaseURL, Target, acting_as
@@ -40,6 +40,12 @@ class Question:
     """Whether it does no harm if Jira acts on it twice."""
     acting_as: str | None = None
     """The user that a two-legged request names."""
+
+
+REQUEST_TOKEN = Question(
+    "POST", TOKEN_ENDPOINTS + "request-token", extra=[("oauth_callback", "oob")]
+)
+"""Needs no user and no token, and does nothing: so it tells what Jira thinks of our signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,20 @@ class OwnRequests:
         finally:
             response.close()
         return Heard(Answer(response.status, response.fields, body), answered_at)
+
+
+async def is_accepted(requests: OwnRequests, signer: RequestSigner, *, two_legged: bool) -> bool:
+    """Whether Jira accepts the signatures of a key.
+
+    It is asked for a request token, which lapses unused; as the link itself, who we are.
+    """
+    if two_legged:
+        question, token = Question("GET", "/rest/api/2/myself"), TWO_LEGGED
+    else:
+        question, token = REQUEST_TOKEN, None
+    asked = await requests.ask(signer, question, token, tries=3, believe=signer.signing_url.take)
+    is_given = token is not None or b"oauth_token=" in asked.answer.body
+    return asked.problem is None and asked.answer.status == 200 and is_given
 
 
 @asynccontextmanager

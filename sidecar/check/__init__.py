@@ -1,7 +1,8 @@
 """`sidecar check`: everything between the configuration and a search that Jira answers as us.
 
 Nothing is changed, here or in Jira: without a usable access token a request token is asked for,
-which expires unused.  The steps, in their order, by their fixed names:
+which expires unused.  But a private key that was to follow, and that Jira accepts now, takes the
+place of the old one.  The steps, in their order, by their fixed names:
 
 configuration    it can be read and makes sense; Jira Cloud is none
 private_key      it can be read and signs (a policy may forbid SHA-1)

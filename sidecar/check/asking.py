@@ -8,7 +8,14 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.account.clock import JiraClock
-from sidecar.account.own_requests import TOKEN_ENDPOINTS, Asked, Heard, OwnRequests, Question
+from sidecar.account.own_requests import (
+    REQUEST_TOKEN,
+    Asked,
+    Heard,
+    OwnRequests,
+    Question,
+    is_accepted,
+)
 from sidecar.account.request_signer import RequestSigner
 from sidecar.account.signing_url import SigningURL
 from sidecar.config.load import Config
@@ -22,12 +29,10 @@ from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import Difference
 from sidecar.jira.problems import explain
 from sidecar.jira.refusals import Consumer, DanceStep, refused
+from sidecar.rotation.next_key import KEY_PROBLEMS, NextKey
 from sidecar.signing.signer import Signer
 from sidecar.upstream.pool import Upstream
 
-_REQUEST_TOKEN = Question(
-    "POST", TOKEN_ENDPOINTS + "request-token", extra=[("oauth_callback", "oob")]
-)
 _TRIES = 3
 """Clock and URL may both be wrong."""
 
@@ -46,21 +51,22 @@ class Asker:
         """Between the URL that Jira believes in and ours, where that alone was wrong."""
         self.refused_time = False
         """Whether Jira refused a time that its own `Date` had told."""
+        self.told = ""
+        """What has become of a private key that was to follow."""
+        self._next_key = NextKey(config.jira.private_key, config.jira.private_key_passphrase_file)
+        self._two_legged = config.jira.two_legged
         self._clock = JiraClock(clock)
         self._requests = OwnRequests(upstream, config.timeouts.response, clock=clock)
         self._key = key
         self._consumer_key = config.jira.consumer_key
         self._act_as = config.jira.act_as
-        self._signer = (
-            None if key is None else Signer(key, self._consumer_key, clock=self._clock.now)
-        )
         self.base = config.jira.base_url
         self._signing_url = SigningURL(self.base, config.jira.signing_url)
 
     @property
     def can_sign(self) -> bool:
         """Whether there is a key to sign with."""
-        return self._signer is not None
+        return self._key is not None
 
     @property
     def clock_difference(self) -> float | None:
@@ -87,7 +93,7 @@ class Asker:
 
     async def request_token(self) -> Asked:
         """Ask for a request token, which needs no token and lapses unused after ten minutes."""
-        return await self._ask(_REQUEST_TOKEN, None)
+        return await self._ask(REQUEST_TOKEN, None)
 
     async def signed(self, path: str, query: str, token: TokenCredentials) -> Asked:
         """Ask as the token's user, or as the one that jira.act_as names."""
@@ -105,11 +111,10 @@ class Asker:
         return asked.problem is not None and asked.problem.name == "timestamp_refused"
 
     async def _ask(self, question: Question, token: TokenCredentials | None) -> Asked:
-        assert self._signer is not None
-        signer = RequestSigner(self.base, self._signer, self._clock, self._signing_url)
-        asked = await self._requests.ask(
-            signer, question, token, tries=_TRIES, believe=self._signing_url.take
-        )
+        asked = await self._ask_once(question, token)
+        about_key = asked.problem is not None and asked.problem.name in KEY_PROBLEMS
+        if about_key and await self._take_next_key():
+            asked = await self._ask_once(question, token)
         for refusal in (*asked.refused, asked):
             assert refusal.problem is not None or refusal is asked
             name = refusal.problem.name if refusal.problem is not None else ""
@@ -118,6 +123,41 @@ class Asker:
             elif name == "signature_invalid" and refusal is not asked:
                 self.difference = self._difference(refusal)
         return asked
+
+    async def _ask_once(self, question: Question, token: TokenCredentials | None) -> Asked:
+        assert self._key is not None
+        return await self._requests.ask(
+            self._signer_of(self._key),
+            question,
+            token,
+            tries=_TRIES,
+            believe=self._signing_url.take,
+        )
+
+    def _signer_of(self, key: RSAPrivateKey) -> RequestSigner:
+        signer = Signer(key, self._consumer_key, clock=self._clock.now)
+        return RequestSigner(self.base, signer, self._clock, self._signing_url)
+
+    async def _take_next_key(self) -> bool:
+        """Go on with the private key that is to follow, if Jira accepts it; put it in its place."""
+        key = self._next_key.load()
+        if key is None or not await is_accepted(
+            self._requests, self._signer_of(key), two_legged=self._two_legged
+        ):
+            return False
+        self._key = key
+        try:
+            kept = self._next_key.take_place(key)
+        except SidecarError as error:
+            raise type(error)(
+                f"Jira accepts the new private key, which cannot take the old one's place:"
+                f" {error.message.rstrip('.')}.",
+                "run `sidecar init --rotate-key` as a user who may write there, and restart the"
+                " sidecar",
+            ) from None
+        self.told = " The new private key has taken the old one's place"
+        self.told += f", which is kept as {kept}." if kept else "."
+        return True
 
     def _difference(self, asked: Asked) -> Difference | None:
         assert asked.problem is not None

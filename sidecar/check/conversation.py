@@ -182,7 +182,7 @@ class Conversation:
             apart = _clocks_apart(asker.clock_difference or 0.0)
             message = f"Jira refuses the time of a request: {apart}, whatever its answers show."
             raise NotAuthorized(message, _SET_CLOCKS)
-        return Passed(f"Jira accepts our signature{note}.")
+        return Passed(f"Jira accepts our signature{note}.{asker.told}")
 
     async def _judge(self, myself: Asked) -> None:
         """Raise where an answer to `myself` does not show that the signature was accepted."""

@@ -179,7 +179,7 @@ async def _with_authorizer(config: Config, step: Step) -> str:
     from sidecar.upstream.pool import Upstream
 
     upstream = Upstream(config)
-    authorizer = Authorizer(Identity(config), upstream, config.timeouts.response)
+    authorizer = Authorizer(Identity(config), upstream, config.timeouts.response, tell=say)
     try:
         return await step(authorizer, Files.of(config))
     finally:

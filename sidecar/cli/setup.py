@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sidecar.cli.base import Global, ask, example, global_options, say, show, system_options, warn
+from sidecar.cli.base import (
+    Global,
+    ask,
+    example,
+    global_options,
+    run_coroutine,
+    say,
+    show,
+    system_options,
+    warn,
+)
 from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +54,12 @@ if TYPE_CHECKING:
     help="For an application link that acts by itself: no sign-in, no access token.",
 )
 @click.option("--force", is_flag=True, help="Overwrite what is there; it is kept as NAME.bak.")
+@click.option(
+    "--rotate-key",
+    is_flag=True,
+    help="Make another key, which takes the old one's place once Jira accepts it.",
+)
+@click.option("--offline", is_flag=True, help="Ask Jira nothing.")
 @system_options
 @global_options
 @click.pass_obj
@@ -55,12 +71,23 @@ def init(
     sample: Path | None,
     two_legged: bool,
     force: bool,
+    rotate_key: bool,
+    offline: bool,
 ) -> None:
     from sidecar.commands.init import provision_key, without_key
     from sidecar.commands.sample_client import SampleClient, read_sample_client
     from sidecar.config import places
 
     unit = settings.unit()
+    if rotate_key:
+        others = {
+            "--base-url": base_url, "--consumer-key": consumer_key, "--from": sample,
+            "--two-legged": two_legged,
+        }  # fmt: skip
+        for name in (name for name, value in others.items() if value):
+            raise UsageError(f"{name}: --rotate-key changes only the key", f"leave {name} out")
+        _rotate(settings, unit, bits, force=force, offline=offline)
+        return
     site, environ = _place(unit, force=force)
     path = settings.config_path or places.user_config(os.environ)
     keyless = None if sample or force else without_key(path, environ, site)
@@ -178,6 +205,44 @@ def _store_as_service(unit: Unit, config: Config, access_token: Secret) -> None:
         say(f"wrote {file.path}")
     if code != 0:
         raise click.exceptions.Exit(code or 0)
+
+
+def _rotate(
+    settings: Global, unit: Unit | None, bits: int | None, *, force: bool, offline: bool
+) -> None:
+    """Have another key wait, and say what to do about it."""
+    from sidecar.commands.init import check_bits
+    from sidecar.commands.rotate import handed_out_by, of_service, rotate
+
+    check_bits(bits)
+    config = settings.load()
+    if unit:
+        config = of_service(config, unit)
+    made = run_coroutine(rotate(config, os.environ, bits=bits, force=force, offline=offline))
+    if made.kept:
+        say(f"kept the key that waited before as {made.kept}")
+    if made.told:
+        show(made.told)
+        for name in handed_out_by(config.jira.private_key):
+            say(_HANDED_OUT.format(unit=name) + f": run `sudo systemctl restart '{name}'`")
+        return
+    say(f"wrote {made.path}" if made.is_new else f"{made.path} waits already")
+    if made.doubt:
+        say(f"sidecar: warning: whether Jira accepts it could not be asked: {made.doubt}")
+    show(_form_text(made.form))
+    say(
+        "\nUntil that is entered the old key signs.  `sidecar run`, `sidecar check` and `sidecar"
+        " auth` notice when Jira accepts the new one, and put it in the old one's place."
+    )
+    for name in handed_out_by(config.jira.private_key):
+        command = settings.with_config("sidecar init --rotate-key")
+        say(
+            f"{_HANDED_OUT.format(unit=name)}, and cannot do that: once it is entered, run"
+            f" `{command}` again, and then `sudo systemctl restart '{name}'`"
+        )
+
+
+_HANDED_OUT = "{unit} has a copy of the key, which systemd hands out at its start"
 
 
 @click.command(

@@ -202,11 +202,16 @@ def provision_key(
     )
 
 
-def _checked(base_url: BaseURL | str, consumer_key: str, bits: int) -> tuple[BaseURL, str]:
-    if not LEAST_BITS <= bits <= _MOST_BITS:
+def check_bits(bits: int | None) -> None:
+    """Raise UsageError for a size that no key should have."""
+    if bits is not None and not LEAST_BITS <= bits <= _MOST_BITS:
         raise UsageError(
             f"--bits: must be from {LEAST_BITS} to {_MOST_BITS}", "2048 is a good size"
         )
+
+
+def _checked(base_url: BaseURL | str, consumer_key: str, bits: int) -> tuple[BaseURL, str]:
+    check_bits(bits)
     try:
         url = base_url if isinstance(base_url, BaseURL) else BaseURL.parse(base_url)
     except ValueError as error:

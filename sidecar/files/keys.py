@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA1, Hash
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -189,9 +190,11 @@ def generate_private_key(bits: int = SAFE_BITS) -> RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
-def private_key_pem(key: RSAPrivateKey) -> bytes:
-    """Write the key as PKCS#8 PEM, not encrypted."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def private_key_pem(key: RSAPrivateKey, passphrase: Secret | None = None) -> bytes:
+    """Write the key as PKCS#8 PEM; encrypted, if there is a passphrase."""
+    secret = passphrase.reveal().encode("utf-8", "surrogateescape") if passphrase else b""
+    encryption = BestAvailableEncryption(secret) if secret else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def public_key_pem(key: RSAPrivateKey) -> str:
@@ -219,8 +222,8 @@ def key_warnings(key: RSAPrivateKey) -> list[str]:
     if key.key_size >= SAFE_BITS:
         return []
     warning = (
-        f"the private key has {key.key_size} bits, too few today: `sidecar init --force` makes one "
-        f"of {SAFE_BITS}, which then has to be entered in Jira's application link"
+        f"the private key has {key.key_size} bits, too few today: `sidecar init --rotate-key` makes"
+        f" one of {SAFE_BITS}, which then has to be entered in Jira's application link"
     )
     return [warning]
 

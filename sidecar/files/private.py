@@ -8,7 +8,7 @@ import os
 import secrets
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sidecar.errors import DESCRIPTORS_HINT, ConfigError, StoreError, is_out_of_descriptors
@@ -22,6 +22,10 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 """For os.open: a new file; O_EXCL follows no link either."""
 _ABANDONED = 60.0  # seconds; writing a file of a few kB takes milliseconds
+
+
+class NameTaken(Exception):
+    """A file was to be new, and one of its name is there."""
 
 
 def read_secret(path: Path, what: str, hint: str = "") -> bytes:
@@ -148,7 +152,13 @@ def _signature(info: os.stat_result) -> Signature:
 
 
 def write_private(
-    path: Path, data: bytes, *, room: int = 0, only_over: Signature | None = None
+    path: Path,
+    data: bytes,
+    *,
+    room: int = 0,
+    only_over: Signature | None = None,
+    like: os.stat_result | None = None,
+    only_new: bool = False,
 ) -> Signature:
     """Write a file of mode 0600: at any moment either the old one or the new one is there, whole.
 
@@ -157,14 +167,17 @@ def write_private(
     synchronised is the new file in place then.
 
     With `room`, the disk must have so many bytes for it.  With `only_over`, a file that is another
-    than that by the time of the rename stays, and its signature is returned.
+    than that by the time of the rename stays, and its signature is returned.  With `like`, the new
+    file has the owner, group and mode of that.  With `only_new`, a file that is there stays, and
+    that is NameTaken.
     """
     path = Path(os.path.realpath(path))
     with storing(path):
         make_folders(path.parent)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        put = _link if only_new else _rename
         try:
-            written = _replace(folder, path, data, room, only_over)
+            written = _replace(folder, path, data, room, only_over, like, put)
             sync_folder(folder)
             _sweep(folder, path.name, written.st_mtime)
         finally:
@@ -221,26 +234,55 @@ def make_folders(folder: Path) -> None:
 
 
 def _replace(
-    folder: int, path: Path, data: bytes, room: int, only_over: Signature | None
+    folder: int,
+    path: Path,
+    data: bytes,
+    room: int,
+    only_over: Signature | None,
+    like: os.stat_result | None,
+    put: Callable[[int, str, str], None],
 ) -> os.stat_result:
-    """Write a temporary file beside `path` and rename it over; return the file's status."""
+    """Write a temporary file beside `path` and `put` it there; return the file's status."""
     temporary = f".{path.name}.{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, CREATE, 0o600, dir_fd=folder)
     try:
         try:
             fill(descriptor, data, room)
+            if like is not None:
+                _resemble(descriptor, like)
             written = os.fstat(descriptor)
         finally:
             os.close(descriptor)  # may fail too: NFS reports a full disk here
         if only_over is not None and _signature(found := os.stat(path)) != only_over:
             os.unlink(temporary, dir_fd=folder)
             return found
-        os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        put(folder, temporary, path.name)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
         raise
     return written
+
+
+def _rename(folder: int, temporary: str, name: str) -> None:
+    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _link(folder: int, temporary: str, name: str) -> None:
+    """Give a file its name; NameTaken where another has it: link(2) tells."""
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        raise NameTaken from None
+    os.unlink(temporary, dir_fd=folder)
+
+
+def _resemble(descriptor: int, like: os.stat_result) -> None:
+    """Give a file the owner, group and mode of another; OSError where we may not."""
+    info = os.fstat(descriptor)
+    if (info.st_uid, info.st_gid) != (like.st_uid, like.st_gid):
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
 def fill(descriptor: int, data: bytes, room: int = 0) -> None:

@@ -52,6 +52,17 @@ def application_link(
     return (*steps, _TWO_LEGGED) if two_legged else steps
 
 
+def new_public_key(consumer_key: str, public_key: str) -> tuple[FormStep, ...]:
+    """Say where another public key is entered in an application link that is there."""
+    return (
+        FormStep("As a Jira administrator: Administration → Applications → Application links"),
+        FormStep(
+            f'Edit the link whose Consumer Key is "{consumer_key}": Incoming Authentication, OAuth',
+            (FormField("Public Key", public_key),),
+        ),
+    )
+
+
 _TWO_LEGGED = FormStep(
     "As a Jira system administrator: edit the new link, Incoming Authentication, OAuth",
     (

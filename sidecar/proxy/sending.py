@@ -149,7 +149,7 @@ class Sender:
         except BaseException:
             self._abort(response, signed)
             raise
-        is_healed = self._identity.signing_url.url != signed.url
+        is_healed = self._identity.signing_url.url != signed.url or self._healer.has_new_key
         if problem is None and len(outgoing.parameters) > _FEW_PARAMETERS:
             problem = Problem("signature_invalid", meaning="too_many_parameters")
             return exchanged._replace(problem=problem)

@@ -93,14 +93,18 @@ def hand_out(properties: Mapping[str, Any], folder: Path, uid: int) -> None:
 
 
 def _credentials(properties: Mapping[str, Any]) -> dict[str, bytes]:
-    """What LoadCredential= and its kind name.  What is missing is left out: the command says so."""
+    """What LoadCredential= and its kind name.  What is missing is left out: the command says so.
+
+    A key that is to follow goes with the one in use: see rotation/next_key.py.
+    """
     found = {name: bytes(data) for name, data in properties.get("SetCredential", ())}
     for pattern in properties.get("ImportCredential", ()):
         for store in reversed(_STORES):
             for file in sorted(Path(store).glob(pattern)):
                 found |= _load(file.name, file)
     for name, where in properties.get("LoadCredential", ()):
-        found |= _load(name, _place(where))
+        place = _place(where)
+        found |= _load(name, place) | _load(f"{name}.new", Path(f"{place}.new"))
     for name, where in properties.get("LoadCredentialEncrypted", ()):
         file = _place(where, ".encrypted")
         with suppress(OSError):

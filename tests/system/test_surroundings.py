@@ -139,3 +139,10 @@ class TestCredentials:
         (tmp_path / "k.cred").write_bytes(b"key")
         with pytest.raises(ConfigError, match=r"k\.cred: cannot be decrypted: wrong key"):
             self.given(LoadCredentialEncrypted=[["k", str(tmp_path / "k.cred")]])
+
+    def test_a_key_that_is_to_follow_goes_with_the_one_in_use(self, tmp_path: Path) -> None:
+        key = tmp_path / "key.pem"
+        key.write_bytes(b"in use")
+        (tmp_path / "key.pem.new").write_bytes(b"next")
+        found = self.given(LoadCredential=[["private_key", str(key)]])
+        assert found == {"private_key": b"in use", "private_key.new": b"next"}

@@ -1,0 +1,1 @@
+"""Another private key beside the one in use, until Jira accepts it."""
