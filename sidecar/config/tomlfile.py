@@ -11,9 +11,12 @@ from typing import Any, NoReturn
 
 import tomli
 
+from sidecar.config.toml_faults import fault_of
 from sidecar.errors import ConfigError
 
 _LIMIT = 1024 * 1024
+_EXPLAINED = 64 * 1024
+"""Characters; what is longer is hardly a configuration, and each line of it would be parsed."""
 _HINT = 'a line looks like  base_url = "https://jira.example.com"  below a table like  [jira]'
 
 
@@ -62,8 +65,32 @@ def _refuse(file: Path, text: str, error: ValueError) -> NoReturn:
     position = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
     last = max(1, text.rstrip("\n").count("\n") + 1)
     line = int(position[1]) if position and position[1] else last
+    if len(text) <= _EXPLAINED:
+        if line == last:  # perhaps of a string that began earlier
+            line = unfinished_line(text) or line
+        before = key_lines("\n".join(text.split("\n")[: line - 1]))
+        if position and (fault := fault_of(text, line, before)) is not None:
+            raise ConfigError(f"{file}:{line}: {fault.message}", fault.hint) from None
     reason = str(error)[: position.start()] if position else "a number that large"
     raise ConfigError(f"{file}:{line}: not valid TOML: {reason}", _HINT) from None
+
+
+def unfinished_line(text: str) -> int | None:
+    """The line on which the statement begins that never ends; None where all end."""
+    statement, start = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        statement += line + "\n"
+        if _is_whole(statement):
+            statement, start = "", number + 1
+    return start if statement.strip() else None
+
+
+def _is_whole(statement: str) -> bool:
+    try:
+        tomli.loads(statement)
+    except ValueError:
+        return False
+    return True
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:

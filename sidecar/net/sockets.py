@@ -238,13 +238,21 @@ def _refused(name: str, address: Address, error: OSError) -> AddressInUse | Conf
             f"{key} must name an address of this machine, such as 127.0.0.1",
         )
     if error.errno == errno.EADDRINUSE:
-        return in_use(address, f"{key} takes another address")
+        return in_use(address, f"{key} takes another address{_example_beside(address)}")
     hint = f"see {key}"
     if error.errno in (errno.EACCES, errno.EPERM):
         hint += (
             "; ports below 1024 are root's, and our systemd unit listens only by its socket unit"
         )
     return ConfigError(f"cannot listen on {address}: {error.strerror}", hint)
+
+
+def _example_beside(address: Address) -> str:
+    """An address like one that is taken, as an example."""
+    if not isinstance(address, TCPAddress):
+        return ""
+    port = address.port + 1 if address.port < 65535 else 8088
+    return f", such as {TCPAddress(address.host, port)}"
 
 
 def in_use(address: Address, elsewhere: str) -> AddressInUse:

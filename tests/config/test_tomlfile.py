@@ -28,7 +28,7 @@ def refusal(file: Path) -> ConfigError:
         (b"\n\n[jira\n", 3),
         (b"[a]\nb = 1\nb = 2\n", 3),
         (b"[a]\nx = 'unclosed\n\n\n", 2),
-        (b'[a]\nx = """\nnever closed\n\n', 3),
+        (b'[a]\nx = """\nnever closed\n\n', 2),
         (b"a = 1\nb = [1,\n", 2),
         (b"a = " + b"9" * 5000, 1),
         (b"", 0),
@@ -40,7 +40,13 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path, content: bytes, line
     if line == 0:
         assert read_toml(file) == ({}, {})
     else:
-        assert str(refusal(file)).startswith(f"{file}:{line}: not valid TOML: ")
+        assert str(refusal(file)).startswith(f"{file}:{line}: ")
+
+
+def test_what_is_no_configuration_at_all_is_refused_without_much_ado(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("08:54:43 GET /rest/api/2/myself 200\n" * 25_000)
+    assert str(refusal(file)).startswith(f"{file}:1: not valid TOML: ")
 
 
 def test_nesting_beyond_reason_is_refused(tmp_path: Path) -> None:
