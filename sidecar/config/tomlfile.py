@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 import tomli
 
+from sidecar.config.handing_over import how_to_hand_over
 from sidecar.config.toml_faults import fault_of
 from sidecar.errors import ConfigError
 
@@ -43,6 +45,8 @@ def _text(file: Path) -> str:
         ) from None
     except OSError as error:
         hint = "it must be a file that the user who runs the sidecar can read"
+        if error.errno == errno.EACCES:
+            hint = how_to_hand_over(file, user=os.geteuid(), is_ours=False)
         raise ConfigError(f"{file}: cannot be read: {error.strerror}", hint) from None
     if len(data) > _LIMIT:
         raise ConfigError(f"{file}: larger than 1 MiB", "this is no configuration of the sidecar")

@@ -46,6 +46,7 @@ _PEM = re.compile(
     rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>.*?)(?P<end>-----END (?P=label)-----|\Z)",
     re.DOTALL,
 )
+_ESCAPED = re.compile(rb"-----BEGIN [A-Z0-9 ]+-----(?:\\r)?\\n")
 _RSA_HINT = "Jira takes RSA alone: run `sidecar init` to make a key"
 _PUBLIC_FILE_HINT = "this is the half that Jira gets; jira.private_key is the other one"
 
@@ -127,6 +128,7 @@ def _private_key_block(data: bytes, where: str) -> bytes:
     """Find the PEM block of a private key, or decode bare base64; ConfigError for anything else."""
     if not data.strip():
         raise ConfigError(f"{where}: the private key file is empty", "run `sidecar init`")
+    refuse_literal_breaks(data, "the private key", where)
     blocks = {match["label"].decode(): match for match in _PEM.finditer(data)}
     for label, match in blocks.items():
         if label == "OPENSSH PRIVATE KEY":
@@ -144,6 +146,18 @@ def _private_key_block(data: bytes, where: str) -> bytes:
     if blocks:
         _refuse_label(next(iter(blocks)), where)
     return _bare_der(data, where)
+
+
+def refuse_literal_breaks(data: bytes, what: str, where: str) -> None:
+    """Raise ConfigError for PEM that came through JSON or a variable, with `\\n` in each break."""
+    if _ESCAPED.search(data) is None:
+        return
+    program = r"""'{gsub(/(\\r)?\\n/, "\n")} 1'"""
+    command = f"(umask 077; awk {program} {shlex.quote(where)} > NEW)"
+    raise ConfigError(
+        rf"{where}: {what} has \n, two characters, in place of its line breaks",
+        f"make line breaks of them, in a file that is named in its place: {command}",
+    )
 
 
 def _refuse_label(label: str, where: str) -> NoReturn:

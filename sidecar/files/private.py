@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sidecar.config.handing_over import how_to_hand_over
 from sidecar.errors import DESCRIPTORS_HINT, ConfigError, StoreError, is_out_of_descriptors
 
 SECRET_LIMIT = 64 * 1024  # bytes; a 16384-bit key in PEM has 13 KiB
@@ -76,13 +77,10 @@ def refuse_unless_private(info: os.stat_result, path: Path, what: str) -> None:
         return
     if info.st_uid == 0 and not mode & 0o027:
         return
-    file = shlex.quote(str(path))
-    hint = f"chmod 600 {file}" if info.st_uid == user else f"chown {user} {file}; chmod 600 {file}"
+    hint = how_to_hand_over(path, user=user, is_ours=info.st_uid == user)
     if info.st_uid not in (user, 0):
         raise ConfigError(f"{path}: the {what} file is another user's (uid {info.st_uid})", hint)
-    if (
-        mode & 0o067 == 0o060
-    ):  # what Kubernetes gives the group of a volume, each time that it mounts
+    if mode & 0o067 == 0o060:  # Kubernetes gives it the group of a volume at each mount
         hint += '; if a pod\'s fsGroup opened it, set fsGroupChangePolicy: "OnRootMismatch" there'
     raise ConfigError(f"{path}: the {what} file is open to others (mode {mode:04o})", hint)
 
@@ -105,10 +103,11 @@ def _unreadable(path: Path, what: str, error: OSError) -> ConfigError:
         return ConfigError(f"{path}: the {what} is not a regular file", "put it into a plain file")
     if is_out_of_descriptors(error):
         return ConfigError(f"{path}: the {what} cannot be read: {error.strerror}", DESCRIPTORS_HINT)
-    return ConfigError(
-        f"{path}: the {what} cannot be read: {error.strerror}",
-        f"it must be a file of the user who runs the sidecar (uid {os.geteuid()}), mode 0600",
-    )
+    user = os.geteuid()
+    hint = f"it must be a file of the user who runs the sidecar (uid {user}), mode 0600"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = how_to_hand_over(path, user=user, is_ours=False)
+    return ConfigError(f"{path}: the {what} cannot be read: {error.strerror}", hint)
 
 
 class FileWatch:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from sidecar.config.tables import Jira
 from sidecar.errors import ConfigError
+from sidecar.files.keys import refuse_literal_breaks
 from sidecar.files.private import SECRET_LIMIT, read_secret
 from sidecar.files.regular import open_regular
 from sidecar.files.watched import Watched
@@ -158,7 +159,9 @@ def _find_key(names: tuple[str, str], certificate: Path, key: Path | None) -> Pa
         )
     private = key or certificate
     # By the rule for every key; OpenSSL opens it by name.
-    if _KEY_MARK not in read_secret(private, "TLS private key", _path_hint(key_name)):
+    data = read_secret(private, "TLS private key", _path_hint(key_name))
+    refuse_literal_breaks(data, key_name, str(private))
+    if _KEY_MARK not in data:
         raise ConfigError(
             f"{private}: {key_name}: there is no PEM private key in it",
             "a private key begins with -----BEGIN PRIVATE KEY-----, or the like",
@@ -169,7 +172,8 @@ def _find_key(names: tuple[str, str], certificate: Path, key: Path | None) -> Pa
 def _load(name: str, path: Path, load: Callable[[], None], hint: str) -> None:
     """Have OpenSSL load the file at `path`; `hint` says what it must be."""
     try:
-        open_regular(path).close()  # OpenSSL would wait for a FIFO's writer
+        with open_regular(path) as file:  # OpenSSL would wait for a FIFO's writer
+            refuse_literal_breaks(file.read(SECRET_LIMIT), name, str(path))
         load()
     except ssl.SSLError as error:
         reason = {

@@ -390,3 +390,18 @@ def test_an_openssl_that_allows_nothing_is_not_blamed_on_the_key(
     if "worked" in lines:
         pytest.skip("this OpenSSL does not mind the policy")
     assert [line[:36] for line in lines] == ["OpenSSL refuses to sign with RSA and"] * 2
+
+
+@pytest.mark.parametrize("breaks", ["\\n", "\\r\\n"])
+@pytest.mark.parametrize("around", ["", '"'])
+def test_a_key_that_came_through_json_is_mended_by_the_command_in_the_hint(
+    tmp_path: Path, key: RSAPrivateKey, breaks: str, around: str
+) -> None:
+    pem = keys.private_key_pem(key).decode()
+    file = tmp_path / "my key"
+    write_private(file, (around + pem.replace("\n", breaks) + around).encode())
+    with pytest.raises(ConfigError, match=r"has \\n, two characters, in place of") as caught:
+        keys.load_private_key(file)
+    command = caught.value.hint.partition(": ")[2]
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    assert keys.private_key_pem(keys.load_private_key(tmp_path / "NEW")).decode() == pem

@@ -594,6 +594,18 @@ async def test_a_key_that_others_can_read(load: Load, pair: tuple[Path, Path]) -
     assert "chmod 600" in caught.value.hint
 
 
+async def test_line_breaks_that_came_through_json(
+    load: Load, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for name, broken in zip((load.certificate, load.key), pair, strict=True):
+        escaped = private(tmp_path / name, broken.read_bytes().replace(b"\n", rb"\n"))
+        files = [escaped if file == broken else file for file in pair]
+        message = rf"{name} has \\n, two characters, in place of its line breaks"
+        with pytest.raises(ConfigError, match=message) as caught:
+            load(*files)
+        assert "awk" in caught.value.hint
+
+
 async def test_another_certificate_s_key(
     load: Load, pair: tuple[Path, Path], authority: trustme.CA, tmp_path: Path
 ) -> None:
