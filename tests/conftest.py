@@ -113,15 +113,21 @@ MakeSidecar = Callable[..., Awaitable[Running]]
 async def make_sidecar(private_key: RSAPrivateKey, tmp_path: Path) -> AsyncIterator[MakeSidecar]:
     """Start sidecars in front of a base URL.  Options come as `access__read_only=True`.
 
-    With `token`, an access token is stored before the start.
+    With `token`, an access token is stored before the start; `named` completes commands in hints.
     """
     async with AsyncExitStack() as stack:
 
-        async def make(base_url: str, *, token: str | None = None, **options: Any) -> Running:
+        async def make(
+            base_url: str,
+            *,
+            token: str | None = None,
+            named: Callable[[str], str] = str,
+            **options: Any,
+        ) -> Running:
             config = make_config(base_url, tmp_path, private_key, **options)
             if token is not None:
                 store_token(config, token)
-            server = Server(config, {})
+            server = Server(config, {}, named=named)
             urls = await server.start()
             stack.push_async_callback(server.stop, 1.0)
             return Running(server, config, urls[0])

@@ -43,12 +43,15 @@ class NotReady(NamedTuple):
     def summary(self) -> str:
         """Half a line, for systemd."""
         reason, hint = self.detailed
-        if self.problem in _STORED_TOKEN or self.problem == NO_TOKEN:
+        if self.problem == NO_TOKEN:
+            return f"{reason.rstrip('.')}: {hint}"
+        if self.problem in _STORED_TOKEN:
             return f"no usable access token: {hint or reason}"
         return f"not ready ({self.problem}): {hint or reason}"
 
 
 _STOPPING = Why("The sidecar is shutting down.", "send the request again in a moment")
+_NONE_YET = Why("There is no access token for Jira yet.", "run `sidecar auth`")
 _STORED_TOKEN = {
     "token_not_ours": Why(
         "The access token that is stored is not for this Jira and consumer key.",
@@ -87,7 +90,7 @@ class Readiness:
 def _without_token(error: SidecarError) -> NotReady:
     detailed = Why(error.message, error.hint)
     if isinstance(error, NoToken):
-        return NotReady(NO_TOKEN, NO_TOKEN, detailed, detailed)
+        return NotReady(NO_TOKEN, NO_TOKEN, _NONE_YET, detailed)
     name = "token_unusable" if isinstance(error, ConfigError) else "token_not_ours"
     return NotReady(name, name, _STORED_TOKEN[name], detailed)
 

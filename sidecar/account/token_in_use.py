@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from sidecar.credentials import TWO_LEGGED, WARNING_SECONDS, TokenCredentials
 from sidecar.errors import NotAuthorized, SidecarError
@@ -22,8 +23,11 @@ log = logging.getLogger(__name__)
 class NoToken(NotAuthorized):
     """Nobody has signed in yet."""
 
-    def __init__(self) -> None:
-        super().__init__("There is no access token for Jira yet.", "run `sidecar auth`")
+    def __init__(self, path: Path) -> None:
+        """`path` is where the token belongs."""
+        super().__init__(
+            f"There is no access token for Jira yet: {path} does not exist.", "run `sidecar auth`"
+        )
 
 
 class TokenInUse:
@@ -51,7 +55,7 @@ class TokenInUse:
             self.reload()
         if self.last_read is None:
             self._was_missed = True
-            raise self._error or NoToken()
+            raise self._error or NoToken(self._file.path)
         return self.last_read
 
     def unsaved(self) -> TokenCredentials | None:

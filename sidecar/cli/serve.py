@@ -40,6 +40,7 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
     from sidecar.telemetry import logs
 
     complete = settings.with_config
+    named = settings.service.complete if settings.service else str
 
     def load() -> Config:
         return settings.load(listen__addresses=list(listen) or None)
@@ -49,7 +50,7 @@ def run(settings: Global, listen: tuple[str, ...]) -> None:
         logs.set_up(form, level, os.environ, verbose=settings.verbose, complete=complete)
 
     output.never_wait_for_stderr()
-    run_coroutine(serve(load, settings.environ, say, set_up_logs, complete), fast=True)
+    run_coroutine(serve(load, settings.environ, say, set_up_logs, complete, named), fast=True)
 
 
 @click.command(

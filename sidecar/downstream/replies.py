@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -117,16 +118,25 @@ def bug(doing: str) -> SidecarError:
     return SidecarError("The sidecar met a bug; its log says more.")
 
 
-def error_reply(error: SidecarError, *, extra: Fields | None = None, head_only: bool) -> Reply:
+def error_reply(
+    error: SidecarError,
+    *,
+    extra: Fields | None = None,
+    head_only: bool,
+    named: Callable[[str], str] = str,
+) -> Reply:
     """An error as Jira would phrase it, with RFC 9209's Proxy-Status.
+
+    `named` completes the commands that the hint names.
 
     What cannot be understood also ends the connection: where the next request begins is
     anybody's guess.
     """
     text = f"sidecar: {error.message}"
-    if error.hint:
-        text += f" Hint: {as_sentence(error.hint)}"
-    details = sf_string(f"{error.message} {error.hint}".strip())
+    hint = named(error.hint)
+    if hint:
+        text += f" Hint: {as_sentence(hint)}"
+    details = sf_string(f"{error.message} {hint}".strip())
     fields: Fields = [
         (b"Proxy-Status", f"sidecar; error={error.proxy_error}; details={details}".encode())
     ]

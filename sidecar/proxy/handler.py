@@ -73,7 +73,9 @@ class Proxy:
         troubles: Troubles,
         local: Local,
         finished: Callable[[Record], None],
+        named: Callable[[str], str] = str,
     ) -> None:
+        """`named` completes the commands that hints for callers name."""
         self._base = config.jira.base_url
         self._timeouts = config.timeouts
         self._form_bytes = config.limits.form_bytes
@@ -87,6 +89,7 @@ class Proxy:
         self._troubles = troubles
         self._local = local
         self._finished = finished
+        self._named = named
         self._links = JiraLinks(self._base, rewrite=config.links.rewrite)
         self._host = self._base.authority.encode()
         self._wrong_keys = WrongKeys()
@@ -140,13 +143,13 @@ class Proxy:
         """Answer what never became a request, from a client at that address."""
         own_id = new_id()
         log.info(RefusedLine(error, own_id, client))
-        reply = error_reply(error, head_only=False)
+        reply = error_reply(error, head_only=False, named=self._named)
         reply.fields.append((b"X-Request-Id", own_id.encode()))
         return reply
 
     def _error(self, error: SidecarError, method: str, caller: Caller | None) -> Reply:
         extra = self._access.cors_fields(caller) if caller is not None else None
-        return error_reply(error, extra=extra, head_only=method == "HEAD")
+        return error_reply(error, extra=extra, head_only=method == "HEAD", named=self._named)
 
     def _admit(self, request: Request) -> Caller:
         """The checks that come before anything else; RequestRefused if one fails."""
@@ -292,7 +295,7 @@ class Proxy:
             is_safe = record.method in SAFE_METHODS
             sentence, hint = self._healer.explanation(problem, exchanged.signed, is_safe=is_safe)
         hint = self._troubles.seen(problem, sentence, hint)
-        return [(b"Sidecar-Problem", problem_field(problem, hint))]
+        return [(b"Sidecar-Problem", problem_field(problem, self._named(hint)))]
 
     async def _learn_server_url(self, response: UpstreamResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""

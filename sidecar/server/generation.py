@@ -38,6 +38,7 @@ class Generation:
         troubles: Troubles,
         local: Local,
         finished: Callable[[Record], None],
+        named: Callable[[str], str],
     ) -> None:
         """Raises ConfigError for certificates that cannot be used."""
         self.config = config
@@ -58,6 +59,7 @@ class Generation:
             troubles=troubles,
             local=local,
             finished=finished,
+            named=named,
         )
 
     def start(self, before: Generation | None) -> None:

@@ -29,12 +29,14 @@ class LocalPages:
         readiness: Readiness,
         troubles: Troubles,
         metrics: Metrics,
+        named: Callable[[str], str] = str,
     ) -> None:
-        """`identity` tells who we are now: a reload may change that."""
+        """`identity` tells who we are now, which a reload may change; see Server for `named`."""
         self._identity = identity
         self._readiness = readiness
         self._troubles = troubles
         self._metrics = metrics
+        self._named = named
         self._started = time.monotonic()
         self._pages: Mapping[str, Callable[[], Reply]] = {
             "health": self._health,
@@ -69,7 +71,10 @@ class LocalPages:
         why = self._readiness.why_not()
         if why is None:
             return json_reply(200, {"ready": True})
-        return json_reply(503, {"ready": False, "problem": why.problem, **why.public._asdict()})
+        reason, hint = why.public.reason, self._named(why.public.hint)
+        return json_reply(
+            503, {"ready": False, "problem": why.problem, "reason": reason, "hint": hint}
+        )
 
     def _status(self) -> Reply:
         return json_reply(200, self._facts())
@@ -86,33 +91,33 @@ class LocalPages:
             "user": token.user if token else None,
             "token_expires_at": token.expires_at if token else None,
             "clock_difference_seconds": identity.clock_difference,
-            "last_problem": last and {"problem": last.problem, "hint": last.hint, "at": last.at},
+            "last_problem": last
+            and {"problem": last.problem, "hint": self._named(last.hint), "at": last.at},
             "counters": self._metrics.counters(),
             "ready": why is None,
             "problem": why and why.problem,
             "reason": why and why.detailed.reason,
-            "hint": why and why.detailed.hint,
+            "hint": why and self._named(why.detailed.hint),
             "since": iso(why.since if why else None),
             "started": iso(time.time() - uptime),
             "display_name": token.display_name if token else None,
             "token_expires": iso(token.expires_at if token else None),
             "session_expires": iso(token.session_expires_at if token else None),
-            "troubles": [_shown(trouble) for trouble in self._troubles.recent],
+            "troubles": [self._shown(trouble) for trouble in self._troubles.recent],
+        }
+
+    def _shown(self, trouble: Trouble) -> dict[str, Any]:
+        return {
+            "problem": trouble.problem,
+            "hint": self._named(trouble.hint),
+            "count": trouble.count,
+            "first": iso(trouble.first_at),
+            "last": iso(trouble.at),
         }
 
     def _exposition(self) -> Reply:
         fields = [(b"Content-Type", CONTENT_TYPE), (b"Cache-Control", b"no-store")]
         return Reply(200, fields, self._metrics.exposition())
-
-
-def _shown(trouble: Trouble) -> dict[str, Any]:
-    return {
-        "problem": trouble.problem,
-        "hint": trouble.hint,
-        "count": trouble.count,
-        "first": iso(trouble.first_at),
-        "last": iso(trouble.at),
-    }
 
 
 def iso(seconds: float | None) -> str | None:

@@ -33,16 +33,17 @@ async def serve(
     announce: Callable[[str], None],
     set_up_logs: Callable[[Config], None],
     complete: Callable[[str], str] = str,
+    named: Callable[[str], str] = str,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once.
 
-    `load` reads the configuration, now and at each reload; `set_up_logs` goes by it, and
-    `complete` completes the commands that the page names.  Raises SidecarError where the service
-    cannot start.
+    `load` reads the configuration, now and at each reload; `set_up_logs` goes by it.  `complete`
+    completes the commands that the page names, and `named` those in what everybody may read.
+    Raises SidecarError where the service cannot start.
     """
     signals = Signals()
     asyncio.get_running_loop().set_exception_handler(report)
-    service = _Service(load, environ, set_up_logs, complete)
+    service = _Service(load, environ, set_up_logs, complete, named)
     await _first(service.start(announce), signals.stop.wait())
     if not service.is_up:
         return
@@ -76,12 +77,13 @@ class _Service:
         environ: MutableMapping[str, str],
         set_up_logs: Callable[[Config], None],
         complete: Callable[[str], str],
+        named: Callable[[str], str],
     ) -> None:
         self._load = load
         self._set_up_logs = set_up_logs
         self._config = load()
         self._set_up_logs(self._config)
-        self._server = Server(self._config, environ, complete)
+        self._server = Server(self._config, environ, complete, named)
         self._notifier = Notifier(environ)
         self._watchdog = Watchdog(self._notifier, environ)
         self.is_up = False

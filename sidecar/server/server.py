@@ -7,7 +7,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import http_parser
@@ -23,13 +22,13 @@ from sidecar.downstream.request import Request
 from sidecar.errors import ConfigError, SidecarError
 from sidecar.files.access_keys import without_key
 from sidecar.files.watched import Watched
-from sidecar.http.shown import full_name
 from sidecar.net import descriptors, sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.page.service import Service
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.local import LocalAnswers
 from sidecar.server.pages import AdminPages, LocalPages
+from sidecar.server.words import introduction, status_line
 from sidecar.signin.ownership import Ownership
 from sidecar.telemetry.history import History
 from sidecar.telemetry.logs import log_request
@@ -52,13 +51,16 @@ class Server:
         config: Config,
         environ: MutableMapping[str, str],
         complete: Callable[[str], str] = str,
+        named: Callable[[str], str] = str,
     ) -> None:
         """Check what can be checked before listening; raises ConfigError.
 
-        `complete` completes the commands that a text for people names.
+        `complete` completes the commands that a text for people names, and `named` those of
+        everything else: no path of ours is in these.
         """
         require_c_parser()
         self._environ = environ
+        self._named = named
         self._config = config
         self._identity = Identity(config)
         self._access = access_rules(config)
@@ -68,7 +70,9 @@ class Server:
         self.history = History()
         self.generations: list[Generation] = []
         self.readiness = Readiness(lambda: self.identity, self._refusal)
-        self._pages = LocalPages(lambda: self.identity, self.readiness, self.troubles, self.metrics)
+        self._pages = LocalPages(
+            lambda: self.identity, self.readiness, self.troubles, self.metrics, named
+        )
         self.ownership = Ownership()
         self._local = LocalAnswers(
             self._pages,
@@ -196,36 +200,12 @@ class Server:
         self.generations[-1].look_after_token()
 
     def summary(self) -> str:
-        """What is served, as whom and until when, in one line."""
-        base_url = self._identity.base_url
-        why = self.readiness.why_not()
-        if why is not None:
-            return f"{base_url}: {why.summary}"
-        token = self._identity.token.current()
-        if token.is_two_legged:
-            who = full_name(token.user, token.display_name) if token.user else "its link"
-            return f"{base_url} as {who}, two-legged"
-        name = token.user or "somebody"
-        if token.expires_at is None:
-            return f"{base_url} as {name}"
-        return (
-            f"{base_url} as {name} until {datetime.fromtimestamp(token.expires_at, UTC):%Y-%m-%d}"
-        )
+        """What is served, as whom and until when, in one line for systemd."""
+        return status_line(self._identity, self.readiness.why_not(), self._named)
 
     def introduction(self) -> str:
         """For which Jira, as whom and until when, as people say it."""
-        base_url = self._identity.base_url
-        try:
-            token = self._identity.token.current()
-        except SidecarError:  # which warnings() tells of
-            return f"{base_url}, with nobody signed in yet"
-        if token.is_two_legged:
-            who = full_name(token.user, token.display_name) if token.user else "its link"
-            return f"{base_url}, two-legged, as {who}"
-        who = full_name(token.user, token.display_name)
-        if token.expires_at is None:
-            return f"{base_url} as {who}"
-        return f"{base_url} as {who} until {datetime.fromtimestamp(token.expires_at):%Y-%m-%d}"
+        return introduction(self._identity)
 
     def _handle(self, request: Request) -> Awaitable[Reply]:
         return self.generations[-1].handle(request)
@@ -268,6 +248,7 @@ class Server:
             troubles=self.troubles,
             local=self._local,
             finished=self._finished,
+            named=self._named,
         )
         generation.start(self.generations[-1] if self.generations else None)
         return generation

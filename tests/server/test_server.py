@@ -25,6 +25,7 @@ from sidecar.files.tokens import TokenFile
 from sidecar.sandbox import Sandbox
 from sidecar.server import server as server_module
 from sidecar.server.server import Server
+from sidecar.system.names import Service
 from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.clocks import LoopClock
 from tests.support.loading import store_grant
@@ -461,27 +462,25 @@ class TestStart:
         with pytest.raises(SidecarError, match="in use"):
             await make_sidecar(sandbox.url, listen__addresses=["127.0.0.1:0", taken])
 
-    async def test_it_says_what_it_serves_as_whom_and_until_when(
+    async def test_a_system_service_names_the_command_that_mends_it_wherever_it_speaks(
         self, sandbox: Sandbox, make_sidecar: MakeSidecar
     ) -> None:
-        sidecar = await make_sidecar(sandbox.url)
-        summary = f"{sandbox.url}: no usable access token: run `sidecar auth`"
-        assert sidecar.server.summary() == summary
-        store_token(sidecar.config, "t" * 32, user="alana")
-        assert sidecar.server.summary() == f"{sandbox.url} as alana"
-        store_token(sidecar.config, "u" * 32, user="alana", expires_at=1_900_000_000.0)
-        assert sidecar.server.summary() == f"{sandbox.url} as alana until 2030-03-17"
-
-    async def test_it_introduces_itself_as_people_say_it(
-        self, sandbox: Sandbox, make_sidecar: MakeSidecar
-    ) -> None:
-        sidecar = await make_sidecar(sandbox.url)
-        introduction = sidecar.server.introduction
-        assert introduction() == f"{sandbox.url}, with nobody signed in yet"
-        facts = {"user": "alana", "display_name": "Alana Example"}
-        store_token(sidecar.config, "t" * 32, **facts)
-        assert introduction() == f"{sandbox.url} as Alana Example (alana)"
-        store_token(sidecar.config, "u" * 32, **facts, expires_at=1_900_000_000.0)
-        assert introduction().startswith(f"{sandbox.url} as Alana Example (alana) until")
-        two_legged = await make_sidecar(sandbox.url, jira__two_legged=True)
-        assert two_legged.server.introduction().startswith(f"{sandbox.url}, two-legged, as ")
+        command = "sudo sidecar auth --system --instance work"
+        sidecar = await make_sidecar(sandbox.url, named=Service("work").complete)
+        path = str(sidecar.config.token.path)
+        answer = await sidecar.get("/rest/api/2/myself")
+        [said] = answer.json()["errorMessages"]
+        assert path in said
+        assert f"Hint: run `{command}`." in said
+        assert command in answer["Proxy-Status"]
+        ready = (await sidecar.get("/_sidecar/ready")).json()
+        assert ready["hint"] == f"run `{command}`"
+        assert path not in str(ready)
+        assert path in sidecar.server.summary()
+        assert sidecar.server.summary().endswith(f"run `{command}`")
+        store_token(sidecar.config, "unknown" * 4)
+        answer = await sidecar.get("/rest/api/2/myself")
+        assert command in answer["Sidecar-Problem"]
+        status = (await sidecar.get("/_sidecar/status")).json()
+        assert command in status["last_problem"]["hint"]
+        assert all(command in trouble["hint"] for trouble in status["troubles"])
