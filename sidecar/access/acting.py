@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sidecar.access.rules import denied
 from sidecar.errors import ConfigError, RequestRefused
-from sidecar.http.fields import Field
+from sidecar.http.fields import Field, Received
 from sidecar.http.forwarding import ACT_AS, nominated_fields
 from sidecar.http.shown import printable, quoted
 
@@ -80,6 +80,8 @@ class Acting:
 
 def _named(fields: Sequence[Field]) -> str | None:
     """The value of X-Sidecar-Act-As, None where it isn't there; RequestRefused (400)."""
+    if type(fields) is Received and fields.names.any_spelling.isdisjoint((ACT_AS, b"connection")):
+        return None
     found: list[bytes] = []
     for name, value in fields:
         length = len(name)  # most fields are told apart by it

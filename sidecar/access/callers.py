@@ -20,6 +20,7 @@ from sidecar.access.keys import KeyRefused, KeyRing, Keys, digest, keys_shown
 from sidecar.access.rules import Rules, denied
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.cache import Cache
+from sidecar.http.fields import Received
 from sidecar.http.methods import METHODS
 from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
@@ -224,6 +225,9 @@ def check_admin(fields: Fields) -> None:
 
 def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:
     """Pick Host, Origin and Sec-Fetch-Site, and the names among them that are repeated."""
+    if type(fields) is Received and _CALLER_FIELDS.isdisjoint(fields.names.repeated):
+        there = _CALLER_FIELDS.intersection(fields.names.firsts)
+        return {name: fields[fields.names.firsts[name]][1] for name in there}, []
     found: dict[bytes, bytes] = {}
     repeated = []
     for name, value in fields:

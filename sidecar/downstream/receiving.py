@@ -18,7 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from sidecar.downstream.boundaries import Boundaries, Chunked, Sized
 from sidecar.downstream.request import Head
 from sidecar.http import framing
-from sidecar.http.fields import Received
+from sidecar.http.fields import Received, lacks
 from sidecar.http.framing import END_OF_HEAD
 from sidecar.http.methods import METHODS
 
@@ -174,7 +174,7 @@ class Receiver:
             return known.length, Head(method.decode(), target.decode(), *known.head[2:])
         length = framing.body_length(after_version)
         head = self._parsed(data, length)
-        if len(after_version) <= REMEMBERED_BYTES and b"upgrade" not in head.raw_headers.firsts:
+        if len(after_version) <= REMEMBERED_BYTES and lacks(head.raw_headers, b"upgrade"):
             self._known = _Known(after_version, length, head)
         return length, head
 

@@ -21,30 +21,46 @@ CACHED_BYTES = 32 * 1024
 """Names of fields that are remembered, together: all that clients and Jiras send have 2 KiB."""
 
 
-class Received(list[Field]):
-    """The fields of a message as they arrived, with an index of their names."""
+class Names:
+    """What the names of a message's fields tell, in their order: most messages have the same."""
 
-    __slots__ = ("firsts",)
+    __slots__ = ("any_spelling", "firsts", "kept", "repeated")
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        lower = [_lower[name] for name in names]
+        self.firsts = {name: at for at, name in reversed([*enumerate(lower)])}
+        """Where the first field of every name is, by the name in lower case."""
+        self.repeated = frozenset(name for name in self.firsts if lower.count(name) > 1)
+        self.any_spelling = frozenset(name.replace(b"_", b"-") for name in lower)
+        """In lower case; servers that read fields as environment variables cannot tell _ from -."""
+        self.kept: object = None
+        """Which of an answer's fields pass: for http/forwarding.py."""
+
+
+class Received(list[Field]):
+    """The fields of a message as they arrived, with what their names tell."""
+
+    __slots__ = ("forwarded", "names")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         super().__init__(fields)
-        self.firsts = {_lower[name]: value for name, value in reversed(self)}
-        """The first value of every field, by name in lower case."""
-
-    def repeats(self, *names: bytes) -> bool:
-        """Whether a field of one of these names (lower case) is there more than once."""
-        if len(self.firsts) == len(self):
-            return False
-        found = [lower for name, _ in self if (lower := _lower[name]) in names]
-        return len(found) > len(set(found))
+        self.names = _known_names[tuple([name for name, _ in self])]
+        self.forwarded: object = None
+        """What becomes of a request's fields: for http/forwarding.py."""
 
 
 _lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
+_known_names = Cache(Names, lambda names: sum(map(len, names)), entries=256, size=2 * CACHED_BYTES)
+
+
+def lacks(fields: Iterable[Field], name: bytes) -> bool:
+    """Whether a field of that name (lower case) is not there; False where one has to look."""
+    return type(fields) is Received and name not in fields.names.firsts
 
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """All values of the field called `name` (lower case), in order."""
-    if type(fields) is Received and name not in fields.firsts:
+    if lacks(fields, name):
         return []
     return [value for key, value in fields if key.lower() == name]
 
@@ -52,7 +68,8 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:
     """The first value of the field called `name` (lower case), or None."""
     if type(fields) is Received:
-        return fields.firsts.get(name)
+        at = fields.names.firsts.get(name)
+        return None if at is None else fields[at][1]
     for key, value in fields:
         if key.lower() == name:
             return value

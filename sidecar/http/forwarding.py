@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from typing import NamedTuple
 
 from sidecar.errors import ProtocolError, RequestRefused
 from sidecar.http.cache import Cache
-from sidecar.http.fields import CACHED_BYTES, FRAMING, USER_AGENT, Field, Fields
+from sidecar.http.fields import CACHED_BYTES, FRAMING, USER_AGENT, Field, Fields, Received
 
 HOP_BY_HOP = frozenset(
     {
@@ -151,9 +152,16 @@ def _response_fate(name: bytes) -> _Fate:
     return _Fate.KEEP
 
 
-_KEEP, _DROP, _OF_BODY = _Fate.KEEP, _Fate.DROP, _Fate.OF_BODY
 _request_fates = Cache(_request_fate, len, entries=512, size=CACHED_BYTES)
 _response_fates = Cache(_response_fate, len, entries=512, size=CACHED_BYTES)
+
+
+class _Forwarded(NamedTuple):
+    """What becomes of a request's fields, but for its own id."""
+
+    host: bytes
+    fields: Fields
+    is_identified: bool
 
 
 def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fields:
@@ -163,6 +171,19 @@ def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fiel
     X-Request-Id unless the client names one.  The caller adds framing fields other than
     Content-Length.  Raises RequestRefused (400) for a value that isn't UTF-8.
     """
+    known = raw.forwarded if type(raw) is Received else None
+    if not isinstance(known, _Forwarded) or known.host != host:
+        known = _forwarded(raw, host)
+        if type(raw) is Received:  # a client's next request may have the very same
+            raw.forwarded = known
+    return (
+        list(known.fields)
+        if known.is_identified
+        else [*known.fields, (b"X-Request-Id", request_id)]
+    )
+
+
+def _forwarded(raw: Iterable[Field], host: bytes) -> _Forwarded:
     kept: Fields = [(b"Host", host)]
     connection: list[bytes] = []
     encodings: list[bytes] = []
@@ -203,9 +224,7 @@ def request_fields(raw: Iterable[Field], host: bytes, request_id: bytes) -> Fiel
         kept.append((b"Accept-Encoding", b"gzip" if gzip else b"identity"))
     if not tokened:
         kept.append((b"X-Atlassian-Token", b"no-check"))
-    if not identified:
-        kept.append((b"X-Request-Id", request_id))
-    return kept
+    return _Forwarded(host, kept, identified)
 
 
 def response_fields(
@@ -224,28 +243,56 @@ def response_fields(
     text = b"".join([value for _, value in raw])
     if len(text.translate(None, _CONTROL)) != len(text):
         raise _malformed()
-    kept: Fields = []
-    connection: list[bytes] = []
-    for field in raw:
-        fate = _response_fates[field[0]]
-        if fate is _KEEP:
-            kept.append(field)
-        elif fate is _DROP:
-            continue
-        elif fate is _OF_BODY:
-            if not body_changes:
-                kept.append(field)
-        elif fate is _Fate.ETAG:
-            kept.append(_weak(field) if body_changes else field)
-        elif fate is _Fate.CONNECTION:
-            connection.append(field[1])
-        elif fate is _Fate.MALFORMED:
-            raise _malformed()
-        else:
-            kept.append(rewrite(field) if rewrite else field)
-    if connection and (nominated := nominated_fields(connection) - FRAMING):
-        kept = [field for field in kept if field[0].lower() not in nominated]
-    return kept
+    kept = _kept(raw)
+    if kept is None:
+        raise _malformed()
+    passing = kept.with_other_body if body_changes else kept.with_its_body
+    fields = [raw[at] for at in passing]
+    for at, fate in kept.edited:
+        place = passing.index(at)
+        if fate is _Fate.ETAG:
+            fields[place] = _weak(raw[at]) if body_changes else raw[at]
+        elif rewrite:
+            fields[place] = rewrite(raw[at])
+    if kept.connection:
+        nominated = nominated_fields([raw[at][1] for at in kept.connection]) - FRAMING
+        if nominated:
+            fields = [field for field in fields if field[0].lower() not in nominated]
+    return fields
+
+
+class _Kept(NamedTuple):
+    """Which of an answer's fields pass, by their places, as far as their names tell."""
+
+    with_its_body: list[int]
+    with_other_body: list[int]
+    """Those that still describe it once its bytes have changed."""
+    edited: list[tuple[int, _Fate]]
+    connection: list[int]
+
+
+def _kept(raw: Sequence[Field]) -> _Kept | None:
+    """Which fields pass; None where a name is malformed.  Names that came before are known."""
+    if type(raw) is not Received:
+        return _kept_of([name for name, _ in raw])
+    known = raw.names.kept
+    if not isinstance(known, _Kept):
+        known = _kept_of([name for name, _ in raw])
+        raw.names.kept = known
+    return known
+
+
+def _kept_of(names: list[bytes]) -> _Kept | None:
+    fates = [*enumerate([_response_fates[name] for name in names])]
+    if any(fate is _Fate.MALFORMED for _, fate in fates):
+        return None
+    passing = [(at, f) for at, f in fates if f not in (_Fate.DROP, _Fate.CONNECTION)]
+    return _Kept(
+        [at for at, _ in passing],
+        [at for at, fate in passing if fate is not _Fate.OF_BODY],
+        [(at, fate) for at, fate in passing if fate in (_Fate.ETAG, _Fate.URL, _Fate.LINK)],
+        [at for at, fate in fates if fate is _Fate.CONNECTION],
+    )
 
 
 def strong_tags(if_match: bytes) -> bytes:

@@ -116,6 +116,9 @@ class Relay:
         response, out = self._response, b""
         try:
             piece = response.read_nowait()
+            if response.at_end() and (whole := self._at_once(piece)) is not None:
+                await self._flush(whole)
+                return
             while True:
                 last = response.at_end()
                 for step, pending in enumerate(self._rewritten(piece, last)):
@@ -146,6 +149,17 @@ class Relay:
             self._record.closed_early = "client"
             self._connection.reset()
             raise ConnectionResetError("the client stopped reading") from None
+
+    def _at_once(self, body: bytes) -> bytes | None:
+        """What is sent of a body that is here, where one step makes it; else None."""
+        if self._holds:
+            return None
+        if self._rewriter is not None:
+            rewritten = self._rewriter.at_once(body)
+            if rewritten is None:
+                return None
+            body = rewritten
+        return self._framed(body) + (b"0\r\n\r\n" if self._chunked else b"")
 
     async def _flush(self, out: bytes) -> None:
         """Send what was collected, and wait until the client has read enough."""

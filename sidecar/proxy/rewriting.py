@@ -100,6 +100,12 @@ class BodyRewriter:
             end = start + _PIECE_BYTES
             yield self._rewriter.feed(data[start:end], last=last and end >= len(data))
 
+    def at_once(self, body: bytes) -> bytes | None:
+        """A whole body rewritten in the one step that it takes; None where it takes more."""
+        if self._gunzip is not None or len(body) > _PIECE_BYTES:
+            return None
+        return self._rewriter.feed(body, last=True)
+
     def finish(self) -> bytes:
         """What was held back; ProtocolError where the body ended early."""
         if self._gunzip is not None:

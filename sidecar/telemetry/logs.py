@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 from sidecar.errors import SidecarError
@@ -51,9 +52,15 @@ class TextFormatter(logging.Formatter):
         if self._journal:
             priority = _priority(record)
             return "\n".join(priority + line for line in text.splitlines())
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        clock = _clock(int(record.created))
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         return f"{clock} {level}{text}"
+
+
+@lru_cache(maxsize=1)
+def _clock(second: int) -> str:
+    """The local time of a moment; made once a second."""
+    return time.strftime("%H:%M:%S", time.localtime(second))
 
 
 class JSONFormatter(logging.Formatter):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
 
+from sidecar.http.fields import values
 from sidecar.http.shown import escaped_ascii, printable_ascii
 
 RESERVED_ROOT = "/_sidecar"
@@ -76,10 +77,8 @@ class Record:
 
 def request_id(fields: Iterable[tuple[bytes, bytes]]) -> str:
     """A client's X-Request-Id as far as it can be shown, else one of our own."""
-    for name, value in fields:
-        if len(name) == 12 and name.lower() == b"x-request-id" and value:
-            return shown_id(value)
-    return new_id()
+    named = next(filter(None, values(fields, b"x-request-id")), None)
+    return new_id() if named is None else shown_id(named)
 
 
 def new_id() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sidecar.http.fields import Received
+from sidecar.http.fields import Received, first, lacks
 
 MAX_FIELDS = 256
 """Fields in Jira's head; more are a broken reply."""
@@ -22,6 +22,7 @@ _PLAIN_HEAD = re.compile(
     rb"((?:%b++:[\t -~\x80-\xff]*+\r\n)++)\r\n" % _TOKEN
 )
 _FIELD = re.compile(rb"([^:]++):[\t ]*+([^\r]*+)\r\n")
+_ONCE = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -82,24 +83,22 @@ def whole_answer(data: bytes, head_bytes: int) -> tuple[Head, bytes] | None:
     body = _body(data, head.end(), fields)
     if body is None:
         return None
-    chunked = b"transfer-encoding" in fields.firsts
+    chunked = first(fields, b"transfer-encoding") is not None
     return Head((1, 1), int(status), reason, fields, chunked), body
 
 
 def _leaves_open(fields: Received) -> bool:
     """Whether the connection goes on, as HTTP; where a field of that is repeated, who knows."""
-    connection = fields.firsts.get(b"connection")
+    connection = first(fields, b"connection")
     if connection is not None and connection.lower() != b"keep-alive":
         return False
-    if b"upgrade" in fields.firsts:
-        return False
-    return not fields.repeats(b"connection", b"content-length", b"transfer-encoding")
+    return lacks(fields, b"upgrade") and _ONCE.isdisjoint(fields.names.repeated)
 
 
 def _body(data: bytes, start: int, fields: Received) -> bytes | None:
     """The body that begins at `start` and ends with the data; None where that is not so."""
-    coding = fields.firsts.get(b"transfer-encoding")
-    length = fields.firsts.get(b"content-length")
+    coding = first(fields, b"transfer-encoding")
+    length = first(fields, b"content-length")
     if coding is None and length is not None:
         is_whole = _LENGTH.fullmatch(length) and start + int(length) == len(data)
         return data[start:] if is_whole else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.access.acting import Acting
 from sidecar.errors import ProtocolError, RequestRefused
-from sidecar.http.fields import Field, Fields, serialize
+from sidecar.http.fields import Field, Fields, Received, first, lacks, serialize, values
 from sidecar.http.forwarding import request_fields, response_fields
 from sidecar.telemetry.record import shown_id
 from tests.fuzz.pieces import attempt, words
@@ -49,13 +51,15 @@ def recased(draw: st.DrawFn) -> bytes:
 
 names = known_names | any_names | recased()
 nominations = st.lists(names | st.sampled_from([b"close", b"", b" "]), max_size=4).map(b" , ".join)
-values = (
+field_values = (
     nominations
     | st.sampled_from([b"chunked", b"0", b"Mozilla/5.0", b"gzip;q=0, *", b"bytes=0-", b"no-check"])
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(str.encode)
     | st.binary(max_size=6)
 )
-received = st.lists(st.tuples(names, values.map(lambda value: value.strip(b" \t"))), max_size=10)
+received = st.lists(
+    st.tuples(names, field_values.map(lambda value: value.strip(b" \t"))), max_size=10
+)
 from_clients = received.map(
     lambda fields: [(n, v) for n, v in fields if not re.search(rb"[\x00\r\n]", v)]
 )
@@ -138,3 +142,46 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def outcome(call: Callable[..., Fields], *arguments: object, **more: bool) -> Fields | str:
+    try:
+        return call(*arguments, **more)
+    except (ProtocolError, RequestRefused) as error:
+        return error.message
+
+
+@given(received, st.booleans())
+def test_fields_whose_names_are_known_are_treated_as_any_others(
+    fields: list[Field], body_changes: bool
+) -> None:
+    known = Received(fields)
+    for host, own_id in ((OURS, b"1"), (OURS, b"2"), (b"other.example.com", b"3")):
+        expected = outcome(request_fields, fields, host, own_id)
+        found = outcome(request_fields, known, host, own_id)
+        assert found == expected
+        if isinstance(found, list):
+            found.append((b"X", b"y"))  # what is done with it changes nothing for the next request
+    for _ in range(2):
+        expected = outcome(response_fields, fields, body_changes=body_changes)
+        assert outcome(response_fields, known, body_changes=body_changes) == expected
+
+
+@given(received, st.sampled_from([None, "ci-bot"]))
+def test_what_is_looked_up_by_known_names_is_what_a_search_finds(
+    fields: list[Field], user: str | None
+) -> None:
+    known = Received(fields)
+    for name in {field[0].lower() for field in fields} | {b"host", b"x-sidecar-act-as"}:
+        assert values(known, name) == values(fields, name)
+        assert first(known, name) == first(fields, name)
+        assert lacks(known, name) is (first(fields, name) is None)
+        assert (name in known.names.repeated) is (len(values(fields, name)) > 1)
+
+    def judged(what: list[Field]) -> object:
+        try:
+            return Acting(["ci-*"], two_legged=True, user=user).user(what, None)
+        except RequestRefused as refused:
+            return refused.message
+
+    assert judged(known) == judged(fields)
