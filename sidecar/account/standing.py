@@ -133,13 +133,13 @@ class Standing:
             self._changed.clear()
             is_taken = await self._ask()
             self._tried.set()
+            if is_taken:
+                pause = FIRST_PAUSE
             if await self._changes_within(pause):
                 pause = FIRST_PAUSE
             elif not is_taken:
                 pause = min(2 * pause, LONGEST_PAUSE / (1 + SPREAD))
-            elif self._is_doubted:
-                pause = FIRST_PAUSE
-            else:
+            elif not self._is_doubted:
                 return
 
     async def _changes_within(self, seconds: float) -> bool:
@@ -199,7 +199,7 @@ class Standing:
             before.since if before is not None else self._clock(),
         )
         if before is None or before.problem.name != problem.name:
-            self._troubles.refused(problem, sentence, hint)
+            self._troubles.met(problem, sentence, hint)
             log.info("not ready: Jira refuses the sidecar's own question, too (%s)", problem.name)
 
     def _take(self) -> None:

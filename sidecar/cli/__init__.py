@@ -21,6 +21,7 @@ from sidecar.cli.open import open_
 from sidecar.cli.request import request
 from sidecar.cli.serve import demo, run
 from sidecar.cli.setup import init, public_key
+from sidecar.cli.status import status
 from sidecar.cli.validate import validate
 from sidecar.errors import SidecarError, UsageError
 
@@ -81,6 +82,8 @@ def cli(context: click.Context) -> None:  # help is not in docstrings: `python -
         context.exit(UsageError.exit_code)
 
 
-for command in (init, public_key, auth, logout, run, request, check, open_, validate, demo):
+for command in (
+    init, public_key, auth, logout, run, request, check, status, open_, validate, demo,
+):  # fmt: skip
     command.short_help = (command.help or "").partition("\n\n")[0]  # else it would be cut
     cli.add_command(command)

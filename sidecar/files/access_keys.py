@@ -135,6 +135,13 @@ def read_access_keys(path: Path, before: Mapping[str | None, bytes] | None = Non
     return reading
 
 
+def any_key(path: Path) -> bytes:
+    """One of the keys that a running sidecar lets in, for a request of our own; ConfigError."""
+    read_access_keys(path).refuse()
+    file = _file(path, _listed(path)[0])
+    return _key(read_private(file, _WHAT), file)
+
+
 def is_own_folder(path: Path) -> bool:
     """Whether it is a folder of keys of the user who asks."""
     try:

@@ -109,6 +109,13 @@ def refused(
     return NotAuthorized(explanation.sentence, explanation.hint)
 
 
+def exit_code(problem: str) -> int:
+    """What a command exits with where Jira refuses us with a problem of this name."""
+    if problem in _DOES_NOT_FIT or problem in ("signature_invalid", *_CONSUMER_PROBLEMS):
+        return ConfigError.exit_code
+    return (UpstreamError if problem == "parameter_absent" else NotAuthorized).exit_code
+
+
 def unexpected_answer(
     step: DanceStep, status: int, fields: Fields, body: bytes, base: BaseURL
 ) -> SidecarError:
@@ -258,9 +265,9 @@ _DOES_NOT_FIT = frozenset(
     }
 )
 """Only the configuration, here, in Jira or on the way, can put these right."""
+_CONSUMER_PROBLEMS = ("consumer_key_unknown", "consumer_key_rejected")
 _AT_ANY_STEP: dict[str, Callable[[Consumer], SidecarError]] = {
-    "consumer_key_unknown": _consumer_key_unknown,
-    "consumer_key_rejected": _consumer_key_unknown,
+    **dict.fromkeys(_CONSUMER_PROBLEMS, _consumer_key_unknown),
     "parameter_absent": _stripped,
     "timestamp_refused": _clock,
     "anonymous": _nobody,

@@ -80,9 +80,9 @@ class LocalPages:
         return json_reply(200, self._facts())
 
     def _facts(self) -> dict[str, Any]:
+        why = self._readiness.why_not()  # first: it looks at the token on disk
         identity, last = self._identity(), self._troubles.last
         token = identity.token.last_read
-        why = self._readiness.why_not()
         uptime = time.monotonic() - self._started
         return {
             "version": __version__,
@@ -100,6 +100,7 @@ class LocalPages:
             "hint": why and self._named(why.detailed.hint),
             "since": iso(why.since if why else None),
             "started": iso(time.time() - uptime),
+            "two_legged": identity.two_legged,
             "display_name": token.display_name if token else None,
             "token_expires": iso(token.expires_at if token else None),
             "session_expires": iso(token.session_expires_at if token else None),

@@ -225,8 +225,8 @@ class Server:
         return self.generations[-1].standing.refusal if self.generations else None
 
     def _gauges(self) -> Gauges:
+        why = self.readiness.why_not()  # first: it looks at the token on disk
         token = self._identity.token.last_read
-        why = self.readiness.why_not()
         return Gauges(
             is_ready=why is None,
             not_ready=why.label if why else "",

@@ -108,14 +108,17 @@ class Troubles:
         `sentence` and `hint` say more than the name of the problem does, where that is known.
         """
         self.counts[problem.label] += 1
-        return self.refused(problem, sentence, hint)
+        return self._refused(problem, sentence, hint, 1)
 
-    def refused(self, problem: Problem, sentence: str = "", hint: str = "") -> str:
-        """Note a problem with a question of our own, of which no client knows; see seen()."""
+    def met(self, problem: Problem, sentence: str = "", hint: str = "") -> None:
+        """Note a problem with a question of our own, of which no client knows."""
+        self._refused(problem, sentence, hint, 0)
+
+    def _refused(self, problem: Problem, sentence: str, hint: str, count: int) -> str:
         explanation = explain(problem)
         causes = "" if sentence else "; or ".join(explanation.causes)
         sentence, hint = sentence or explanation.sentence, hint or explanation.hint
-        self._remember(problem.name, hint)
+        self._remember(problem.name, hint, count)
         again = self._quiet.due(problem.label)
         if again is not None:
             why = f" Likely causes: {causes}." if causes else ""
@@ -139,11 +142,11 @@ class Troubles:
         """Note a problem that no client saw."""
         self.heals[problem.label] += 1
 
-    def _remember(self, problem: str, hint: str) -> None:
+    def _remember(self, problem: str, hint: str, count: int = 1) -> None:
         now = self._clock()
         known = next((one for one in self.recent if one.problem == problem), None)
         if known is None or now - known.at > APART_SECONDS:
             self._recent.append(Trouble(problem, hint, now, now))
             return
         self._recent.remove(known)
-        self._recent.append(Trouble(problem, hint, now, known.first_at, known.count + 1))
+        self._recent.append(Trouble(problem, hint, now, known.first_at, known.count + count))

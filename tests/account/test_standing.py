@@ -172,6 +172,19 @@ class TestAsking:
             seen.append(await desk.pauses.begun())
         assert seen == [10.0, 20.0, 40.0, 80.0, 160.0, 240.0, 240.0, 240.0]
 
+    async def test_once_jira_takes_us_again_a_new_doubt_waits_for_the_shortest_pause(
+        self, sandbox: Sandbox, desk: Desk
+    ) -> None:
+        sandbox.faults.inactive_user = True
+        await desk.doubted()
+        for _ in range(3):
+            desk.pauses.end()
+            await desk.pauses.begun()
+        sandbox.faults.clear()
+        desk.pauses.end()
+        assert await desk.pauses.begun() == FIRST_PAUSE
+        assert desk.problem is None
+
     @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
     async def test_pauses_differ_from_machine_to_machine_and_keep_their_bounds(
         self, sandbox: Sandbox, make_desk: MakeDesk, chance: float

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.check.ready import ready
+from sidecar.check.ready import exit_code_of, ready
 from sidecar.config.load import Config
 from sidecar.files.private import write_private
-from tests.conftest import MakeSidecar, make_config
+from sidecar.sandbox import Sandbox
+from tests.conftest import MakeSidecar, Running, make_config
 from tests.support.checking import TLS, always, certificates
 from tests.support.dancing import answer
 from tests.support.raw_server import Peer, RawServer
+from tests.support.waiting import until
 
 __all__ = ["certificates"]
 
@@ -93,6 +95,38 @@ async def test_ready_asks_the_admin_listener_first(
         step = await asyncio.to_thread(ready, config)
     assert step.status == "pass"
     assert address in step.message
+
+
+async def test_a_sidecar_that_jira_refuses_is_not_ready_with_the_code_of_what_is_wrong(
+    sandbox: Sandbox, sidecar: Running, tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    sandbox.faults.problem = "consumer_key_unknown"
+    assert (await sidecar.get("/rest/api/2/myself")).status == 401
+    await until(lambda: sidecar.server.readiness.why_not())
+    step = await asyncio.to_thread(ready, config_at(tmp_path, private_key, sidecar.authority))
+    assert (step.status, step.exit_code) == ("fail", 78)
+    assert step.message.endswith("consumer key. (consumer_key_unknown)")
+    assert "Consumer Key" in step.hint
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        ("token_rejected", 77),
+        ("user_may_not_log_in", 77),
+        ("no_token", 77),
+        ("token_not_ours", 77),
+        ("heard_of_by_nobody", 77),
+        ("token_unusable", 78),
+        ("signature_invalid", 78),
+        ("key_size_mismatch", 78),
+        ("two_legged_not_allowed", 78),
+        ("parameter_absent", 69),
+        ("shutting_down", 69),
+    ],
+)
+def test_each_problem_has_the_contracts_exit_code(problem: str, code: int) -> None:
+    assert exit_code_of(problem) == code
 
 
 @pytest.mark.parametrize(

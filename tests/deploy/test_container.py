@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from sidecar.check import ready
+from sidecar.check import running
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Containerfile").read_text().replace("\\\n", " ")
@@ -28,7 +28,7 @@ def test_nothing_that_it_runs_needs_a_shell() -> None:
 def test_the_probe_is_given_more_time_than_it_gives_the_sidecar() -> None:
     match = re.search(r"--timeout=(\d+)s", last("HEALTHCHECK"))
     assert match is not None
-    assert int(match[1]) > ready.PATIENCE
+    assert int(match[1]) > running.PATIENCE
 
 
 def test_its_user_is_a_number_so_that_nobody_takes_it_for_root() -> None:

@@ -14,7 +14,7 @@ import pytest
 from sidecar.access.keys import Holder
 from sidecar.errors import ConfigError
 from sidecar.files import access_keys
-from sidecar.files.access_keys import MOST_CALLERS, YOUNG_SECONDS, AccessKeys
+from sidecar.files.access_keys import MOST_CALLERS, YOUNG_SECONDS, AccessKeys, any_key
 from sidecar.files.private import signature_of
 from tests.conftest import MakeSidecar, Running
 from tests.support.raw_upstream import RawUpstream
@@ -428,3 +428,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def statuses(running: Running, *keys: str) -> list[int]:
     return [(await running.get("/x", ("X-Sidecar-Key", key))).status for key in keys]
+
+
+def test_for_a_request_of_our_own_any_key_will_do(file: Path, folder: Path) -> None:
+    assert any_key(file) == b"first key"
+    assert any_key(folder) == b"word of build"
+    for path in (file, folder / "build"):
+        path.chmod(0o644)
+    for keys in (file, folder):
+        with pytest.raises(ConfigError, match="open to others"):
+            any_key(keys)

@@ -17,6 +17,7 @@ from sidecar.jira.refusals import (
     DanceStep,
     RenewedUnseen,
     VerifierRefused,
+    exit_code,
     interrupted,
     refused,
     unexpected_answer,
@@ -186,3 +187,10 @@ def test_whatever_answers_makes_an_error_of_printable_text(
     fields = [(b"Location", b"https://" + location)]
     error = unexpected_answer(DanceStep.EXCHANGE, status, fields, body, BASE)
     assert (error.message + error.hint).isprintable()
+
+
+@pytest.mark.parametrize("name", EXPLANATIONS)
+def test_a_problems_exit_code_is_that_of_its_error(name: str) -> None:
+    """That which whoever signs in meets, and whoever asks the running sidecar."""
+    error = refused(DanceStep.MYSELF, Problem(name), CONSUMER, "")
+    assert exit_code(name) == error.exit_code

@@ -113,6 +113,7 @@ async def test_an_answer_without_a_body_may_have_a_problem(
         await exchange.answer(head.encode() + b"\r\n")
 
     upstream.handler = answer_bodiless
+    await edge.server.generations[-1].standing.close()  # whose question would be another
     async with await edge.wire() as wire:
         for _ in range(2):
             await wire.send(edge.message("GET", GET))
@@ -131,6 +132,7 @@ async def test_head_has_its_problem_in_the_fields(edge: Running, upstream: RawUp
         )
 
     upstream.handler = refuse
+    await edge.server.generations[-1].standing.close()  # whose question would be another
     async with await edge.wire() as wire:
         for _ in range(2):
             await wire.send(edge.message("HEAD", GET))

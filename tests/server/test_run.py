@@ -8,6 +8,7 @@ import re
 import signal
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,8 @@ class TestEnd:
                 # Python takes two signals that follow each other closely for one.
                 ending = asyncio.create_task(process.ends())
                 while not ending.done():
-                    process.signal(signal.SIGTERM)
+                    with suppress(ProcessLookupError):  # it has ended, and nobody knows yet
+                        process.signal(signal.SIGTERM)
                     await asyncio.wait([ending], timeout=0.1)
                 assert await ending == 0
 

@@ -217,7 +217,11 @@ class TestRecent:
         assert [one.count for one in troubles.recent] == [2, 1]
 
     def test_what_the_sidecar_met_itself_reached_no_client(self, troubles: Troubles) -> None:
-        troubles.refused(REJECTED, "It was so.", "do this")
-        assert troubles.last is not None
-        assert (troubles.last.problem, troubles.last.hint) == ("token_rejected", "do this")
-        assert not troubles.counts
+        for count in (1, 1, 2):
+            if count == 2:
+                troubles.seen(REJECTED)
+            troubles.met(REJECTED, "It was so.", "do this")
+            assert troubles.last is not None
+            assert (troubles.last.problem, troubles.last.hint) == ("token_rejected", "do this")
+            assert troubles.last.count == count
+        assert troubles.counts == {"token_rejected": 1}
