@@ -134,11 +134,12 @@ class Failures:
             _LATE_END_HINT if has_begun else _EARLY_END_HINT,
         )
 
-    def not_http(self) -> ProtocolError:
-        """The parser refused the answer."""
+    def not_http(self, fault: str) -> ProtocolError:
+        """The parser refused the answer, for a fault that is told without quoting anything."""
         return ProtocolError(
-            f"What {self._where} answers is not valid HTTP.",
-            "is jira.base_url the address of Jira, with the right scheme and port?",
+            f"What {self._where} answers is not valid HTTP: {fault}.",
+            "is jira.base_url the address of Jira, with the right scheme and port? If it is, have"
+            " this mended in the reverse proxy or the Jira app that writes it",
         )
 
     def head_too_large(self) -> ProtocolError:

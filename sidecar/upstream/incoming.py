@@ -17,6 +17,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.errors import ProtocolError
 from sidecar.http.fields import Received, size_of
+from sidecar.upstream.broken_heads import fault_of
 from sidecar.upstream.failures import Failures
 from sidecar.upstream.heads import MAX_FIELDS, Head, WholeBody, whole_answer
 
@@ -209,7 +210,7 @@ class Incoming:
         if self.has_head or all(message.raw_headers for message in messages):
             return
         if _FOLD_FIRST.search(self._head):
-            raise self._terms.failures.not_http()
+            raise self._terms.failures.not_http("the first field of its head is folded")
 
     def _check_bounds(self) -> None:
         if not self.has_head:
@@ -226,7 +227,8 @@ class Incoming:
         elif isinstance(error, LineTooLong) or self._lines > MAX_FIELDS:
             raise self._terms.failures.head_too_large()
         else:
-            raise self._terms.failures.not_http()
+            head = b"" if self.has_head else self._head
+            raise self._terms.failures.not_http(fault_of(head, error.message))
 
     def add_surplus(self) -> None:
         """More has arrived than the answer."""

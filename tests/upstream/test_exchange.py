@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -261,6 +262,29 @@ async def test_a_broken_answer_is_a_protocol_error_at_once(
         await get(upstream)
     await server.end()  # the connection is gone
     assert len(server.peers) == 1
+
+
+FAULTS = {
+    "NUL": "field 1 of its head (X-A) has a control character",
+    "space before colon": "field 1 of its head has a space before its colon",
+    "no colon": "field 1 of its head has no colon",
+    "no number": "invalid character in content-length",
+    "no chunk size": "invalid character in chunk size",
+    "fold first": "field 1 of its head is folded",
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_broken_answer_is_told_by_its_fault_without_what_is_in_it(
+    serve: Serve, connect: Connect, name: str
+) -> None:
+    pieces = [piece.replace(b"hello", b"hush").replace(b": b", b": hush") for piece in BROKEN[name]]
+    upstream = await connect((await serve(once(*pieces))).url)
+    with pytest.raises(
+        ProtocolError, match=re.escape(f"not valid HTTP: {FAULTS[name]}.")
+    ) as caught:
+        await get(upstream)
+    assert "hush" not in caught.value.message + caught.value.hint
 
 
 BROKEN_LATER: dict[str, tuple[bytes, bytes]] = {

@@ -198,8 +198,9 @@ def test_a_connection_that_ends_inside_an_answer_has_spoken_http_already(
 
 
 def test_what_is_no_answer_is_a_protocol_error(failures: Failures) -> None:
-    assert type(failures.not_http()) is ProtocolError
-    assert "not valid HTTP" in failures.not_http().message
+    broken = failures.not_http("field 2 of its head has no colon")
+    assert type(broken) is ProtocolError
+    assert "is not valid HTTP: field 2 of its head has no colon." in broken.message
     assert "head" in failures.head_too_large().message
     assert "limits.head_bytes" in failures.head_too_large().hint
 
