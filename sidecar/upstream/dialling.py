@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from base64 import b64encode
@@ -25,6 +26,7 @@ Addresses = Sequence[AddrInfoType]
 _NEXT_ADDRESS_SECONDS = 0.25
 """RFC 8305 §5: "Connection Attempt Delay ... recommended to be 250 milliseconds"."""
 _PROXY_HEAD_BYTES = 64 * 1024
+_CHALLENGE = re.compile(rb"^proxy-authenticate:[ \t]*(.*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
 class Peer(NamedTuple):
@@ -137,7 +139,7 @@ class Dialler:
         if status is None:
             raise self._failures.no_proxy()
         if not 200 <= status < 300:
-            raise self._failures.proxy_refused(status)
+            raise self._failures.proxy_refused(status, _CHALLENGE.findall(head))
 
     async def secure(
         self, sock: socket.socket, make: Callable[[], P]

@@ -119,7 +119,8 @@ class UpstreamResponse:
             # Other codings were never asked for (TE); RFC 9112 §6.1 on HTTP/1.0.
             raise ProtocolError(f"The answer of {where} has a Transfer-Encoding unasked for.")
         if head.status == 407 and self._terms.asks_proxy:
-            raise self._terms.failures.proxy_refused(head.status)
+            challenges = values(head.fields, b"proxy-authenticate")
+            raise self._terms.failures.proxy_refused(head.status, challenges)
 
     async def peek(self, limit: int) -> bytes:
         """The body's first bytes, about `limit` of them; they are still there to be read."""

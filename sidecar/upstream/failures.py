@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
+from collections.abc import Sequence
 
 from sidecar.config.load import Config
 from sidecar.errors import (
@@ -38,6 +40,13 @@ _SILENT = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 """What the kernel says of a peer that confirms nothing any more."""
 
 
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_SCHEME = re.compile(
+    rb"(?:\A|,)[ \t]*([A-Za-z][A-Za-z0-9-]{0,19})(?=[ \t]*(?:,|\Z)|[ \t]+[^=, \t])"
+)
+"""A name that no = follows (RFC 9110 §11.3)."""
+
+
 class Failures:
     """Makes errors that say what failed on the way to one Jira, and what to do about it."""
 
@@ -46,6 +55,7 @@ class Failures:
         self._base = jira.base_url
         self._where = jira.base_url.authority
         self._has_proxy = jira.proxy is not None
+        self._has_proxy_login = jira.proxy is not None and "@" in jira.proxy.reveal()
         self._has_certificate = jira.client_certificate is not None
         self._seconds = config.timeouts.connect
 
@@ -89,11 +99,33 @@ class Failures:
             "is there a firewall in between, or a missing VPN? timeouts.connect sets the limit",
         )
 
-    def proxy_refused(self, status: int) -> ConnectionRefused:
-        """The HTTP proxy on the way answered instead of Jira."""
+    def proxy_refused(self, status: int, challenges: Sequence[bytes]) -> ConnectionRefused:
+        """The HTTP proxy on the way answered instead of Jira; by `challenges` it wants a login."""
+        if status == 407:
+            return self._login_refused(_schemes(challenges))
         return ConnectionRefused(
             f"The proxy in jira.proxy refuses to connect to {self._where}, with status {status}.",
-            "check jira.proxy, its user name and its password",
+            "check jira.proxy; its administrator says which hosts it lets us reach",
+        )
+
+    def _login_refused(self, schemes: list[str]) -> ConnectionRefused:
+        """The proxy wants a login by one of the schemes (RFC 9110 §11.7.1); we have Basic."""
+        if schemes and not any(scheme.lower() == "basic" for scheme in schemes):
+            return ConnectionRefused(
+                f"The proxy in jira.proxy takes a login by {' or '.join(schemes)} alone (407), and"
+                " the sidecar has only Basic.",
+                "run a proxy on this machine that has it, such as px or cntlm, and name that one in"
+                " jira.proxy; or have the proxy let us reach Jira without a login, or with Basic",
+            )
+        if self._has_proxy_login:
+            return ConnectionRefused(
+                "The proxy in jira.proxy does not accept the user name and password there (407).",
+                "check the user name and password in jira.proxy; what is no letter or digit is"
+                " percent-encoded there, @ as %40",
+            )
+        return ConnectionRefused(
+            "The proxy in jira.proxy wants a user name and password (407).",
+            'write user name and password into it: jira.proxy = "http://USER:PASSWORD@HOST:PORT"',
         )
 
     def no_proxy(self) -> ProtocolError:
@@ -148,6 +180,13 @@ class Failures:
             f"The head of the answer of {self._where} is too large.",
             "limits.head_bytes sets the limit",
         )
+
+
+def _schemes(challenges: Sequence[bytes]) -> list[str]:
+    """The schemes that Proxy-Authenticate fields name, several in one perhaps, each once."""
+    unquoted = (_QUOTED.sub(b"", challenge) for challenge in challenges)
+    found = (name.decode() for challenge in unquoted for name in _SCHEME.findall(challenge))
+    return list(dict.fromkeys(found))
 
 
 def _reason(error: OSError) -> str:

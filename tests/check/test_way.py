@@ -297,7 +297,12 @@ async def test_through_a_proxy_jira_is_reached_and_the_password_not_shown(
 
 async def test_a_proxy_that_refuses_or_is_none(diagnose: Diagnose) -> None:
     for refusal, message in (
-        (page(407), "status 407"),
+        (page(403), "status 403"),
+        (page(407), "does not accept the user name and password"),
+        (
+            page(407, "", "Proxy-Authenticate: NTLM", "proxy-authenticate:Negotiate"),
+            "by NTLM or Negotiate alone (407)",
+        ),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not answer as an HTTP proxy"),
         (b"HTTP/1.1 200", "does not answer as an HTTP proxy"),
     ):

@@ -147,10 +147,40 @@ def test_why_there_is_no_connection(
 def test_a_proxy_is_named_where_it_is_the_one_that_fails(behind_proxy: Failures) -> None:
     refused = behind_proxy.connecting(oserror(errno.ECONNREFUSED))
     assert str(refused) == "The proxy in jira.proxy cannot be reached: connection refused."
-    assert "status 407" in behind_proxy.proxy_refused(407).message
+    assert "status 403" in behind_proxy.proxy_refused(403, []).message
     assert "jira.proxy" in behind_proxy.no_proxy().message
-    for error in (refused, behind_proxy.proxy_refused(407), behind_proxy.no_proxy()):
+    for error in (refused, behind_proxy.proxy_refused(407, []), behind_proxy.no_proxy()):
         assert "s3cret" not in error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    ("challenges", "schemes"),
+    [
+        ([b"NTLM"], "NTLM"),
+        ([b"Negotiate", b"NTLM", b"Negotiate"], "Negotiate or NTLM"),
+        ([b"Negotiate, NTLM"], "Negotiate or NTLM"),
+        ([b'Digest realm="a, Basic b", nonce="x", qop=auth', b"Kerberos"], "Digest or Kerberos"),
+        ([b"Negotiate YIIfg=="], "Negotiate"),
+    ],
+)
+def test_a_proxy_without_basic_is_said_to_need_a_helper(
+    failures: Failures, behind_proxy: Failures, challenges: list[bytes], schemes: str
+) -> None:
+    for one in (failures, behind_proxy):
+        refused = one.proxy_refused(407, challenges)
+        assert f"takes a login by {schemes} alone (407)" in refused.message
+        assert "px or cntlm" in refused.hint
+
+
+@pytest.mark.parametrize(
+    "challenges", [[], [b'Basic realm="x"'], [b"NTLM", b"basic"], [b'NTLM, Basic realm="a"']]
+)
+def test_a_proxy_with_basic_wants_a_password_or_another(
+    failures: Failures, behind_proxy: Failures, challenges: list[bytes]
+) -> None:
+    assert "wants a user name and password" in failures.proxy_refused(407, challenges).message
+    assert "USER:PASSWORD" in failures.proxy_refused(407, challenges).hint
+    assert "does not accept the user name" in behind_proxy.proxy_refused(407, challenges).message
 
 
 def ssl_error(reason: str) -> ssl.SSLError:

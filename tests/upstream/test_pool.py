@@ -455,6 +455,15 @@ async def test_a_proxy_that_wants_a_password_is_not_taken_for_jira(
     with pytest.raises(ConnectionRefused, match="407") as caught:
         await upstream.send(request())
     assert "password" in caught.value.hint
+    server = await serve(
+        once(b"HTTP/1.1 407 Login\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n")
+    )
+    upstream = await connect(
+        "http://jira.example.com", jira__proxy=f"http://127.0.0.1:{server.port}"
+    )
+    with pytest.raises(ConnectionRefused, match="by NTLM alone") as caught:
+        await upstream.send(request())
+    assert "cntlm" in caught.value.hint
 
 
 async def test_a_proxy_that_is_down(connect: Connect) -> None:
