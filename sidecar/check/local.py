@@ -29,7 +29,7 @@ _ACCESS_KEY = "access key"
 def configuration(config: Config) -> Passed:
     """Judge a configuration that could be read; ConfigError where `run` would refuse it."""
     base = config.jira.base_url
-    if base.host.rstrip(".").endswith(_CLOUD):
+    if is_cloud_host(base.host):
         raise is_cloud(base.host)
     if config.listen.tls_certificate is not None:
         tls.server_context(config.listen.tls_certificate, config.listen.tls_key)
@@ -46,6 +46,11 @@ def named_files(config: Config) -> None:
         tls.server_context(listen.tls_certificate, listen.tls_key)
     if config.access.key_file is not None:
         read_access_keys(config.access.key_file).refuse()
+
+
+def is_cloud_host(host: str) -> bool:
+    """Whether a name is one of Jira Cloud's."""
+    return host.rstrip(".").endswith(_CLOUD)
 
 
 def is_cloud(host: str) -> ConfigError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +27,12 @@ from sidecar.errors import UsageError
 
 if TYPE_CHECKING:
     from sidecar.commands.init import Provisioned
+    from sidecar.commands.jira_url import Meaning
     from sidecar.commands.sample_client import SampleClient
     from sidecar.commands.site import Site
     from sidecar.config.load import Config
     from sidecar.credentials import Secret
+    from sidecar.http.target import BaseURL
     from sidecar.jira.application_link import FormStep
     from sidecar.system.unit import Unit
 
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Make another key, which takes the old one's place once Jira accepts it.",
 )
-@click.option("--offline", is_flag=True, help="Ask Jira nothing.")
+@click.option("--offline", is_flag=True, help="Do not look whether Jira answers.")
 @system_options
 @global_options
 @click.pass_obj
@@ -109,7 +113,9 @@ def init(
         if two_legged:
             known = replace(known, access_token=None)
         given = base_url, consumer_key, bits
-        made = _provision(path, *given, known, environ, site, two_legged=two_legged, force=force)
+        made = _provision(
+            path, *given, known, environ, site, two_legged=two_legged, force=force, offline=offline
+        )
     _tell(made, settings, is_new=keyless is None)
     if unit:
         _run_service(unit, made, known.access_token, environ)
@@ -140,6 +146,7 @@ def _provision(
     *,
     two_legged: bool,
     force: bool,
+    offline: bool,
 ) -> Provisioned:
     """Write everything, having asked for what is not known."""
     from sidecar.commands.init import provision, refuse_existing
@@ -147,8 +154,10 @@ def _provision(
 
     has_token = known.access_token is not None
     refuse_existing(path, environ, has_token=has_token, force=force, site=site)
-    url = base_url or known.base_url or ask("--base-url", "Jira's URL", options.base_url)
+    text = base_url or (str(known.base_url) if known.base_url else None)
     key = consumer_key or known.consumer_key
+    _refuse_missing({"--base-url": text, "--consumer-key": key})
+    url = _jira_url(text, path if force else None, offline=offline)
     return provision(
         path,
         url,
@@ -161,6 +170,54 @@ def _provision(
         force=force,
         site=site,
     )
+
+
+def _refuse_missing(values: Mapping[str, str | None]) -> None:
+    """Raise UsageError for all that is missing and cannot be asked for."""
+    missing = [name for name, value in values.items() if value is None]
+    if not missing or sys.stdin.isatty():
+        return
+    verb, it = ("are", "them") if len(missing) > 1 else ("is", "it")
+    hint = f"give {it}: there is no terminal to ask on"
+    raise UsageError(f"{' and '.join(missing)} {verb} missing", hint)
+
+
+def _jira_url(text: str | None, config_path: Path | None, *, offline: bool) -> BaseURL:
+    """Jira's base URL: what the user gives, or what looking there shows that it should be."""
+    from sidecar.commands import jira_url
+
+    def confirm(said: str) -> bool:
+        return click.confirm(f"{said}. Take that?", default=True, err=True)
+
+    is_terminal, default = sys.stdin.isatty(), None
+    while True:
+        try:
+            given = text or ask("--base-url", "Jira's URL", str, default)
+            meaning = _meaning(given)
+            looked = (
+                None
+                if offline
+                else run_coroutine(
+                    jira_url.look(meaning, partial(jira_url.configured, config_path, os.environ))
+                )
+            )
+            return jira_url.settle(meaning, looked, say, confirm if is_terminal else None)
+        except UsageError as error:
+            if not is_terminal:
+                raise
+            say(f"Error: {error.message.removeprefix('--base-url: ')}")
+            default = jira_url.likely(given)
+            text = None
+
+
+def _meaning(text: str) -> Meaning:
+    from sidecar.commands.jira_url import meaning_of
+
+    try:
+        return meaning_of(text)
+    except ValueError as error:
+        hint = "for example: --base-url https://jira.example.com"
+        raise UsageError(f"--base-url: {error}", hint) from None
 
 
 def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:

@@ -284,7 +284,7 @@ def _write_all(files: Mapping[Path, bytes]) -> None:
         for path, data in files.items():
             before[path] = _content(path)
             write_private(path, data)
-    except StoreError:
+    except BaseException:
         for path, content in before.items():
             with contextlib.suppress(StoreError, OSError):
                 _restore(path, content)

@@ -52,13 +52,20 @@ class Given:
     """The folder that relative paths are relative to; None for the current folder."""
 
 
-def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+    *,
+    finds: bool = True,
+) -> Config:
     """Read the configuration: overrides > environment > file > default.
 
     `path` is --config's; `overrides` has flags by option name (`{"listen.addresses": [...]}`),
-    those that are None left out.  Raises ConfigError, or UsageError for a flag's value.
+    those that are None left out.  Without a path a file is looked for where it usually is, unless
+    `finds` is false.  Raises ConfigError, or UsageError for a flag's value.
     """
-    file = path or places.find_config(environ)
+    file = path or (places.find_config(environ) if finds else None)
     folder = file.absolute().parent if file else None
     given = _defaults(folder) | _surroundings(environ)
     if file:

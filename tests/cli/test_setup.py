@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.files import keys
+from sidecar.sandbox import Sandbox
 from tests.support.processes import Done, Shell, shell
 
 __all__ = ["shell"]
@@ -207,3 +208,64 @@ async def test_nothing_is_asked_where_files_are_in_the_way(shell: Shell) -> None
     done = await run_at_terminal(shell, b"", "init")
     assert done.code == 73
     assert "Jira's URL" not in done.err
+
+
+# ── looking at the URL ──────────────────────────────────────────────────────────────────────
+
+KEY = ["--consumer-key", "OauthKey"]
+
+
+def base_url(folder: Path) -> str:
+    text = (folder / "config.toml").read_text()
+    return next(line for line in text.splitlines() if line.startswith("base_url"))
+
+
+async def test_what_is_missing_is_named_at_once(shell: Shell) -> None:
+    done = await shell.run("init")
+    assert (done.code, done.error) == (2, "--base-url and --consumer-key are missing")
+    done = await shell.run("init", "--base-url", "https://jira.example.com")
+    assert (done.code, done.error) == (2, "--consumer-key is missing")
+    assert done.hint == "give it: there is no terminal to ask on"
+
+
+async def test_the_right_url_is_taken_in_place_of_a_pages(
+    shell: Shell, sandbox: Sandbox, folder: Path
+) -> None:
+    text = sandbox.url.removeprefix("http://").removesuffix("/jira") + "/login.jsp"
+    done = await shell.run("init", "--base-url", text, *KEY)
+    assert done.code == 0
+    assert f"Jira 9.12.0 answers at {sandbox.url}: taken in place of" in done.err
+    assert base_url(folder) == f'base_url = "{sandbox.url}"'
+
+
+async def test_offline_nobody_is_asked(shell: Shell, sandbox: Sandbox, folder: Path) -> None:
+    done = await shell.run("init", "--base-url", sandbox.url, *KEY, "--offline")
+    assert done.code == 0
+    assert not sandbox.log
+    assert "answers at" not in done.err
+
+
+async def test_at_a_terminal_the_right_url_is_offered(
+    shell: Shell, sandbox: Sandbox, folder: Path
+) -> None:
+    text = f"{sandbox.url}/browse/X-1\n".encode()
+    done = await run_at_terminal(shell, text + b"n\n" + text + b"\n\n", "init")
+    assert done.code == 0
+    assert done.err.count(f"answers at {sandbox.url}. Take that? [Y/n]") == 2
+    assert base_url(folder) == f'base_url = "{sandbox.url}"'
+
+
+async def test_at_a_terminal_a_missing_scheme_is_offered_with_the_next_question(
+    shell: Shell, folder: Path
+) -> None:
+    done = await run_at_terminal(shell, b"jira.example.com/jira\n\n\n", "init", "--offline")
+    assert done.code == 0
+    assert "Jira's URL [https://jira.example.com/jira]" in done.err
+    assert base_url(folder) == 'base_url = "https://jira.example.com/jira"'
+
+
+async def test_who_aborts_leaves_nothing(shell: Shell, sandbox: Sandbox, folder: Path) -> None:
+    end_of_input = b"\x04"
+    done = await run_at_terminal(shell, sandbox.url.encode() + b"\n" + end_of_input, "init")
+    assert done.code == 130
+    assert contents(folder) == {}
