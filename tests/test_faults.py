@@ -12,7 +12,7 @@ from dataclasses import fields
 import pytest
 
 from sidecar.sandbox import Faults, Sandbox
-from tests.conftest import Running
+from tests.conftest import MakeSidecar, Running
 from tests.support.loading import MYSELF, Load, renewals, store_grant
 
 SEARCH = "/rest/api/2/search?jql=project+%3D+JJ&fields=summary"
@@ -178,8 +178,10 @@ async def test_tokens_that_expire_at_once_are_not_renewed_over_and_over(
     ("switch", "value", "status"), [("rate_limited", 7, 429), ("unavailable", True, 503)]
 )
 async def test_jiras_own_refusals_pass_unchanged(
-    switch: str, value: object, status: int, sidecar: Running, sandbox: Sandbox
+    switch: str, value: object, status: int, make_sidecar: MakeSidecar, sandbox: Sandbox
 ) -> None:
+    token = sandbox.grant().token
+    sidecar = await make_sidecar(sandbox.url, token=token, limits__rate_wait=5.0)
     during, after = await throw(sidecar, sandbox, **{switch: value})
     assert during.statuses[status] >= 8
     assert set(during.statuses) <= {200, status}

@@ -281,6 +281,11 @@ def seconds(value: float) -> float:
     return float(value)
 
 
+def seconds_or_zero(value: float) -> float:
+    """Read a duration that may be none."""
+    return seconds(value) if value else 0.0
+
+
 def between(least: int, most: int) -> Callable[[int], int]:
     """Make a reader of integers from `least` to `most`."""
 

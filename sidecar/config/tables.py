@@ -263,6 +263,13 @@ class Limits:
         "Requests that may wait for their turn; more are answered with 503.",
         default=1000,
     )
+    rate_wait: float = option(
+        Kind.NUMBER,
+        options.seconds_or_zero,
+        "Seconds that a request may be held while Jira answers 429, too many requests; 0 passes "
+        "every 429 on at once.",
+        default=30,
+    )
     clients: int | None = option(
         Kind.WHOLE,
         options.between(1, 65_536),

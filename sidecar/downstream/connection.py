@@ -76,7 +76,7 @@ class ClientConnection(BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to answer; called by asyncio."""
         super().connection_made(transport)
-        self.client = self._peer.opened(transport)
+        self.client, self.process = self._peer.opened(transport)
         self.task = self._clock.create_task(self._serve())
         self._owner.opened(self)
         if self.state is State.IDLE:

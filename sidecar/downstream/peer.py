@@ -12,7 +12,7 @@ from sidecar.downstream import timers
 from sidecar.downstream.timers import Timer
 from sidecar.net.backpressure import taken, untaken
 from sidecar.net.liveness import End, peer_end
-from sidecar.net.peers import peer_address
+from sidecar.net.peers import peer_address, peer_process
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -46,10 +46,10 @@ class Peer:
         """Whether the connection will be aborted if nothing is written soon."""
         return self._give_up_timer.is_set
 
-    def opened(self, transport: asyncio.BaseTransport) -> str:
-        """Use `transport` from now on; return the client's address, as the log has it."""
+    def opened(self, transport: asyncio.BaseTransport) -> tuple[str, int]:
+        """Use `transport` from now on; return the client's address, for the log, and process."""
         self._transport = cast(asyncio.Transport, transport)
-        return peer_address(transport)
+        return peer_address(transport), peer_process(transport)
 
     def lost(self) -> None:
         """Wait for nothing any more."""

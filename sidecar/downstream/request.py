@@ -36,6 +36,8 @@ class Connection(Protocol):
 
     client: str
     """The client's address, as the log has it."""
+    process: int
+    """The client's process on a unix socket; 0 where it is unknown."""
 
     @property
     def scheme(self) -> str:

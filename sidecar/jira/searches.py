@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 
+from sidecar.http.paths import below
 from sidecar.signing.signature import decode_query
 
 SEARCH = re.compile(r"/rest/api/(?:2|latest)/search/?")
@@ -20,7 +21,13 @@ _NUMBERS = ("startAt", "maxResults")
 _LISTS = ("fields", "expand")
 _SWITCH = {"true": True, "false": False}
 
+_ENDS = ("/search", "/search/")
 Content = dict[str, str | int | bool | list[str]]
+
+
+def is_search(path: str, context_path: str) -> bool:
+    """Whether a clean target's path is the search's, spelled plainly."""
+    return path.endswith(_ENDS) and SEARCH.fullmatch(below(path, context_path)) is not None
 
 
 def as_json(query: str) -> bytes | None:

@@ -39,9 +39,12 @@ from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_requestor
 from sidecar.jira.problems import problem_field
 from sidecar.jira.stored import is_stored
+from sidecar.pacing.lines import Lines
+from sidecar.proxy.absorbing import Absorber
+from sidecar.proxy.outgoing import Exchanged
 from sidecar.proxy.relay import Relay
 from sidecar.proxy.rewriting import JiraLinks
-from sidecar.proxy.sending import Exchanged, Sender, first_bytes
+from sidecar.proxy.sending import Sender, first_bytes
 from sidecar.proxy.slots import Slots
 from sidecar.proxy.visit import Local, Visit
 from sidecar.proxy.wrong_keys import WrongKeys
@@ -49,6 +52,7 @@ from sidecar.signing.signatures import Signatures
 from sidecar.telemetry.logs import RefusedLine
 from sidecar.telemetry.record import RESERVED, RESERVED_ROOT, Record, new_id
 from sidecar.telemetry.troubles import Troubles
+from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
 log = logging.getLogger(__name__)
@@ -74,6 +78,7 @@ class Proxy:
         local: Local,
         finished: Callable[[Record], None],
         named: Callable[[str], str] = str,
+        lines: Lines,
     ) -> None:
         """`named` completes the commands that hints for callers name."""
         self._base = config.jira.base_url
@@ -95,8 +100,16 @@ class Proxy:
         self._wrong_keys = WrongKeys()
         self.slots = Slots(config.limits.connections, config.limits.waiting)
         self._signatures = Signatures(lambda: self.slots.in_use > 1)
+        self._lines = lines
+        self._absorber = Absorber(lines, self.slots, identity, troubles, config.limits.rate_wait)
         self._sender = Sender(
-            identity, upstream, healer, self._signatures, config.limits.form_bytes
+            identity,
+            upstream,
+            healer,
+            self._signatures,
+            self._absorber,
+            lines,
+            config.limits.form_bytes,
         )
 
     async def handle(self, request: Request) -> Reply:
@@ -264,6 +277,12 @@ class Proxy:
         self._healer.renewal.renew_if_near_end()
         fields = request_fields(message.raw_headers, self._host, record.request_id.encode())
         body = self._body(request)
+        links, cors = self._links.for_caller(caller), self._access.cors_fields(caller)
+        if self._lines.lines:
+            refusal = await self._absorber.wait_first(request, record, acting_as)
+            if refusal is not None:
+                relay = Relay(request, refusal, record, links, paths, self._timeouts.idle)
+                return await relay.run(cors)
         async with self.slots.take() as slot:
             try:
                 exchanged = await self._sender.send(
@@ -273,10 +292,9 @@ class Proxy:
                 try:
                     if response.status == 200 and _is_server_info(method, paths):
                         await self._learn_server_url(response)
-                    links = self._links.for_caller(caller)
+                        links = self._links.for_caller(caller)
                     relay = Relay(request, response, record, links, paths, self._timeouts.idle)
-                    extra = self._explained(exchanged, record)
-                    return await relay.run(extra + self._access.cors_fields(caller))
+                    return await relay.run(self._explained(exchanged, record) + cors)
                 finally:
                     self._sender.close(exchanged)
             finally:
@@ -297,7 +315,7 @@ class Proxy:
         hint = self._troubles.seen(problem, sentence, hint)
         return [(b"Sidecar-Problem", problem_field(problem, self._named(hint)))]
 
-    async def _learn_server_url(self, response: UpstreamResponse) -> None:
+    async def _learn_server_url(self, response: UpstreamResponse | KeptResponse) -> None:
         """Take from a serverInfo answer what Jira calls itself; its links are led to us, too."""
         try:
             info = json.loads(await first_bytes(response, _SERVER_INFO_BYTES))

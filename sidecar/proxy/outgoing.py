@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from sidecar.account.request_signer import Signed
 from sidecar.downstream.bodies import RequestBody
 from sidecar.http.fields import Fields
 from sidecar.http.target import Target
+from sidecar.jira.problems import Problem
 from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import EncodedPair
-from sidecar.upstream.pool import UpstreamRequest
+from sidecar.upstream.kept import KeptResponse
+from sidecar.upstream.pool import UpstreamRequest, UpstreamResponse
+
+
+class Exchanged(NamedTuple):
+    """What came of sending a request."""
+
+    response: UpstreamResponse | KeptResponse
+    problem: Problem | None
+    signed: Signed
+    is_put_right: bool = False
+    """Whether the problem is healed, and only this request could not be sent again."""
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from sidecar.http.forwarding import response_fields
 from sidecar.jira.links import Links
 from sidecar.proxy.rewriting import BodyRewriter, guard, is_eligible
 from sidecar.telemetry.record import Record
+from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import UpstreamResponse
 
 _SEND_BYTES = 64 * 1024
@@ -32,7 +33,7 @@ class Relay:
     def __init__(
         self,
         request: Request,
-        response: UpstreamResponse,
+        response: UpstreamResponse | KeptResponse,
         record: Record,
         links: Links | None,
         paths: frozenset[str],
@@ -204,6 +205,6 @@ class Relay:
         return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
 
 
-def _check_reason(response: UpstreamResponse) -> None:
+def _check_reason(response: UpstreamResponse | KeptResponse) -> None:
     if _CONTROL.search(response.reason):
         raise ProtocolError("Jira's answer has control characters in its status line.")

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from time import perf_counter
-from typing import NamedTuple
 
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
@@ -16,12 +15,14 @@ from sidecar.downstream.request import Request
 from sidecar.errors import ConnectionLost, RequestRefused
 from sidecar.http.fields import Fields, first
 from sidecar.http.methods import BODY_METHODS, SAFE_METHODS
-from sidecar.http.paths import below
 from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, refuse_reserved
 from sidecar.jira.problems import ActsAs, Problem, foreign_answer, hides_its_reason, parse_problem
-from sidecar.jira.searches import SEARCH
+from sidecar.jira.rate_limits import is_empty
+from sidecar.jira.searches import is_search
+from sidecar.pacing.lines import Lines
+from sidecar.proxy.absorbing import Absorber
 from sidecar.proxy.long_heads import LongHeads, is_too_long, send_as_post
-from sidecar.proxy.outgoing import Outgoing
+from sidecar.proxy.outgoing import Exchanged, Outgoing
 from sidecar.proxy.slots import Slot
 from sidecar.signing import signature
 from sidecar.signing.long_parameters import (
@@ -34,6 +35,7 @@ from sidecar.signing.signature import EncodedPair
 from sidecar.signing.signatures import Signatures
 from sidecar.signing.turns import Turns
 from sidecar.telemetry.record import Record
+from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
 _PROBLEM_BYTES = 64 * 1024
@@ -43,17 +45,6 @@ _FEW_PARAMETERS = 1000
 _LONG_BASE_STRING = 2000
 """Characters: encoded once more, as a refusal quotes it, a shorter one fits into 8 KiB."""
 _RETRIED_METHODS = frozenset({"GET", "HEAD"})
-_SEARCHES = ("/search", "/search/")
-
-
-class Exchanged(NamedTuple):
-    """What came of sending a request."""
-
-    response: UpstreamResponse
-    problem: Problem | None
-    signed: Signed
-    is_put_right: bool = False
-    """Whether the problem is healed, and only this request could not be sent again."""
 
 
 class Sender:
@@ -65,6 +56,8 @@ class Sender:
         upstream: Upstream,
         healer: Healer,
         signatures: Signatures,
+        absorber: Absorber,
+        lines: Lines,
         form_bytes: int,
     ) -> None:
         """`form_bytes` is the size of the largest form that is read."""
@@ -73,6 +66,8 @@ class Sender:
         self._upstream = upstream
         self._healer = healer
         self._signatures = signatures
+        self._absorber = absorber
+        self._lines = lines
         self._form_bytes = form_bytes
         self._turns = Turns()
         self._long_heads = LongHeads()
@@ -96,7 +91,7 @@ class Sender:
         """
         outgoing = await self._outgoing(request, acting_as(target, user), fields, body)
         outgoing.acting_as = user
-        if outgoing.method == "GET" and self._searches(target.path):
+        if outgoing.method == "GET" and is_search(target.path, self._base.path):
             outgoing.search = target.query or ""
             if is_too_long(outgoing):
                 await send_as_post(outgoing, record)
@@ -104,6 +99,25 @@ class Sender:
             async with slot.given_up():  # it can be sent only once
                 await self._healer.renewal.wait_while_new()
         record.forwarded = True
+        exchanged = await self._exchange(outgoing, record, slot)
+        response = exchanged.response
+        if response.status == 429 or self._lines.lines or is_empty(response.fields):
+            exchanged = await self._absorber.absorb(
+                exchanged,
+                request,
+                record,
+                slot,
+                user,
+                lambda: self._exchange(outgoing, record, slot),
+                self.close,
+                may_repeat=outgoing.is_replayable and self._may_repeat(record, outgoing),
+            )
+        record.connecting = exchanged.response.connect_seconds
+        record.first_byte = exchanged.response.first_byte_seconds
+        return exchanged
+
+    async def _exchange(self, outgoing: Outgoing, record: Record, slot: Slot) -> Exchanged:
+        """Send, and send again what can be healed by that."""
         exchanged = await self._try(outgoing, record, None)
         if exchanged.problem is not None:
             exchanged = await self._heal(exchanged, outgoing, record, slot)
@@ -111,8 +125,6 @@ class Sender:
             exchanged = await self._heal_long(exchanged, outgoing, record, slot)
         if exchanged.response.status == 400:
             self._long_heads.hint(outgoing, exchanged.signed.authorization)
-        record.connecting = exchanged.response.connect_seconds
-        record.first_byte = exchanged.response.first_byte_seconds
         return exchanged
 
     async def _heal(
@@ -203,7 +215,7 @@ class Sender:
                 raise
             return Exchanged(response, problem, signed)
 
-    def _abort(self, response: UpstreamResponse, signed: Signed) -> None:
+    def _abort(self, response: UpstreamResponse | KeptResponse, signed: Signed) -> None:
         response.abort()
         self._identity.in_flight.discard(signed.nonce)
 
@@ -261,8 +273,11 @@ class Sender:
             )
         return problem
 
-    def _searches(self, path: str) -> bool:
-        return path.endswith(_SEARCHES) and bool(SEARCH.fullmatch(below(path, self._base.path)))
+    def _may_repeat(self, record: Record, outgoing: Outgoing) -> bool:
+        """Whether a request may be sent again that Jira has refused before it looked at it."""
+        return record.method in SAFE_METHODS or (
+            record.method == "POST" and is_search(outgoing.target.path, self._base.path)
+        )
 
     def _check_form(self, text: str) -> None:
         """Raise RequestRefused where a form could change who we are."""
@@ -292,7 +307,7 @@ def _parameters(
     return parameters
 
 
-async def first_bytes(response: UpstreamResponse, limit: int) -> bytes:
+async def first_bytes(response: UpstreamResponse | KeptResponse, limit: int) -> bytes:
     """The first bytes of a body, decoded; they are still there to be relayed.
 
     If they can't be had, the response is aborted.

@@ -36,15 +36,19 @@ class Slots:
         """Wait for a slot, or raise Overloaded."""
         if not self._free.locked():
             await self._free.acquire()
-        elif self.has_room:
+        else:
+            self.check_room()
             with self.one_more_waits():
                 await self._free.acquire()
-        else:
+        self.in_use += 1
+
+    def check_room(self) -> None:
+        """Raise Overloaded where no more may wait."""
+        if not self.has_room:
             raise Overloaded(
                 f"{self.waiting} requests wait for Jira already.",
                 "send fewer at once; limits.connections and limits.waiting set the limits",
             )
-        self.in_use += 1
 
     async def acquire_again(self) -> None:
         """Wait for a slot once more; who does that counts as waiting already."""

@@ -16,6 +16,7 @@ from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
 from sidecar.errors import SidecarError
 from sidecar.files.access_keys import AccessKeys
+from sidecar.pacing.lines import Lines
 from sidecar.proxy.handler import Proxy
 from sidecar.proxy.visit import Local
 from sidecar.telemetry.record import Record
@@ -39,10 +40,12 @@ class Generation:
         local: Local,
         finished: Callable[[Record], None],
         named: Callable[[str], str],
+        lines: Lines,
     ) -> None:
         """Raises ConfigError for certificates that cannot be used."""
         self.config = config
         self.identity = identity
+        self.lines = lines
         self.in_flight = 0
         self._free = asyncio.Event()
         self._upstream = Upstream(config)
@@ -60,6 +63,7 @@ class Generation:
             local=local,
             finished=finished,
             named=named,
+            lines=lines,
         )
 
     def start(self, before: Generation | None) -> None:

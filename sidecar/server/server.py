@@ -24,6 +24,7 @@ from sidecar.files.access_keys import without_key
 from sidecar.files.watched import Watched
 from sidecar.net import descriptors, sockets, tls
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
+from sidecar.pacing.lines import Lines
 from sidecar.page.service import Service
 from sidecar.server.generation import Generation, access_rules, merged
 from sidecar.server.local import LocalAnswers
@@ -87,6 +88,7 @@ class Server:
                 complete,
             ),
         )
+        self._lines = Lines()  # a reload leaves Jira's limits as they are
         self._retiring: set[asyncio.Task[None]] = set()
         self.listening: list[Listening] = []
         """Open after `start`."""
@@ -118,7 +120,9 @@ class Server:
             most_clients=MOST_ADMINS,
         )
         try:
-            self.generations.append(self._generation(config, self._identity, self._access))
+            self.generations.append(
+                self._generation(config, self._identity, self._access, self._lines)
+            )
             # In a thread: a name among the addresses may be asked of a name server.
             self.listening = await asyncio.to_thread(open_sockets, config, self._environ)
             for listening in self.listening:
@@ -144,12 +148,13 @@ class Server:
         certificate = _Certificate.load(config) if self._certificate else None
         stays = (config.jira, config.token) == (self._config.jira, self._config.token)
         identity = self._identity if stays else Identity(config)
-        generation = self._generation(config, identity, access)
+        lines = self._lines if stays else Lines()
+        generation = self._generation(config, identity, access, lines)
         if self._certificate and certificate:
             self._certificate.watched = certificate
         if stays:
             identity.reload()
-        self._config, self._identity = config, identity
+        self._config, self._identity, self._lines = config, identity, lines
         self.ownership.moves(config.token.path)
         self.listener.most_clients = descriptors.most_clients(config.limits)
         self.generations.append(generation)
@@ -168,6 +173,8 @@ class Server:
         self.readiness.stopping = True
         self._local.end_streams()
         self.ownership.close()
+        for generation in self.generations:
+            generation.lines.stop()
         await self._stop_accepting(is_admin=False)
         await self.listener.drain(seconds)
         await self._stop_accepting(is_admin=True)
@@ -177,6 +184,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         for generation in self.generations:
+            generation.lines.close()
             await generation.close(max(0.0, end - loop.time()))
 
     def cut(self) -> None:
@@ -233,6 +241,7 @@ class Server:
             in_flight=sum(generation.in_flight for generation in self.generations)
             - self._local.open_pages,
             waiting=sum(generation.waiting for generation in self.generations),
+            held=sum(lines.waiting for lines in {each.lines for each in self.generations}),
             connections=len(self.listener.connections),
             token_expires_at=token.expires_at if token else None,
             clock_difference=self._identity.clock_difference,
@@ -240,7 +249,9 @@ class Server:
             is_renewal_failing=any(one.renewal_trouble for one in self.generations),
         )
 
-    def _generation(self, config: Config, identity: Identity, access: Any) -> Generation:
+    def _generation(
+        self, config: Config, identity: Identity, access: Any, lines: Lines
+    ) -> Generation:
         generation = Generation(
             config,
             identity,
@@ -249,6 +260,7 @@ class Server:
             local=self._local,
             finished=self._finished,
             named=self._named,
+            lines=lines,
         )
         generation.start(self.generations[-1] if self.generations else None)
         return generation
@@ -257,6 +269,8 @@ class Server:
         async def retire() -> None:
             await generation.retire()
             self.generations.remove(generation)
+            if generation.lines is not self._lines:
+                generation.lines.close()
 
         task = asyncio.create_task(retire())
         self._retiring.add(task)

@@ -130,6 +130,8 @@ class RequestLine:
             ("client", record.client),
             ("caller", record.caller),
             ("sent_as", record.sent_as),
+            ("held", f"{record.held:.1f}s" if record.held else ""),
+            ("absorbed", str(record.absorbed or "")),
             ("problem", record.problem),
             ("resent_for", record.resent_for),
             ("error", record.error),

@@ -37,6 +37,7 @@ METRICS = {
     "(jira or sidecar); status is none where the client left before an answer began.",
     "sidecar_requests_in_flight": "Requests being answered, those that wait among them.",
     "sidecar_requests_waiting": "Requests that wait for their turn to be sent to Jira.",
+    "sidecar_rate_limit_waiting": "Those of them that wait because Jira's rate limit is used up.",
     "sidecar_client_connections": "Open connections of clients.",
     "sidecar_request_duration_seconds": "From a request's head to the last byte of its answer.",
     "sidecar_upstream_connect_duration_seconds": "Time to get a connection to Jira, from the pool "
@@ -49,6 +50,10 @@ METRICS = {
     "sidecar_retries_total": "Requests sent again by reason: connection_lost, or oauth_problem.",
     "sidecar_heals_total": "OAuth problems that were put right before a client saw them, by "
     "problem.",
+    "sidecar_rate_limit_waits_total": "Requests that waited because Jira's rate limit was used up.",
+    "sidecar_rate_limit_wait_seconds_total": "How long they waited, together.",
+    "sidecar_rate_limit_refusals_total": "429s of Jira's by what became of them: absorbed (the "
+    "request was sent again in its turn) or passed (to the client).",
     "sidecar_oauth_problems_total": "OAuth problems that reached a client, by problem.",
     "sidecar_errors_total": "Errors that the sidecar answered itself, by Proxy-Status error.",
     "sidecar_closed_early_total": "Exchanges that ended before they were complete, by who ended "
@@ -83,6 +88,7 @@ class Gauges(NamedTuple):
     is_ready: bool
     in_flight: int
     waiting: int
+    held: int
     connections: int
     token_expires_at: float | None
     clock_difference: float | None
@@ -124,6 +130,9 @@ class Metrics:
         self.closed_early: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.reloads: Counter[str] = Counter()
+        self.rate_limited: Counter[str] = Counter()
+        self.held = 0
+        self.held_seconds = 0.0
         self.received = 0
         self.sent = 0
         self.durations = Histogram(_SECONDS)
@@ -149,6 +158,12 @@ class Metrics:
             by_problem = 1 if record.resent_for else 0
             self.retries["oauth_problem"] += by_problem
             self.retries["connection_lost"] += record.retries - by_problem
+        if record.held:
+            self.held += 1
+            self.held_seconds += record.held
+            self.rate_limited["absorbed"] += record.absorbed
+        if record.status == 429:
+            self.rate_limited["passed"] += 1
         if record.error:
             self.errors[record.error] += 1
         if record.closed_early:
@@ -169,9 +184,13 @@ class Metrics:
             "requests": dict(sorted(statuses.items())),
             "in_flight": gauges.in_flight,
             "waiting": gauges.waiting,
+            "held": gauges.held,
             "received_bytes": self.received,
             "sent_bytes": self.sent,
             "retries": _plain(self.retries),
+            "held_requests": self.held,
+            "held_seconds": round(self.held_seconds, 3),
+            "rate_limited": _plain(self.rate_limited),
             "heals": _plain(self._troubles.heals),
             "problems": _plain(self._troubles.counts),
             "errors": _plain(self.errors),
@@ -195,6 +214,7 @@ class Metrics:
         yield _counter("sidecar_requests", ("method", "status", "answered_by"), self._requests())
         yield _gauge("sidecar_requests_in_flight", gauges.in_flight)
         yield _gauge("sidecar_requests_waiting", gauges.waiting)
+        yield _gauge("sidecar_rate_limit_waiting", gauges.held)
         yield _gauge("sidecar_client_connections", gauges.connections)
         yield _histogram("sidecar_request_duration_seconds", self.durations)
         yield _histogram("sidecar_upstream_connect_duration_seconds", self.connects)
@@ -204,6 +224,9 @@ class Metrics:
         yield _counter("sidecar_response_body_bytes", (), {(): self.sent})
         yield _counter("sidecar_retries", ("reason",), _labelled(self.retries))
         yield _counter("sidecar_heals", ("problem",), _labelled(troubles.heals))
+        yield _counter("sidecar_rate_limit_waits", (), {(): self.held})
+        yield _counter("sidecar_rate_limit_wait_seconds", (), {(): self.held_seconds})
+        yield _counter("sidecar_rate_limit_refusals", ("outcome",), _labelled(self.rate_limited))
         yield _counter("sidecar_oauth_problems", ("problem",), _labelled(troubles.counts))
         yield _counter("sidecar_errors", ("error",), _labelled(self.errors))
         yield _counter("sidecar_closed_early", ("by",), _labelled(self.closed_early))

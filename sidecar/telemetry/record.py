@@ -46,6 +46,10 @@ class Record:
     """The user that a two-legged request acts as, as far as it is known."""
     sent_as: str = ""
     """The method that it went to Jira by, where that is another one."""
+    held: float = 0.0
+    """Seconds that it waited for its turn because of Jira's rate limit."""
+    absorbed: int = 0
+    """How many 429s of Jira's its client was spared."""
     forwarded: bool = False
     problem: str = ""
     """The OAuth problem that reached the client."""

@@ -134,6 +134,13 @@ class Troubles:
             todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
             log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
 
+    def limited(self, sentence: str, hint: str, *, passed: bool = False) -> None:
+        """Note that Jira limits a user's rate; `passed` where its 429 went to a client."""
+        self._remember("rate_limited", hint)
+        again = self._quiet.due("rate_limited" if passed else "paced")
+        if again is not None:
+            log.warning("%s%s What to do: %s (rate_limited)", sentence, again, as_sentence(hint))
+
     def not_renewed(self, error: SidecarError) -> None:
         """Note that the access token could not be renewed, or stored; Renewal logs it itself."""
         self._remember("token_not_renewed", error.hint or error.message)

@@ -113,7 +113,7 @@ class TestTargets:
             "/rest/a?",
             "//evil.example/x",
             "/rest/a;v=1/b?a;b=c",
-            "/rest/api/2/search?jql=" + "summary+~+%22x%22+or+" * 700 + "key=JJ-2",
+            "/rest/api/2/user?jql=" + "summary+~+%22x%22+or+" * 700 + "key=JJ-2",
         ],
     )
     async def test_bytes_arrive_as_they_were_sent(

@@ -27,7 +27,7 @@ from tests.support.wire import Client
 
 
 def metrics() -> Metrics:
-    return Metrics(Troubles(), lambda: Gauges(True, 3, 2, 5, 1.9e9, -0.5))
+    return Metrics(Troubles(), lambda: Gauges(True, 3, 2, 1, 5, 1.9e9, -0.5))
 
 
 def record(**facts: object) -> Record:
@@ -110,7 +110,7 @@ class TestCounting:
         assert found["sidecar_client_connections"] == 5
         assert found["sidecar_token_expiry_timestamp_seconds"] == 1.9e9
         assert found["sidecar_clock_difference_seconds"] == -0.5
-        unknown = Metrics(Troubles(), lambda: Gauges(False, 0, 0, 0, None, None))
+        unknown = Metrics(Troubles(), lambda: Gauges(False, 0, 0, 0, 0, None, None))
         assert "sidecar_clock_difference_seconds" not in samples(unknown.exposition())
         assert samples(unknown.exposition())["sidecar_ready"] == 0
 
@@ -120,7 +120,9 @@ class TestCounting:
         for number in range(5):
             troubles.seen(Problem(f"unheard_of_{number}"))
         troubles.healed(Problem("nonce_used"))
-        found = samples(Metrics(troubles, lambda: Gauges(False, 0, 0, 0, None, None)).exposition())
+        found = samples(
+            Metrics(troubles, lambda: Gauges(False, 0, 0, 0, 0, None, None)).exposition()
+        )
         assert found['sidecar_oauth_problems_total{problem="token_rejected"}'] == 1
         assert found['sidecar_oauth_problems_total{problem="other"}'] == 5
         assert found['sidecar_heals_total{problem="nonce_used"}'] == 1

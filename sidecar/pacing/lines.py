@@ -1,0 +1,188 @@
+"""The lines in which requests wait for Jira's rate limits: one for each user.
+
+A line begins with an answer that says that nothing is left in the user's bucket, and it ends when
+nobody waits and the bucket is fine again.  While there is none, nothing is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from enum import Enum, auto
+
+from sidecar.errors import Overloaded
+from sidecar.http.fields import Fields
+from sidecar.jira.rate_limits import NEVER, is_empty, read
+from sidecar.pacing.pace import Pace
+from sidecar.pacing.queue import FairQueue
+from sidecar.upstream.kept import KeptResponse
+
+
+class Turn(Enum):
+    """What a wait came to."""
+
+    COME = auto()
+    TOO_FAR = auto()
+    """It is known that the turn comes too late."""
+    NOT_OPEN = auto()
+    """Jira itself wants no request for longer than that."""
+
+
+class Waiter:
+    """A request that waits in a line."""
+
+    __slots__ = ("caller", "deadline", "turn")
+
+    def __init__(self, caller: Hashable, deadline: float, turn: asyncio.Future[Turn]) -> None:
+        self.caller = caller
+        self.deadline = deadline
+        self.turn = turn
+
+
+class Line:
+    """The requests of one user."""
+
+    def __init__(self, pace: Pace, is_over: Callable[[], None]) -> None:
+        """`is_over` is called once when the bucket is fine again and nobody waits."""
+        self.pace = pace
+        self.queue: FairQueue[Waiter] = FairQueue()
+        self.refusal: KeptResponse | None = None
+        """The last 429 that was not passed on."""
+        self._is_over = is_over
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def too_late(self, caller: Hashable, deadline: float, *, again: bool) -> Turn | None:
+        """Why a request of that caller should not wait; None where it may.
+
+        Who had a turn before, that came to nothing, is the next.
+        """
+        pace = self.pace
+        if pace.opens > deadline:
+            return Turn.NOT_OPEN
+        if again:
+            return None
+        if pace.due + len(self.queue) * pace.spacing <= deadline:
+            return None  # even behind all others
+        turns = self.queue.ahead_of(caller)
+        return Turn.TOO_FAR if pace.due + turns * pace.spacing > deadline else None
+
+    async def wait(self, caller: Hashable, deadline: float, *, again: bool) -> Turn:
+        """Wait for a turn; raises Overloaded where the sidecar stops meanwhile."""
+        waiter = Waiter(caller, deadline, self._loop.create_future())
+        self.queue.add(waiter, first=again)
+        self.look()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await waiter.turn
+        except TimeoutError:
+            return Turn.TOO_FAR
+        finally:
+            self.queue.remove(waiter)
+            if not self.queue:
+                self.look()
+
+    def note(self, fields: Fields, sent: float, *, refused: bool) -> None:
+        """Go by what an answer says."""
+        self.pace.heard(read(fields, time.time()), sent, self._loop.time(), refused=refused)
+        opens = self.pace.opens
+        for waiter in [each for each in self.queue if each.deadline < opens]:
+            _tell(waiter, Turn.NOT_OPEN)
+        self.look()
+
+    def stop(self) -> None:
+        """Send everybody away."""
+        for waiter in list(self.queue):
+            if not waiter.turn.done():
+                waiter.turn.set_exception(stopping())
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def look(self) -> None:
+        """Give a turn to whoever is due, and look again when the next one is."""
+        self.close()
+        pace, now = self.pace, self._loop.time()
+        while self.queue and pace.due <= now:
+            pace.take(now)
+            _tell(self.queue.next(), Turn.COME)
+        if self.queue:
+            self._timer = self._loop.call_at(pace.due, self.look)
+        elif pace.is_over(now) or pace.over_at == NEVER:
+            self._is_over()
+        else:
+            self._timer = self._loop.call_at(pace.over_at, self.look)
+
+
+class Lines:
+    """Every user's line, where there is one."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Line] = {}
+        """Empty while Jira refuses nobody: whoever sends a request looks whether it is."""
+        self._is_stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return sum(len(line.queue) for line in self.lines.values())
+
+    def note(self, user: str, fields: Fields, seconds: float, *, refused: bool) -> bool:
+        """Go by an answer that took so many seconds; returns whether a line began with it."""
+        now = asyncio.get_running_loop().time()
+        line = self.lines.get(user)
+        if line is not None:
+            line.note(fields, now - seconds, refused=refused)
+            return False
+        if self._is_stopping or not (refused or is_empty(fields)):
+            return False
+        pace = Pace(read(fields, time.time()), now, refused=refused)
+        line = self.lines[user] = Line(pace, lambda: self._end(user))
+        line.look()
+        return user in self.lines
+
+    async def wait(self, user: str, caller: Hashable, deadline: float, *, again: bool) -> Turn:
+        """Wait for a turn in the user's line, if there is one, but not beyond the deadline.
+
+        `again` is for a request that had a turn, and was refused.  Overloaded where the sidecar
+        is stopping.
+        """
+        line = self.lines.get(user)
+        if line is None:
+            return Turn.COME
+        if self._is_stopping:
+            raise stopping()
+        late = line.too_late(caller, deadline, again=again)
+        return late or await line.wait(caller, deadline, again=again)
+
+    def stop(self) -> None:
+        """Send everybody away who waits, or comes to wait: the process is about to end."""
+        self._is_stopping = True
+        for line in self.lines.values():
+            line.stop()
+
+    def close(self) -> None:
+        """Let go of every timer."""
+        for line in self.lines.values():
+            line.close()
+
+    def _end(self, user: str) -> None:
+        self.lines.pop(user, None)
+
+
+def stopping() -> Overloaded:
+    """What is answered to who would wait while the sidecar stops."""
+    return Overloaded(
+        "The sidecar is shutting down, and Jira's rate limit lets no request through now.",
+        "send the request again",
+    )
+
+
+def _tell(waiter: Waiter, turn: Turn) -> None:
+    if not waiter.turn.done():
+        waiter.turn.set_result(turn)

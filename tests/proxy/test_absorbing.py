@@ -1,0 +1,406 @@
+"""Jira's 429s from end to end: who waits, for how long, and what passes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from sidecar.config.load import Config
+from sidecar.sandbox import Sandbox
+from tests.conftest import MakeSidecar, Running
+from tests.support.clocks import LoopClock
+from tests.support.raw_upstream import Exchange, RawUpstream
+from tests.support.waiting import until
+from tests.support.wire import Response, turns
+
+MYSELF = "/rest/api/2/myself"
+SEARCH = "/rest/api/2/search"
+ISSUE = "/rest/api/2/issue"
+MakeSandbox = Callable[..., Awaitable[Sandbox]]
+
+
+class Limited:
+    """An upstream that refuses some requests for its rate limit; `refusals` says how many more."""
+
+    def __init__(self, upstream: RawUpstream, *fields: str, refusals: int = 1) -> None:
+        self.refusals = refusals
+        self.fields = fields or ("Retry-After: 5",)
+        self.body = b'{"message":"Rate limit exceeded."}'
+        self.seen: list[str] = []
+        upstream.handler = self._answer
+
+    async def _answer(self, exchange: Exchange) -> None:
+        await exchange.read_body()
+        self.seen.append(exchange.head.split(b" HTTP/1.1")[0].decode())
+        is_refused, json = self.refusals > 0, "Content-Type: application/json"
+        self.refusals -= is_refused
+        status = "429 Too Many Requests" if is_refused else "200 OK"
+        fields = (json, *self.fields) if is_refused else (json,)
+        if exchange.head.startswith(b"HEAD"):
+            lines = [f"HTTP/1.1 {status}", *fields, "Content-Length: 9", "", ""]
+            exchange.writer.write("\r\n".join(lines).encode())
+        else:
+            await exchange.say(self.body if is_refused else b"{}", *fields, status=status)
+
+
+def waiting(sidecar: Running) -> int:
+    return sum(lines.waiting for lines in {each.lines for each in sidecar.server.generations})
+
+
+async def held(sidecar: Running, number: int = 1) -> None:
+    """Wait until so many requests are held."""
+    await until(lambda: waiting(sidecar) == number)
+
+
+async def passing(clock: LoopClock, done: Callable[[], object], step: float = 0.25) -> None:
+    """Let time pass until something is done."""
+    while not done():
+        await clock.skip(step)
+        await turns(10)
+
+
+async def answer(clock: LoopClock, asked: Awaitable[Response]) -> Response:
+    task = asyncio.ensure_future(asked)
+    await passing(clock, task.done)
+    return await task
+
+
+REPEATED: dict[str, tuple[str, str, bytes]] = {
+    "GET": ("GET", MYSELF, b""),
+    "HEAD": ("HEAD", MYSELF, b""),
+    "OPTIONS": ("OPTIONS", MYSELF, b""),
+    "a search": ("POST", SEARCH, b'{"jql": "project = JJ"}'),
+    "a search below the context path": ("POST", "/rest/api/latest/search/", b"{}"),
+    "GET with a body": ("GET", MYSELF, b"{}"),
+}
+
+
+@pytest.mark.parametrize(("method", "target", "body"), REPEATED.values(), ids=REPEATED.keys())
+async def test_what_may_be_sent_again_waits_and_is(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, method: str, target: str,
+    body: bytes,
+) -> None:  # fmt: skip
+    jira = Limited(upstream)
+    asked = asyncio.create_task(edge.request(method, target, body=body))
+    await held(edge)
+    await loop_clock.skip(4.9)
+    assert len(jira.seen) == 1, "Retry-After has not passed"
+    jira.refusals = 0
+    assert (await answer(loop_clock, asked)).status == 200
+    assert len(jira.seen) == 2
+    assert [bytes(exchange.body) for exchange in upstream.exchanges] == [body, body]
+    assert waiting(edge) == 0
+
+
+NOT_REPEATED: dict[str, tuple[str, str]] = {
+    "an issue": ("POST", ISSUE),
+    "PUT": ("PUT", f"{ISSUE}/JJ-2"),
+    "DELETE": ("DELETE", f"{ISSUE}/JJ-2"),
+    "PATCH": ("PATCH", f"{ISSUE}/JJ-2"),
+    "another search": ("POST", "/rest/api/2/user/search"),
+}
+
+
+@pytest.mark.parametrize(("method", "target"), NOT_REPEATED.values(), ids=NOT_REPEATED.keys())
+async def test_what_may_not_be_sent_again_gets_its_429_with_its_fields(
+    edge: Running, upstream: RawUpstream, method: str, target: str
+) -> None:
+    fields = ("Retry-After: 5", "X-RateLimit-Remaining: 0", "X-Of: Jira")
+    jira = Limited(upstream, *fields, refusals=9)
+    answer = await edge.request(method, target, body=b'{"x": 1}')
+    assert (answer.status, answer.body) == (429, jira.body)
+    assert [answer[line.partition(":")[0]] for line in fields] == ["5", "0", "Jira"]
+    assert not answer.all("Sidecar-Problem")
+    assert len(jira.seen) == 1
+
+
+async def test_a_write_waits_before_it_is_sent_where_others_wait(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """Nothing was sent yet: sending it once, in its turn, does nothing twice."""
+    jira = Limited(upstream)
+    reading = asyncio.create_task(edge.get(MYSELF))
+    await held(edge)
+    writing = asyncio.create_task(edge.request("POST", ISSUE, body=b"{}"))
+    await held(edge, 2)
+    assert len(jira.seen) == 1
+    await passing(loop_clock, lambda: reading.done() and writing.done())
+    assert jira.seen == [f"GET {MYSELF}", f"GET {MYSELF}", f"POST {ISSUE}"]
+    assert (await writing).status == 200
+
+
+@pytest.mark.parametrize(
+    "wait", ["31", "9223372036854775807", "9" * 400, "Fri, 15 Jan 2100 08:00:00 GMT"]
+)
+async def test_a_wait_that_is_too_long_passes_at_once(
+    edge: Running, upstream: RawUpstream, wait: str
+) -> None:
+    jira = Limited(upstream, f"Retry-After: {wait}", refusals=9)
+    for number in (1, 2):
+        answer = await edge.get(MYSELF)
+        assert (answer.status, answer["Retry-After"]) == (429, wait)
+        assert len(jira.seen) == number, "Jira is asked each time: it may have changed its mind"
+    jira.refusals = 0
+    assert (await edge.get(MYSELF)).status == 200
+    assert waiting(edge) == 0
+
+
+@pytest.mark.parametrize("wait", ["-1", "soon", "", "Fri, 15 Jan 2010 08:00:00 GMT", None])
+async def test_where_no_time_is_named_that_of_the_bucket_counts(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, wait: str | None
+) -> None:
+    bucket = ("X-RateLimit-Limit: 5", "X-RateLimit-FillRate: 5", "X-RateLimit-Interval-Seconds: 9")
+    fields = bucket if wait is None else (*bucket, f"Retry-After: {wait}")
+    jira = Limited(upstream, *fields)
+    asked = asyncio.create_task(edge.get(MYSELF))
+    await held(edge)
+    await loop_clock.skip(8.5)
+    assert len(jira.seen) == 1
+    assert (await answer(loop_clock, asked)).status == 200
+
+
+async def test_a_request_is_held_no_longer_than_rate_wait_altogether(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__rate_wait=12)
+    jira = Limited(upstream, "Retry-After: 4", refusals=99)
+    began = asyncio.get_running_loop().time()
+    refused = await answer(loop_clock, sidecar.get(MYSELF))
+    assert (refused.status, refused["Retry-After"]) == (429, "4")
+    assert asyncio.get_running_loop().time() - began < 14
+    assert 2 <= len(jira.seen) <= 4
+
+
+async def test_zero_passes_every_429(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__rate_wait=0)
+    Limited(upstream, refusals=3)
+    statuses = [(await sidecar.get(MYSELF)).status for _ in range(4)]
+    assert statuses == [429, 429, 429, 200]
+    assert waiting(sidecar) == 0
+
+
+async def test_a_body_that_is_no_longer_in_memory_is_not_sent_again(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    Limited(upstream)
+    answer = await edge.request("POST", SEARCH, body=b" " * (65 * 1024) + b"{}")
+    assert answer.status == 429
+
+
+async def test_a_large_429_passes_whole(edge: Running, upstream: RawUpstream) -> None:
+    jira = Limited(upstream)
+    jira.body = b'"' + b"x" * (100 * 1024) + b'"'
+    answer = await edge.get(MYSELF)
+    assert (answer.status, answer.body) == (429, jira.body)
+
+
+async def test_who_leaves_leaves_the_queue(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    jira = Limited(upstream)
+    first, second = await edge.wire(), await edge.wire()
+    await first.send(edge.message("GET", MYSELF))
+    await held(edge)
+    await second.send(edge.message("GET", MYSELF))
+    await held(edge, 2)
+    first.leave()
+    await held(edge, 1)
+    await second.close()
+    await held(edge, 0)
+    slots = edge.server.generations[-1]._proxy.slots
+    await until(lambda: slots.waiting == slots.in_use == 0)
+    await loop_clock.skip(20.0)
+    assert len(jira.seen) == 1
+    assert edge.server.generations[-1].lines.lines == {}
+
+
+async def test_shutting_down_sends_all_away_who_wait(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    Limited(upstream, refusals=1)
+    asked = [asyncio.create_task(edge.get(MYSELF))]
+    await held(edge, 1)
+    asked.append(asyncio.create_task(edge.get(MYSELF)))
+    await held(edge, 2)
+    late = await edge.wire()
+    await edge.server.stop(5.0)
+    for one in asked:
+        answer = await one
+        assert (answer.status, answer["Retry-After"]) == (503, "1")
+        assert "connection_limit_reached" in answer["Proxy-Status"]
+    await late.close()
+
+
+async def test_those_that_wait_are_counted(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__waiting=2)
+    jira = Limited(upstream, refusals=1)
+    asked = [asyncio.create_task(sidecar.get(MYSELF))]
+    await held(sidecar, 1)
+    asked.append(asyncio.create_task(sidecar.get(MYSELF)))
+    await held(sidecar, 2)
+    answer = await sidecar.get(MYSELF)
+    assert (answer.status, answer["Retry-After"]) == (503, "1")
+    await passing(loop_clock, lambda: all(task.done() for task in asked))
+    assert [(await task).status for task in asked] == [200, 200]
+    assert len(jira.seen) == 3
+
+
+async def test_where_nobody_may_wait_the_429_passes(
+    upstream: RawUpstream, make_sidecar: MakeSidecar
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__waiting=0)
+    Limited(upstream, refusals=1)
+    assert (await sidecar.get(MYSELF)).status == 429
+
+
+async def test_a_queue_that_is_too_long_answers_with_what_jira_said(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """Sent past the queue, it would take a token from those that wait."""
+    bucket = ("X-RateLimit-Limit: 1", "X-RateLimit-FillRate: 1", "X-RateLimit-Interval-Seconds: 5")
+    jira = Limited(upstream, "Retry-After: 5", *bucket, "X-Of: Jira", refusals=1)
+    asked = [asyncio.create_task(edge.get(MYSELF))]
+    await held(edge, 1)
+    for number in range(2, 6):
+        asked.append(asyncio.create_task(edge.get(MYSELF)))
+        await held(edge, number)
+    last = await edge.get(MYSELF)
+    while last.status != 429:
+        last = await edge.get(MYSELF)
+    assert (last.body, last["X-Of"], last["Retry-After"]) == (jira.body, "Jira", "5")
+    assert last["X-Request-Id"]
+    assert len(jira.seen) == 1
+    for task in asked:
+        task.cancel()
+
+
+async def test_a_reload_leaves_the_queue(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    jira = Limited(upstream)
+    before = asyncio.create_task(edge.get(MYSELF))
+    await held(edge)
+    config: Config = edge.config
+    edge.server.reload(config)
+    after = asyncio.create_task(edge.get(MYSELF))
+    await held(edge, 2)
+    assert len(jira.seen) == 1, "the new generation knows of the limit"
+    await passing(loop_clock, lambda: before.done() and after.done())
+    assert {(await before).status, (await after).status} == {200}
+
+
+async def test_what_was_held_is_told(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bucket = ("X-RateLimit-Limit: 9", "X-RateLimit-FillRate: 3", "X-RateLimit-Interval-Seconds: 2")
+    Limited(upstream, "Retry-After: 2", *bucket, refusals=1)
+    assert (await answer(loop_clock, edge.get(MYSELF))).status == 200
+    (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "(3 each 2 s, 9 at most): they wait for their turn, 30 s at most." in told
+    assert "exempt the consumer key OauthKey" in told
+    assert "whitelisted-oauth-consumers" in told
+    (line,) = [r.getMessage() for r in caplog.records if f"GET {MYSELF} 200" in r.getMessage()]
+    assert " held=2." in line
+    assert " absorbed=1" in line
+    status = (await edge.get("/_sidecar/status")).json()
+    assert status["last_problem"]["problem"] == "rate_limited"
+    assert status["counters"]["held_requests"] == 1
+    assert 2 <= status["counters"]["held_seconds"] < 4
+    assert status["counters"]["rate_limited"] == {"absorbed": 1}
+    metrics = (await edge.get("/_sidecar/metrics")).body.decode()
+    assert 'sidecar_rate_limit_refusals_total{outcome="absorbed"} 1.0' in metrics
+    assert "sidecar_rate_limit_waits_total 1.0" in metrics
+
+
+async def test_what_passed_is_told_with_what_to_do(
+    edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    Limited(upstream, "Retry-After: 3600", refusals=1)
+    assert (await edge.get(MYSELF)).status == 429
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "the 429 was passed on" in told[-1]
+    assert "exempt the consumer key OauthKey" in told[-1]
+    counters = (await edge.get("/_sidecar/status")).json()["counters"]
+    assert counters["rate_limited"] == {"passed": 1}
+
+
+# ── the sandbox's buckets ───────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def clocked(
+    make_sandbox: MakeSandbox, make_sidecar: MakeSidecar, loop_clock: LoopClock
+) -> Callable[..., Awaitable[tuple[Sandbox, Running]]]:
+    """A Jira whose buckets are filled by the test's clock, and a sidecar."""
+    loop, real = asyncio.get_running_loop(), time.time() - asyncio.get_running_loop().time()
+
+    async def make(two_legged: bool = False, **options: Any) -> tuple[Sandbox, Running]:
+        link = {"two_legged": True, "impersonation": True} if two_legged else {}
+        sandbox = await make_sandbox(clock=lambda: real + loop.time(), **link)
+        if two_legged:
+            options |= {"jira__two_legged": True, "access__act_as": ["*"]}
+        else:
+            options["token"] = sandbox.grant().token
+        return sandbox, await make_sidecar(sandbox.url, **options)
+
+    return make
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_twenty_clients_that_know_no_429_see_none(
+    clocked: Any, loop_clock: LoopClock, nodes: int
+) -> None:
+    sandbox, sidecar = await clocked()
+    sandbox.faults.throw({"rate_capacity": 10, "rate_fill": 10, "nodes": nodes})
+    statuses: Counter[int] = Counter()
+    served: Counter[int] = Counter()
+    least: list[int] = []
+
+    async def client(number: int) -> None:
+        async with await sidecar.wire() as wire:
+            for _ in range(5):
+                await wire.send(sidecar.message("GET", MYSELF))
+                statuses[(await wire.receive()).status] += 1
+                served[number] += 1
+                least.append(max(served.values()) - min(served[each] for each in range(20)))
+
+    clients = [asyncio.create_task(client(number)) for number in range(20)]
+    await passing(loop_clock, lambda: all(task.done() for task in clients), step=0.02)
+    assert statuses == {200: 100}
+    assert max(least) <= 2, "nobody is served twice as often as another"
+
+
+async def test_other_users_are_not_held(clocked: Any, loop_clock: LoopClock) -> None:
+    sandbox, sidecar = await clocked(two_legged=True, limits__connections=1)
+    sandbox.faults.throw({"rate_capacity": 1, "rate_fill": 1, "rate_interval": 20})
+    william, alana = [("X-Sidecar-Act-As", name) for name in ("william", "alana")]
+    assert (await sidecar.get(MYSELF, william)).status == 200
+    waits = asyncio.create_task(sidecar.get(MYSELF, william))
+    await held(sidecar)
+    answer = await sidecar.get(MYSELF, alana)
+    assert (answer.status, answer.json()["name"]) == (200, "alana")
+    assert not waits.done()
+    await passing(loop_clock, waits.done)
+    assert (await waits).status == 200
+
+
+async def test_a_long_search_waits_like_the_get_that_it_is(
+    clocked: Any, loop_clock: LoopClock
+) -> None:
+    sandbox, sidecar = await clocked()
+    sandbox.faults.throw({"rate_capacity": 1, "rate_interval": 5})
+    target = f"{SEARCH}?jql=" + "key=JJ-2+or+" * 900 + "key=JJ-3"
+    statuses = [(await answer(loop_clock, sidecar.get(target))).status for _ in range(3)]
+    assert statuses == [200, 200, 200]
+    assert {record.method for record in sandbox.log} == {"POST"}
