@@ -14,9 +14,9 @@ from enum import Enum, auto
 from sidecar.errors import Overloaded
 from sidecar.http.fields import Fields
 from sidecar.jira.rate_limits import NEVER, is_empty, read
+from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.pace import Pace
 from sidecar.pacing.queue import FairQueue
-from sidecar.upstream.kept import KeptResponse
 
 
 class Turn(Enum):

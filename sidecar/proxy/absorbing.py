@@ -14,13 +14,13 @@ from sidecar.downstream.request import Request
 from sidecar.http.fields import Fields
 from sidecar.jira.rate_limits import read
 from sidecar.net.peers import is_loopback
+from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.lines import Lines, Turn
 from sidecar.proxy.outgoing import Exchanged
 from sidecar.proxy.slots import Slot, Slots
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.exchange import UpstreamResponse
-from sidecar.upstream.kept import KeptResponse
 
 
 class Absorber:

@@ -39,6 +39,7 @@ from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_requestor
 from sidecar.jira.problems import problem_field
 from sidecar.jira.stored import is_stored
+from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.lines import Lines
 from sidecar.proxy.absorbing import Absorber
 from sidecar.proxy.outgoing import Exchanged
@@ -52,7 +53,6 @@ from sidecar.signing.signatures import Signatures
 from sidecar.telemetry.logs import RefusedLine
 from sidecar.telemetry.record import RESERVED, RESERVED_ROOT, Record, new_id
 from sidecar.telemetry.troubles import Troubles
-from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
 log = logging.getLogger(__name__)

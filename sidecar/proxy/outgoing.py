@@ -10,9 +10,9 @@ from sidecar.downstream.bodies import RequestBody
 from sidecar.http.fields import Fields
 from sidecar.http.target import Target
 from sidecar.jira.problems import Problem
+from sidecar.pacing.kept import KeptResponse
 from sidecar.signing.long_parameters import LongParameters
 from sidecar.signing.signature import EncodedPair
-from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import UpstreamRequest, UpstreamResponse
 
 

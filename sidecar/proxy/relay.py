@@ -12,9 +12,9 @@ from sidecar.errors import ProtocolError, UpstreamError
 from sidecar.http.fields import Fields, first, serialize
 from sidecar.http.forwarding import response_fields
 from sidecar.jira.links import Links
+from sidecar.pacing.kept import KeptResponse
 from sidecar.proxy.rewriting import BodyRewriter, guard, is_eligible
 from sidecar.telemetry.record import Record
-from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import UpstreamResponse
 
 _SEND_BYTES = 64 * 1024

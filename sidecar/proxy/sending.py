@@ -19,6 +19,7 @@ from sidecar.http.target import BaseURL, Target, acting_as, refuse_requestor, re
 from sidecar.jira.problems import ActsAs, Problem, foreign_answer, hides_its_reason, parse_problem
 from sidecar.jira.rate_limits import is_empty
 from sidecar.jira.searches import is_search
+from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.lines import Lines
 from sidecar.proxy.absorbing import Absorber
 from sidecar.proxy.long_heads import LongHeads, is_too_long, send_as_post
@@ -35,7 +36,6 @@ from sidecar.signing.signature import EncodedPair
 from sidecar.signing.signatures import Signatures
 from sidecar.signing.turns import Turns
 from sidecar.telemetry.record import Record
-from sidecar.upstream.kept import KeptResponse
 from sidecar.upstream.pool import Upstream, UpstreamResponse
 
 _PROBLEM_BYTES = 64 * 1024

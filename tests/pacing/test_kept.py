@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.errors import UpstreamError
-from sidecar.upstream.kept import KEPT_BYTES, KeptResponse
+from sidecar.pacing.kept import KEPT_BYTES, KeptResponse
 from sidecar.upstream.pool import Upstream, UpstreamRequest, UpstreamResponse
 from tests.conftest import Running
 from tests.support.raw_upstream import Exchange, RawUpstream
