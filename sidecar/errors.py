@@ -14,6 +14,7 @@
         ├── ConnectionRefused         502 connection_refused
         ├── ConnectionLost            502 connection_terminated
         ├── CertificateError          502 tls_certificate_error
+        │   └── UnknownIssuer         502 tls_certificate_error
         ├── TLSError                  502 tls_protocol_error
         ├── ProtocolError             502 http_protocol_error
         ├── NotJira                   502 http_protocol_error
@@ -143,6 +144,10 @@ class CertificateError(UpstreamError):
     """Jira's TLS certificate cannot be trusted."""
 
     proxy_error = "tls_certificate_error"
+
+
+class UnknownIssuer(CertificateError):
+    """What issued Jira's TLS certificate is not known here, or was not sent."""
 
 
 class TLSError(UpstreamError):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from typing import NamedTuple
 
+from cryptography import x509
+
+from sidecar.check.sent_chain import distrust, sent_chain
 from sidecar.config.load import Config
-from sidecar.errors import TLSError
+from sidecar.errors import CertificateError, TLSError, UnknownIssuer, UpstreamError
 from sidecar.net import tls
 from sidecar.upstream.dialling import Addresses, Dialler
 from sidecar.upstream.failures import Failures
@@ -75,13 +79,25 @@ class Way:
             await self._hand_over()
             await self._see_that_it_is_plain()
             return None
-        await self._shake_hands()
+        try:
+            await self._shake_hands()
+        except UnknownIssuer as error:
+            raise await self._distrust() or error from None
         assert self._transport is not None
         security = self._transport.get_extra_info("ssl_object")
         certificate = self._transport.get_extra_info("peercert") or {}
         ends = certificate.get("notAfter")
         version = security.version() if security is not None else None
         return Secured(version or "TLS", ssl.cert_time_to_seconds(ends) if ends else None)
+
+    async def _distrust(self) -> CertificateError | None:
+        """What the certificates that Jira sends show of why they are not trusted, if anything."""
+        chain: list[x509.Certificate] = []
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                sock = await self._dialler.connect(self._addresses)
+                chain = await sent_chain(sock, self._base.host.rstrip("."))
+        return distrust(chain, f"The TLS certificate of {self._base.authority}")
 
     async def _hand_over(self) -> None:
         """Let the event loop read from the connection; with TLS where Jira speaks it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,7 @@ _INTERMEDIATE = ":".join(
 secrecy and AEAD alone.  TLS 1.3 has no others."""
 
 _KEY_MARK = b"PRIVATE KEY-----"  # the end of every label that PEM has for one (RFC 7468)
+_DER = b"\x30\x82"  # an ASN.1 SEQUENCE of 256 bytes or more
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
@@ -173,7 +175,7 @@ def _load(name: str, path: Path, load: Callable[[], None], hint: str) -> None:
     """Have OpenSSL load the file at `path`; `hint` says what it must be."""
     try:
         with open_regular(path) as file:  # OpenSSL would wait for a FIFO's writer
-            refuse_literal_breaks(file.read(SECRET_LIMIT), name, str(path))
+            _refuse_what_is_no_pem(file.read(SECRET_LIMIT), name, path)
         load()
     except ssl.SSLError as error:
         reason = {
@@ -183,6 +185,17 @@ def _load(name: str, path: Path, load: Callable[[], None], hint: str) -> None:
         raise ConfigError(f"{path}: {name} cannot be used: {reason}", hint) from None
     except OSError as error:
         raise _unreadable(name, path, error) from None
+
+
+def _refuse_what_is_no_pem(data: bytes, name: str, path: Path) -> None:
+    """Refuse what has a form that can be made PEM of, and say how."""
+    refuse_literal_breaks(data, name, str(path))
+    if data.startswith(_DER):
+        file = shlex.quote(str(path))
+        raise ConfigError(
+            f"{path}: {name} is in binary (DER), as Windows exports certificates",
+            f"make it PEM, and name that: openssl x509 -inform DER -in {file} -out {file}.pem",
+        )
 
 
 def _unreadable(name: str, path: Path, error: OSError) -> ConfigError:

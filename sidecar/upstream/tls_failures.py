@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 
-from sidecar.errors import CertificateError, TLSError, UpstreamError
+from sidecar.errors import CertificateError, TLSError, UnknownIssuer, UpstreamError
 from sidecar.http.target import BaseURL
 
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNEXPECTED_MESSAGE"}
@@ -133,9 +133,10 @@ def _distrusted(error: ssl.SSLCertVerificationError, base: BaseURL, look: str) -
             f" it shows {time.strftime('%Y-%m-%d %H:%M')}",
         )
     if code in _UNKNOWN_ISSUER:
-        return CertificateError(
+        return UnknownIssuer(
             f"{subject} is from a CA unknown here: {message}.",
             "add your company's CA to the system's trust store, or name its PEM file in"
-            f" jira.ca_file; {look} (add -showcerts)",
+            " jira.ca_file; if Jira's server leaves an intermediate certificate out, which"
+            f" `sidecar check` sees, have it send that; {look} (add -showcerts)",
         )
     return CertificateError(f"{subject} is not to be trusted: {message}.", look)

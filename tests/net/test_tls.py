@@ -773,7 +773,7 @@ async def test_jira_s_certificate_is_verified_behind_a_proxy(
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n", ConnectionRefused, "status 407"),
+        (b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n", ConnectionRefused, r"\(407\)"),
         (b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", ConnectionRefused, "status 403"),
         (b"HTTP/1.1 302 Go\r\nLocation: http://x\r\n\r\n", ConnectionRefused, "status 302"),
         (b"220 mail.example.com\r\n", UpstreamError, None),
