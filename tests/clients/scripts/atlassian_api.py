@@ -9,6 +9,7 @@ from session import (
     JQL,
     LONG_JQL,
     LONG_MATCHES,
+    LONGEST_JQL,
     MATCHES,
     PASSWORD,
     SHA256,
@@ -28,6 +29,11 @@ equal(jira.get_server_info()["deploymentType"], "Server")
 equal(jira.jql(JQL, fields="summary,status", limit=1000)["total"], MATCHES)
 every = jira.jql_get_list_of_tickets(LONG_JQL, fields=["summary", "assignee"])
 equal(len({issue["key"] for issue in every}), LONG_MATCHES)
+
+every = jira.jql_get_list_of_tickets(LONGEST_JQL, fields=["summary", "assignee"])
+equal(len({issue["key"] for issue in every}), LONG_MATCHES)
+page = jira.jql(LONGEST_JQL, fields="*all", start=240, limit=20, expand="changelog")
+equal((page["total"], len(page["issues"])), (LONG_MATCHES, 10))
 
 issue = jira.issue_create(
     {

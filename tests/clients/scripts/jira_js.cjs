@@ -20,6 +20,13 @@ const { equal, describe, told, sha256 } = require("./session.cjs");
   }
   equal(keys.size, +told.LONG_MATCHES);
 
+  keys.clear();
+  for (let startAt = 0; startAt < told.LONG_MATCHES; startAt += 100) {
+    const page = await search(told.LONGEST_JQL, { startAt, maxResults: 100, fields: ["summary"] });
+    for (const issue of page.issues) keys.add(issue.key);
+  }
+  equal(keys.size, +told.LONG_MATCHES);
+
   const { key } = await jira.issues.createIssue(describe("first"));
   let issue = await jira.issues.getIssue({ issueIdOrKey: key });
   equal(issue.fields.description, told.DESCRIPTION);

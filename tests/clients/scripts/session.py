@@ -15,6 +15,7 @@ JQL = os.environ["SESSION_JQL"]
 MATCHES = int(os.environ["SESSION_MATCHES"])
 LONG_JQL = os.environ["SESSION_LONG_JQL"]
 LONG_MATCHES = int(os.environ["SESSION_LONG_MATCHES"])
+LONGEST_JQL = os.environ["SESSION_LONGEST_JQL"]
 FILE = os.environ["SESSION_FILE"]
 SHA256 = os.environ["SESSION_SHA256"]
 FOLDER = os.environ["SESSION_FOLDER"]
