@@ -64,6 +64,8 @@ def remark(record: Record) -> str:
         return f"ended early by {_by(record.closed_early)}"
     if record.resent_for:
         return f"healed: {record.resent_for}"
+    if record.held:
+        return f"held for {record.held:.1f} s"
     return "sent again" if record.retries else ""
 
 
@@ -79,6 +81,8 @@ def what_happened(record: Record) -> list[str]:
             told.append("The client saw nothing of it.")
     elif record.retries:
         told.append("The connection to Jira was lost; the sidecar sent the request once more.")
+    if record.held:
+        told.append(_held(record))
     if record.problem and record.problem != record.resent_for:
         told.append(_sentence(record.problem))
     if record.problem:
@@ -113,6 +117,14 @@ def repeating(record: Record, origin: str, *, needs_key: bool) -> str:
         words.append("--path-as-is")
     words += [origin + path] if path.startswith("/") else ["-x", origin, path]
     return shlex.join(words)
+
+
+def _held(record: Record) -> str:
+    spared = "" if record.status == 429 or not record.absorbed else ", and the client saw no 429"
+    return (
+        "Jira’s rate limit for this user was used up: the request waited"
+        f" {record.held:.1f} s for its turn{spared}."
+    )
 
 
 def _sentence(problem: str) -> str:

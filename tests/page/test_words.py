@@ -145,3 +145,13 @@ def test_a_real_shell_runs_nothing_of_it() -> None:
     )
     assert done.stdout == ORIGIN + path.replace("?", "")
     assert not done.stderr
+
+
+def test_a_request_that_was_held_says_for_how_long() -> None:
+    one = record(held=2.04, absorbed=1)
+    assert remark(one) == "held for 2.0 s"
+    (told,) = what_happened(one)
+    assert "waited 2.0 s for its turn, and the client saw no 429." in told
+    refused = what_happened(record(status=429, held=30.0, absorbed=2))
+    assert "waited 30.0 s for its turn." in refused[0]
+    assert "too many requests" in refused[1]
