@@ -57,7 +57,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="For an application link that acts by itself: no sign-in, no access token.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there; it is kept as NAME.bak.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace the key that is there, and change what is given in the configuration; both are"
+    " kept as NAME.bak.",
+)
 @click.option(
     "--rotate-key",
     is_flag=True,
@@ -149,15 +154,19 @@ def _provision(
     offline: bool,
 ) -> Provisioned:
     """Write everything, having asked for what is not known."""
-    from sidecar.commands.init import provision, refuse_existing
+    from sidecar.commands.init import known_values, provision, refuse_existing
     from sidecar.config import options
 
     has_token = known.access_token is not None
     refuse_existing(path, environ, has_token=has_token, force=force, site=site)
+    found = known_values(path) if force else {}
     text = base_url or (str(known.base_url) if known.base_url else None)
-    key = consumer_key or known.consumer_key
-    _refuse_missing({"--base-url": text, "--consumer-key": key})
-    url = _jira_url(text, path if force else None, offline=offline)
+    key = consumer_key or known.consumer_key or found.get("consumer_key")
+    _refuse_missing({"--base-url": text or found.get("base_url"), "--consumer-key": key})
+    if text is None and "base_url" in found:
+        url: BaseURL | str = found["base_url"]
+    else:
+        url = _jira_url(text, path if force else None, offline=offline)
     return provision(
         path,
         url,
@@ -229,6 +238,8 @@ def _tell(made: Provisioned, settings: Global, *, is_new: bool) -> None:
     for written in (made.config_path if is_new else None, key_path, made.token_path):
         if written is not None:
             say(f"wrote {written}")
+    if made.is_edited:
+        say(f"all other settings of {made.config_path} stay as they were")
     show(_form_text(made.form))
 
 

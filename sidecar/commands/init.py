@@ -6,20 +6,23 @@ import contextlib
 import itertools
 import os
 import stat
-import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import tomli
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.commands.site import Site
 from sidecar.config import options
 from sidecar.config.load import load, token_path
 from sidecar.config.places import is_there
-from sidecar.config.settings import OPTIONS, TABLES, Config
+from sidecar.config.rendering import rewritten
+from sidecar.config.settings import Config
 from sidecar.credentials import Secret, TokenCredentials
-from sidecar.errors import StoreError, UsageError
+from sidecar.errors import ConfigError, StoreError, UsageError
 from sidecar.files.keys import (
     LEAST_BITS,
     generate_private_key,
@@ -35,28 +38,12 @@ from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
 from sidecar.jira.application_link import FormStep, application_link
 
+T = TypeVar("T")
+
 KEY_NAME = "private_key.pem"
 _USUAL = Site()
 _LIMIT = 1024 * 1024  # bytes; as tomlfile.py has it
 _MOST_BITS = 8192  # makes a signature of 20 ms; making a longer key takes minutes
-_HEADER = (
-    "Configuration of jira-oauth-sidecar. A line like #key = value shows a key's default, or an "
-    "example where it has none. An environment variable such as SIDECAR_JIRA_BASE_URL overrides "
-    "the key, here jira.base_url. Relative paths are relative to this file."
-)
-
-_TITLES = {
-    "jira": "Which Jira, as whom, and the way there",
-    "token": "Where the access token is kept",
-    "listen": "Where the sidecar listens; sockets that systemd passes replace the addresses",
-    "access": "Who may do what",
-    "links": "Links in Jira's answers",
-    "timeouts": "How long things may take; there is no limit on a whole request",
-    "limits": "How much at once, and how large",
-    "log": "What is written to stderr",
-    "admin": "The listener for monitoring",
-}
-"""Not the docstrings of the tables: `python -OO` drops those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +61,8 @@ class Provisioned:
     kept: dict[Path, Path] = field(default_factory=dict)
     """Where the former content of each file that was replaced is now."""
     has_new_key: bool = True
+    is_edited: bool = False
+    """Whether a configuration was there, of which all other settings stay."""
 
 
 def provision(
@@ -92,14 +81,15 @@ def provision(
     """Write the configuration file and the private key beside it, all or nothing.
 
     `private_key` and `access_token` are imported ones.  Raises UsageError for a wrong value, and
-    StoreError where a file exists already or cannot be written; with `force` what is there is
-    kept under another name.
+    StoreError where a file exists already or cannot be written.  With `force` what is there is
+    kept under another name, and a configuration keeps all settings but those that are given.
     """
     url, consumer_key = _checked(base_url, consumer_key, bits)
     config_path = config_path.absolute()
     has_token = access_token is not None
     refuse_existing(config_path, environ, has_token=has_token, force=force, site=site)
-    key_path = site.key_path or config_path.with_name(KEY_NAME)
+    former = _former(config_path, environ)
+    key_path = site.key_path or (former or config_path.with_name(KEY_NAME))
     tokens = TokenFile(token_path(environ), url, consumer_key) if access_token else None
     key = _only_key(private_key, site) or generate_private_key(bits)
     verify_signing(key)
@@ -111,21 +101,42 @@ def provision(
     values: dict[str, object] = {"jira.base_url": str(url), "jira.consumer_key": consumer_key}
     if two_legged:
         values["jira.two_legged"] = True
-    values |= site.values
-    files[config_path] = render(values).encode()
+    text, doubts = rewritten(_content(config_path), values, site.values)
+    files[config_path] = text.encode()
     kept = _free_names(files)
-    _write_all({name: _content(path) or b"" for path, name in kept.items()} | files)
-    written = load(config_path, {}, {"token.path": str(config_path)})  # wherever that is
+    before = {name: _content(path) or b"" for path, name in kept.items()}
+    # Wherever the token is kept.
+    read = partial(load, config_path, {}, {"token.path": str(config_path)})
+    written = _write_all(before | files, read, public=config_path)
+    two_legged = written.jira.two_legged
     return Provisioned(
         config_path,
         key_path,
         tokens.path if tokens else None,
         application_link(consumer_key, public_key_base64(key), two_legged=two_legged),
         two_legged,
-        [*written.warnings(), *key_warnings(key)],
+        [*(f"{config_path}: {doubt}" for doubt in doubts), *written.warnings(), *key_warnings(key)],
         kept,
         has_new_key=site.key is None,
+        is_edited=config_path in kept and not doubts,
     )
+
+
+def known_values(config_path: Path) -> dict[str, str]:
+    """The URL and the consumer key that a configuration has, as far as they can be read."""
+    try:
+        jira = tomli.loads((_content(config_path) or b"").decode("utf-8-sig")).get("jira", {})
+        return {name: jira[name] for name in ("base_url", "consumer_key") if name in jira}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _former(config_path: Path, environ: Mapping[str, str]) -> Path | None:
+    """Where a configuration that is there has its private key; None without a good one."""
+    try:
+        return load(config_path, environ, {}).jira.private_key if is_there(config_path) else None
+    except ConfigError:
+        return None
 
 
 def _only_key(imported: RSAPrivateKey | None, site: Site) -> RSAPrivateKey | None:
@@ -190,7 +201,7 @@ def provision_key(
     key = site.key or generate_private_key(bits)
     verify_signing(key)
     if site.key is None:
-        _write_all({jira.private_key: private_key_pem(key)})
+        _write_all({jira.private_key: private_key_pem(key)}, lambda: None)
     return Provisioned(
         config_path,
         jira.private_key,
@@ -277,13 +288,20 @@ def _free_names(paths: Iterable[Path]) -> dict[Path, Path]:
     }
 
 
-def _write_all(files: Mapping[Path, bytes]) -> None:
-    """Write all files; or restore what was there, and raise StoreError."""
+def _write_all(
+    files: Mapping[Path, bytes], read: Callable[[], T], *, public: Path | None = None
+) -> T:
+    """Write all files and `read` them; or restore what was there, whatever fails.
+
+    What is replaced keeps its owner and mode, so that a service can read it as before.  All but
+    `public` is secret.
+    """
     before: dict[Path, bytes | None] = {}
     try:
         for path, data in files.items():
             before[path] = _content(path)
-            write_private(path, data)
+            write_private(path, data, like=_like(path, is_secret=path != public))
+        return read()
     except BaseException:
         for path, content in before.items():
             with contextlib.suppress(StoreError, OSError):
@@ -291,11 +309,21 @@ def _write_all(files: Mapping[Path, bytes]) -> None:
         raise
 
 
+def _like(path: Path, *, is_secret: bool) -> os.stat_result | None:
+    """The file that is replaced, if its owner and mode are good ones."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    others = stat.S_IMODE(info.st_mode) & (0o027 if info.st_uid == 0 else 0o077)
+    return None if is_secret and others else info
+
+
 def _restore(path: Path, content: bytes | None) -> None:
     if content is None:
         path.unlink(missing_ok=True)
     elif _content(path) != content:
-        write_private(path, content)
+        write_private(path, content, like=_like(path, is_secret=False))
 
 
 def _content(path: Path) -> bytes | None:
@@ -310,32 +338,3 @@ def _content(path: Path) -> bytes | None:
     if len(data) > _LIMIT:
         raise StoreError(f"{path}: larger than 1 MiB; it is not replaced", hint)
     return data
-
-
-def render(values: Mapping[str, object]) -> str:
-    """Write a configuration file that explains every option, with `values` set by option name."""
-    parts = [_comment(_HEADER)]
-    for table, cls in TABLES.items():
-        parts += ["", "", f"# --- {_TITLES[table]} ---", f"[{table}]"]
-        for one in fields(cls):
-            parts += ["", *_entry(f"{table}.{one.name}", values)]
-    return "\n".join(parts) + "\n"
-
-
-def example() -> str:
-    """Write config.example.toml."""
-    return render({name: str(one.example) for name, one in OPTIONS.items() if one.required})
-
-
-def _entry(name: str, values: Mapping[str, object]) -> list[str]:
-    one, key = OPTIONS[name], name.partition(".")[2]
-    note = one.default_note or ("none" if one.default is None and not one.required else "")
-    lines = [_comment(f"{one.help} Default: {note}." if note else one.help)]
-    if name in values:
-        return [*lines, f"{key} = {options.to_toml(values[name])}"]
-    value = one.example if one.default is None else one.default
-    return [*lines, f"#{key} = {options.to_toml(value)}"]
-
-
-def _comment(text: str) -> str:
-    return "\n".join(f"# {line}" for line in textwrap.wrap(text, 86, break_on_hyphens=False))

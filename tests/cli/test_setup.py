@@ -269,3 +269,18 @@ async def test_who_aborts_leaves_nothing(shell: Shell, sandbox: Sandbox, folder:
     done = await run_at_terminal(shell, sandbox.url.encode() + b"\n" + end_of_input, "init")
     assert done.code == 130
     assert contents(folder) == {}
+
+
+async def test_force_needs_to_be_told_only_what_changes(shell: Shell, folder: Path) -> None:
+    await shell.run("init", *ARGUMENTS)
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace("#read_only = false", "read_only = true"))
+    key = (folder / "private_key.pem").read_bytes()
+    done = await shell.run("init", "--force", "--consumer-key", "another")
+    assert done.code == 0
+    assert f"all other settings of {config} stay as they were" in done.err
+    assert "\nread_only = true\n" in config.read_text()
+    assert 'base_url = "https://jira.example.com"' in config.read_text()
+    assert "Consumer Key:          another" in done.out
+    assert (folder / "private_key.pem").read_bytes() != key
+    assert (folder / "private_key.pem.bak").read_bytes() == key

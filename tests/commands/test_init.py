@@ -19,6 +19,7 @@ from sidecar.commands import init
 from sidecar.commands.init import Provisioned
 from sidecar.config import options
 from sidecar.config.load import load, token_path
+from sidecar.config.rendering import render
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import ConfigError, SidecarError, StoreError, UsageError
 from sidecar.files import keys
@@ -169,10 +170,10 @@ def test_when_one_file_cannot_be_written_all_are_as_before(
     else:
         token_file(folder).path.unlink()
 
-    def write(path: Path, data: bytes) -> None:
+    def write(path: Path, data: bytes, **more: Any) -> None:
         if path.name == failing:
             raise StoreError(f"{path}: cannot be written: No space left on device", "free some")
-        write_private(path, data)
+        write_private(path, data, **more)
 
     monkeypatch.setattr(init, "write_private", write)
     error = refusal(folder, private_key, access_token=Secret("NEW"), force=force)
@@ -277,7 +278,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 @given(PRINTABLE, PRINTABLE)
 def test_any_text_survives_being_written_into_the_file(url: str, consumer_key: str) -> None:
-    text = init.render({"jira.base_url": url, "jira.consumer_key": consumer_key})
+    text = render({"jira.base_url": url, "jira.consumer_key": consumer_key})
     jira = tomli.loads(text)["jira"]
     assert jira == {"base_url": url, "consumer_key": consumer_key}
 
@@ -294,10 +295,125 @@ def test_any_consumer_key_that_is_accepted_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, consumer_key: str
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "round-trip.toml"
-    file.write_text(init.render({"jira.base_url": URL, "jira.consumer_key": consumer_key}))
+    file.write_text(render({"jira.base_url": URL, "jira.consumer_key": consumer_key}))
     assert load(file, {"HOME": "/h"}, {}).jira.consumer_key == consumer_key
 
 
 def test_an_idn_host_is_written_as_it_is_sent(folder: Path, private_key: RSAPrivateKey) -> None:
     made = provide(folder, private_key, base_url="HTTPS://JIRA.Bücher.Example:443/jira/")
     assert 'base_url = "https://jira.xn--bcher-kva.example/jira"\n' in made.config_path.read_text()
+
+
+# --- what force changes, and what it does not ---
+
+
+def test_force_keeps_every_other_setting_and_the_comments(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, None, bits=1024)
+    text = made.config_path.read_text() + "# mine\n"
+    text = text.replace("#read_only = false", "read_only = true  # never writes")
+    made.config_path.write_text(text)
+    again = provide(folder, private_key, consumer_key="another", force=True)
+    assert again.is_edited
+    new = again.config_path.read_text()
+    assert new == text.replace('"OauthKey"', '"another"')
+    found = load(again.config_path, environ(folder), {})
+    assert (found.access.read_only, found.jira.consumer_key) == (True, "another")
+    assert again.kept[made.config_path].read_text() == text
+
+
+def test_force_does_not_make_a_two_legged_configuration_three_legged(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    provide(folder, private_key, two_legged=True)
+    again = provide(folder, private_key, force=True)
+    assert again.two_legged
+    assert "Execute as" in str(again.form)
+
+
+def test_force_puts_the_key_where_the_configuration_has_it(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, None, bits=1024)
+    with made.config_path.open("a") as stream:
+        stream.write("\n")
+    text = made.config_path.read_text()
+    made.config_path.write_text(
+        text.replace('#private_key = "private_key.pem"', 'private_key = "own.pem"')
+    )
+    again = provide(folder, private_key, force=True)
+    assert again.key_path == folder / "own.pem"
+    assert again.key_path.exists()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o644, 0o600])
+def test_force_keeps_owner_and_mode(folder: Path, private_key: RSAPrivateKey, mode: int) -> None:
+    made = provide(folder, private_key)
+    made.config_path.chmod(mode)
+    made.key_path.chmod(0o640 if os.geteuid() == 0 else 0o600)
+    if os.geteuid() == 0:
+        for path in (made.config_path, made.key_path):
+            os.chown(path, 0, 4321)
+    before = [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid)
+              for path in (made.config_path, made.key_path)]  # fmt: skip
+    provide(folder, private_key, force=True)
+    after = [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid)
+             for path in (made.config_path, made.key_path)]  # fmt: skip
+    assert after == before
+
+
+def test_a_key_that_was_open_to_others_is_not_open_again(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, private_key)
+    made.key_path.chmod(0o644)
+    provide(folder, private_key, force=True)
+    assert stat.S_IMODE(made.key_path.stat().st_mode) == 0o600
+
+
+def test_a_setting_that_makes_no_sense_is_named_and_nothing_is_changed(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, private_key)
+    made.config_path.write_text(f'[jira]\nbase_url = "{URL}"\nconsumer_key = "k"\nunknown = 1\n')
+    error = refusal(folder, private_key, force=True)
+    assert isinstance(error, ConfigError)
+    assert 'config.toml:4: unknown key "jira.unknown"' in str(error)
+
+
+def test_what_cannot_be_understood_at_all_is_written_anew_and_kept(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    made = provide(folder, private_key)
+    made.config_path.write_text("nonsense")
+    again = provide(folder, private_key, force=True)
+    assert not again.is_edited
+    assert "without the settings that it had" in again.warnings[0]
+    assert again.kept[made.config_path].read_text() == "nonsense"
+    assert load(again.config_path, environ(folder), {}).jira.consumer_key == "OauthKey"
+
+
+def test_the_url_and_the_consumer_key_that_are_there_are_known(
+    folder: Path, private_key: RSAPrivateKey
+) -> None:
+    assert init.known_values(folder / "config.toml") == {}
+    made = provide(folder, private_key)
+    assert init.known_values(made.config_path) == {"base_url": URL, "consumer_key": "OauthKey"}
+    for text in ("nonsense", "jira = 1", "[jira]\n", '[jira]\nbase_url = "x"\n'):
+        made.config_path.write_text(text)
+        assert init.known_values(made.config_path).keys() <= {"base_url"}
+
+
+def test_an_interruption_leaves_everything_as_it_was(
+    folder: Path, private_key: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, data: bytes, **more: Any) -> None:
+        if path.name == "config.toml":
+            raise KeyboardInterrupt
+        write_private(path, data, **more)
+
+    monkeypatch.setattr(init, "write_private", write)
+    with pytest.raises(KeyboardInterrupt):
+        provide(folder, private_key)
+    assert contents(folder) == {}

@@ -15,8 +15,7 @@ import pytest
 import tomli
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.commands import init
-from sidecar.config import places
+from sidecar.config import places, rendering
 from sidecar.config.load import Config, TCPAddress, UnixAddress, load, token_path, variable_of
 from sidecar.config.settings import OPTIONS, TABLES
 from sidecar.credentials import Secret
@@ -471,8 +470,8 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
 
 def test_the_example_file_is_rendered_from_the_option_table() -> None:
-    """To make it anew: print `sidecar.commands.init.example()`."""
-    assert EXAMPLE.read_text() == init.example()
+    """To make it anew: print `sidecar.config.rendering.example()`."""
+    assert EXAMPLE.read_text() == rendering.example()
 
 
 def uncommented() -> str:
