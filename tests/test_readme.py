@@ -101,11 +101,15 @@ class Session:
 
     async def _afterwards(self, line: str, printed: str) -> None:
         """What happens between two commands: in Jira, in the browser, or by Ctrl-C."""
-        if line.startswith("sidecar init"):
+        folder = self._shell.folder / ".config/sidecar"
+        if line == "sidecar init --rotate-key":
+            new = keys.load_private_key(folder / "private_key.pem.new")
+            self._sandbox.public_key = new.public_key()
+        elif line.startswith("sidecar init"):
             await self._stack.aclose()  # the demo was ended
-            key = self._shell.folder / ".config/sidecar/private_key.pem"
-            self._sandbox.public_key = keys.load_private_key(key).public_key()
-        elif line == "sidecar auth --begin":
+            key = keys.load_private_key(folder / "private_key.pem")
+            self._sandbox.public_key = key.public_key()
+        elif line.startswith("sidecar auth --begin"):
             url = next(word for word in printed.split() if word.startswith(self._sandbox.url))
             self._code = await approve(url)
 

@@ -27,9 +27,18 @@ class NextKey:
     """`private_key.pem.new` beside the real `private_key.pem`, whatever links lead to that."""
 
     def __init__(self, private_key: Path, passphrase_file: Path | None) -> None:
-        self._place = Path(os.path.realpath(private_key))
+        self._private_key = private_key
         self._passphrase_file = passphrase_file
-        self.path = self._place.with_name(f"{self._place.name}.new")
+
+    @property
+    def _place(self) -> Path:
+        """The real file: Kubernetes leads its links elsewhere when a Secret changes."""
+        return Path(os.path.realpath(self._private_key))
+
+    @property
+    def path(self) -> Path:
+        """Where the key waits."""
+        return self._place.with_name(f"{self._place.name}.new")
 
     def is_there(self) -> bool:
         """Whether a key waits."""

@@ -135,6 +135,22 @@ def test_links_stay(place: Path, tmp_path: Path, other_key: RSAPrivateKey) -> No
     assert is_at(link, other_key)
 
 
+def test_a_link_that_leads_elsewhere_now_is_followed(
+    place: Path, tmp_path: Path, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    """As Kubernetes has it when a Secret gets a second key."""
+    link = tmp_path / "link.pem"
+    link.symlink_to(place)
+    next_key = waiting(link)
+    assert not next_key.is_there()
+    later = tmp_path / "later" / place.name
+    write_private(later, keys.private_key_pem(private_key))
+    write_private(later.with_name(f"{place.name}.new"), keys.private_key_pem(other_key))
+    link.unlink()
+    link.symlink_to(later)
+    assert next_key.load() is not None
+
+
 def test_one_that_is_given_up_is_kept(
     place: Path, private_key: RSAPrivateKey, other_key: RSAPrivateKey
 ) -> None:
