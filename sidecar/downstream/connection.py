@@ -105,7 +105,7 @@ class ClientConnection(BaseProtocol):
         if self.received.body is not None:
             self._pace()
         elif self.state is State.ANSWERING:  # the requests that came whole are answered
-            self._peer.give_up_in(timers.HALF_CLOSED_SECONDS)
+            self._peer.give_up_unless_it_reads(timers.HALF_CLOSED_SECONDS)
         return True
 
     def close(self) -> None:
@@ -215,7 +215,7 @@ class ClientConnection(BaseProtocol):
         elif self.received.body is None and not self._end_was_seen:
             if end is End.HALF:
                 self._end_was_seen = True
-                self._peer.give_up_in(timers.HALF_CLOSED_SECONDS)
+                self._peer.give_up_unless_it_reads(timers.HALF_CLOSED_SECONDS)
             else:
                 self.received.is_full = self._half_closed = True
         self._pace()

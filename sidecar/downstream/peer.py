@@ -11,6 +11,7 @@ from typing import cast
 from sidecar.downstream import timers
 from sidecar.downstream.timers import Timer
 from sidecar.net.backpressure import taken, untaken
+from sidecar.net.half_closed import still_reads
 from sidecar.net.liveness import End, peer_end
 from sidecar.net.peers import peer_address, peer_process
 
@@ -106,6 +107,23 @@ class Peer:
         If the client is gone without a word, writing brings that to light.
         """
         self._give_up_timer.set(seconds, self.abort)
+
+    def give_up_unless_it_reads(self, seconds: float) -> None:
+        """Abort the connection in so many seconds, unless something is written before.
+
+        A client that is known to wait for its answer is waited for, and looked at again, ever more
+        rarely: a look takes 0.1 ms.
+        """
+        self._give_up_timer.set(seconds, lambda: self._look_for_reader(seconds))
+
+    def _look_for_reader(self, seconds: float) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if still_reads(transport.get_extra_info("socket")):
+            self.give_up_unless_it_reads(min(2 * seconds, timers.SELDOM_SECONDS))
+        else:
+            transport.abort()
 
     def write(self, data: bytes) -> None:
         """Send bytes; raises ConnectionResetError where the client is gone."""

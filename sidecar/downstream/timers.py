@@ -16,7 +16,9 @@ FIRST_REQUEST_SECONDS = 3.0
 SLOW_HEAD_SECONDS = 1.0
 """A head that has taken so long gives way to a new client where no other connection does."""
 HALF_CLOSED_SECONDS = 1.0
-"""How long a request may go on whose client ended its side: most such clients are gone."""
+"""How long a request may go on whose client ended its side, until it is known to read on."""
+SELDOM_SECONDS = 8.0
+"""How often we look, in the end, whether such a client still reads."""
 LOOK_SECONDS = 1.0
 """How often we look for the end of a client whose bytes are left unread."""
 LINGER_SECONDS = 5.0

@@ -260,7 +260,8 @@ def _encode_unsafe(text: str) -> str:
 def _refuse_segments(path: bytes) -> None:
     """Refuse what a server may resolve or cut off: it would see another path than was signed."""
     if b"\\" in path:
-        problem, hint = "a backslash", "separate segments with /"
+        problem = "a backslash"
+        hint = "separate segments with /; Jira's Tomcat takes no %5C in a path, only in a query"
     elif _CONTROL.search(path):
         problem, hint = "a control character", "remove it: no path in Jira has one"
     elif _DOT_SEGMENT.search(path):

@@ -8,17 +8,19 @@ import logging
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
-from sidecar.downstream import connection, timers
+from sidecar.downstream import connection, peer, timers
 from sidecar.downstream.connection import ClientConnection
 from sidecar.downstream.listener import Listener
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
+from sidecar.net.half_closed import still_reads
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, Handler, RawUpstream
@@ -319,10 +321,12 @@ async def test_whole_requests_before_the_clients_end_are_all_answered(
     assert [exchange.target for exchange in upstream.exchanges] == [f"/{n}" for n in range(10)]
 
 
-async def test_a_client_that_ended_its_side_is_given_up_where_jira_is_slow(
+async def test_a_client_that_ended_its_side_is_given_up_where_nobody_knows_whether_it_reads(
     edge: Running, upstream: RawUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on another machine: most such clients are gone."""
     monkeypatch.setattr(timers, "HALF_CLOSED_SECONDS", 0.05)
+    monkeypatch.setattr(peer, "still_reads", lambda _: False)
     upstream.handler = hang
     async with await edge.wire() as wire:
         wire.writer.write(edge.message("GET", "/x"))
@@ -330,6 +334,61 @@ async def test_a_client_that_ended_its_side_is_given_up_where_jira_is_slow(
         exchange = await upstream.request()
         await ended(exchange)
         assert await wire.end() in ((b"", True), (b"", False))
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What came of each look whether a client that ended its side still reads."""
+    seen: list[bool] = []
+
+    def look(sock: socket.socket) -> bool:
+        seen.append(still_reads(sock))
+        return seen[-1]
+
+    monkeypatch.setattr(timers, "HALF_CLOSED_SECONDS", 0.001)
+    monkeypatch.setattr(timers, "SELDOM_SECONDS", 0.01)
+    monkeypatch.setattr(peer, "still_reads", look)
+    return seen
+
+
+only_linux_tells = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="by sock_diag")
+
+
+@only_linux_tells
+async def test_a_client_that_ended_its_side_and_waits_gets_its_answer_however_long_it_takes(
+    edge: Running, upstream: RawUpstream, looks: list[bool]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await go_on.wait()
+        await exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+
+    upstream.handler = wait
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        wire.half_close()
+        await until(lambda: len(looks) > 5)
+        go_on.set()
+        assert (await wire.receive()).body == b"slow"
+        assert await wire.end() == (b"", False)
+    assert all(looks)
+
+
+@only_linux_tells
+async def test_a_client_that_ended_its_side_and_leaves_is_given_up(
+    edge: Running, upstream: RawUpstream, looks: list[bool]
+) -> None:
+    upstream.handler = hang
+    async with await edge.wire() as wire:
+        await wire.send(edge.message("GET", "/x"))
+        exchange = await upstream.request()
+        wire.half_close()
+        await until(lambda: len(looks) > 2)
+        assert not exchange.over.is_set()
+    await ended(exchange)
+    assert looks[-1] is False
 
 
 async def test_a_client_that_ended_its_side_gets_a_slow_answer_to_its_end(
