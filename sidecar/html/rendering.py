@@ -7,6 +7,7 @@ for a page.
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 from importlib.resources import files
 from typing import Any
@@ -44,7 +45,14 @@ class Templates:
         return self._render(name, stands_alone=True, style=Markup(STYLE), **values)  # noqa: S704
 
     def _render(self, name: str, **values: Any) -> bytes:
-        return self._environment.get_template(name).render(**values).encode()
+        """Render, and let go of what was shown.
+
+        Jinja2 leaves its context in a cycle, with all values; the collector, which is told to be
+        rare (server/run.py), would find it late.
+        """
+        page = self._environment.get_template(name).render(**values).encode()
+        gc.collect(0)
+        return page
 
 
 def _text(value: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
+from sidecar.access.callers import Caller
 from sidecar.files.private import write_private
 from sidecar.html.answers import page_fields
+from sidecar.page.view import View
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
 from tests.support.wire import Client
@@ -42,6 +47,32 @@ async def test_the_page_is_html_and_protected(sandbox: Sandbox, sidecar: Running
     assert answer["Content-Type"] == "text/html; charset=utf-8"
     assert not answer.all("Set-Cookie")
     assert not sandbox.log, "the page asks Jira nothing"
+
+
+async def test_what_was_shown_is_let_go_at_once(
+    sidecar: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector of a sidecar that serves is rare."""
+
+    class Shown:
+        def __str__(self) -> str:
+            return "shown"
+
+    shown: list[weakref.ref[Shown]] = []
+    overview = View.overview
+
+    def with_shown(self: View, caller: Caller) -> dict[str, Any]:
+        purpose = Shown()
+        shown.append(weakref.ref(purpose))
+        return {**overview(self, caller), "purpose": purpose}
+
+    monkeypatch.setattr(View, "overview", with_shown)
+    gc.disable()
+    try:
+        assert b">shown<" in (await sidecar.get("/_sidecar/")).body
+        assert [one() for one in shown] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("path", PARTS)
