@@ -127,6 +127,19 @@ class TestShown:
             await tab.until(f"document.title.startsWith({json.dumps(away)})")
             assert await tab.evaluate("document.querySelector('.state').className") == "state bad"
 
+    async def test_the_guide_goes_once_somebody_has_signed_in(
+        self, tab: Tab, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        sidecar = await make_sidecar(sandbox.url)
+        await tab.open(url_of(sidecar))
+        await tab.until("document.getElementById('live-state').textContent === 'Live'")
+        assert await tab.evaluate("document.querySelector('h1').textContent") == "Not signed in yet"
+        store_token(sidecar.config, sandbox.grant().token, user="alana")
+        await sidecar.get("/rest/api/2/myself")
+        await tab.until("document.querySelector('h1').textContent === 'Ready'")
+        assert await tab.evaluate("document.getElementById('live').dataset.token") == "yes"
+        await tab.until("document.getElementById('live-state').textContent === 'Live'")
+
     async def test_it_can_be_paused(self, tab: Tab, sidecar: Running) -> None:
         button = "document.querySelector('#live-state + button')"
         await tab.open(url_of(sidecar))

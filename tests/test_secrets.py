@@ -346,7 +346,7 @@ async def test_a_server_tells_no_secret_whatever_goes_wrong(
         await ask_what_is_refused(caller, token.token.reveal())
         await go_through_faults(stage, caller)
         await lose_files(stage, caller, process, store)
-        for page in ("health", "ready", "status", "metrics", "nothing"):
+        for page in ("health", "ready", "status", "metrics", "nothing", "", "page/script.js"):
             answer = await caller.ask(f"/_sidecar/{page}")
             vault.hear(f"/_sidecar/{page}", answer.body)
         process.signal(signal.SIGTERM)

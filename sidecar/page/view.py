@@ -69,9 +69,11 @@ class View:
     def _present(self, caller: Caller) -> dict[str, Any]:
         service, now = self._service, self._clock()
         history = service.history
+        noticed = notices(service, now)  # which reads the token anew
         return {
             "purpose": self._purpose(caller),
-            "notices": [asdict(notice) for notice in notices(service, now)],
+            "has_token": "no" if self._service.identity().token.last_read is None else "yes",
+            "notices": [asdict(notice) for notice in noticed],
             "charts": [asdict(chart) for chart in charts(history.intervals(), history.age)],
             "troubles": self._troubles(),
         }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from sidecar.downstream import timers
 from sidecar.files.private import write_private
 from sidecar.page import events
 from sidecar.sandbox import Sandbox
+from sidecar.telemetry.history import SECONDS
+from sidecar.telemetry.record import Record
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.waiting import PATIENCE, until
@@ -245,7 +249,34 @@ async def test_pages_that_are_up_to_the_same_share_the_work(
     assert len(made) <= 2
 
 
-def test_it_is_said_before_a_connection_counts_as_idle() -> None:
-    from sidecar.telemetry.history import SECONDS
+async def test_an_hour_of_events_leaves_memory_as_it_is(
+    sidecar: Running, loop_clock: LoopClock
+) -> None:
+    """Of a page that is open all the time, with thirty requests in each ten seconds."""
+    history, moment = sidecar.server.history, [1000.0]
+    history._clock = lambda: moment[0]
+    stream = await Stream.open(sidecar)
+    held = []
+    tracemalloc.start()
+    try:
+        for interval in range(360):
+            moment[0] += SECONDS
+            for number in range(30):
+                path = f"/rest/api/2/issue/JJ-{interval}-{number}"
+                record = Record("GET", path, f"{number:016x}", moment[0] - 5)
+                record.status, record.answered_by, record.total = 200, "jira", 0.01 * number
+                history.finished(record)
+            await loop_clock.skip(events.TICK_SECONDS)
+            while (await stream.event())[0] < history.seen:
+                continue
+            if interval in (120, 240, 359):
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    await stream.close()
+    assert max(held) - min(held) < 256 * 1024, held
 
+
+def test_it_is_said_before_a_connection_counts_as_idle() -> None:
     assert SECONDS < timers.IDLE_SECONDS
