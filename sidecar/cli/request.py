@@ -47,6 +47,7 @@ def request(
     where: str,
 ) -> None:
     from sidecar.commands.request import Wanted, check_usage
+    from sidecar.jira.problems import NOT_JIRA
 
     wanted = Wanted(where, method, fields, None if data is None else b"")
     check_usage(wanted)
@@ -61,7 +62,7 @@ def request(
             raise JiraError(f"Jira answered {status}", advice)
         message = f"Jira answered {status} ({trouble.name}): {trouble.sentence}"
         raise JiraError(message, trouble.hint)
-    if trouble is not None and trouble.name == "not_jira":
+    if trouble is not None and trouble.name == NOT_JIRA:
         raise NotJira(trouble.sentence, trouble.hint)
     if trouble is not None:
         hint = settings.with_config(trouble.hint)

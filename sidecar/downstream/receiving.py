@@ -41,6 +41,10 @@ class _Known(NamedTuple):
     length: int | None
     head: Head
 
+    def __repr__(self) -> str:
+        """Show no bytes: keys and cookies are among them."""
+        return f"<_Known {len(self.after_version)} bytes>"
+
 
 class Receiver:
     """Reads requests out of what arrives on one connection.

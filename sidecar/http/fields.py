@@ -48,6 +48,10 @@ class Received(list[Field]):
         self.forwarded: object = None
         """What becomes of a request's fields: for http/forwarding.py."""
 
+    def __repr__(self) -> str:
+        """Show the names alone: keys and cookies are among the values."""
+        return f"<Received {[name for name, _ in self]}>"
+
 
 _lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
 _known_names = Cache(Names, lambda names: sum(map(len, names)), entries=256, size=2 * CACHED_BYTES)

@@ -40,6 +40,8 @@ _KEY_EXCEPTION = re.compile(
     rb"Bad signature length(?:: got (\d{1,5}) but was expecting (\d{1,5}))?|need to set public key"
 )
 """What Java and the OAuth library say of a key of another size, and of a link without one."""
+NOT_JIRA = "not_jira"
+"""The problem of an answer that something in front of Jira has given."""
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\s*([0-9]{1,11})\s*-\s*([0-9]{1,11})\s*")
 
@@ -167,7 +169,7 @@ def foreign_answer(
     else:
         return None
     if is_odd and not (_value(fields, b"x-arequestid") or _value(fields, b"x-ausername")):
-        return Problem("not_jira")
+        return Problem(NOT_JIRA)
     return None
 
 
