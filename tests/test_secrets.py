@@ -178,7 +178,8 @@ class Stage:
             f'[jira]\nbase_url = "{self.sandbox.url}"\nconsumer_key = "{CONSUMER_KEY}"\n'
             f'private_key_passphrase_file = "passphrase"\nproxy = "{proxy}"\n'
             '[listen]\naddresses = ["127.0.0.1:0"]\n[access]\nkey_file = "access_key"\n'
-            f'[log]\nlevel = "debug"\nformat = "{form}"\n[timeouts]\nresponse = 0.5\n[limits]\nrate_wait = 0.5\n'
+            f'[log]\nlevel = "debug"\nformat = "{form}"\n'
+            "[timeouts]\nresponse = 0.5\n[limits]\nrate_wait = 0.5\n"
         )
         write_private(self.folder / "config.toml", text.encode())
         write_private(self.folder / "access_key", ACCESS_KEY.encode())

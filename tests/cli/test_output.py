@@ -169,7 +169,7 @@ async def test_what_a_closed_standard_input_would_have_brought_is_not_made_up(
     done = await run_by_bash(signed_in, "$sidecar request -d @- /rest/api/2/issue <&-")
     assert (done.code, done.error) == (2, "-d @-: standard input is closed")
     asked = await run_by_bash(signed_in, "$sidecar --config new/x.toml init <&-")
-    assert (asked.code, asked.error) == (2, "--base-url is missing")
+    assert (asked.code, asked.error) == (2, "--base-url and --consumer-key are missing")
 
 
 async def test_a_pipe_that_another_process_made_non_blocking_loses_nothing(
