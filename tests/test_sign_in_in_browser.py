@@ -81,7 +81,7 @@ async def approve(tab: Tab, user: str = "alana", *, deny: bool = False, then: st
 class TestItsOwner:
     async def test_signs_in(self, tab: Tab, owner: Owner) -> None:
         await open_page(tab, owner)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         assert await tab.evaluate("location.href") == url_of(owner.sidecar), "the code is gone"
         await click(tab, "form.owner button", "Approve the access in Jira")
         await approve(tab, then="Signed in")
@@ -97,7 +97,7 @@ class TestItsOwner:
         store_token(owner.sidecar.config, sandbox.grant().token, user="alana")
         await open_page(tab, owner)
         await tab.evaluate("document.querySelector('details.guide').open = true")
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         await click(tab, "form.owner button", "Approve the access in Jira")
         await approve(tab, "william", then="Another user than before")
         assert stored_user(owner) == "alana"
@@ -109,7 +109,7 @@ class TestItsOwner:
         self, tab: Tab, owner: Owner
     ) -> None:
         await open_page(tab, owner)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         await click(tab, "form.owner button", "Approve the access in Jira")
         url = await tab.evaluate("document.querySelector('a.button').href")
         location = await owner.decide(url)
@@ -136,7 +136,7 @@ class TestItsOwner:
 
     async def test_denies(self, tab: Tab, owner: Owner) -> None:
         await open_page(tab, owner)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         await click(tab, "form.owner button", "Approve the access in Jira")
         await approve(tab, deny=True, then="Access denied")
         assert await tab.evaluate("document.querySelector('.state').className") == "state bad"
@@ -146,7 +146,7 @@ class TestItsOwner:
     async def test_is_told_that_a_code_is_used_up(self, tab: Tab, owner: Owner) -> None:
         address = url_of(owner.sidecar) + f"#code={await owner.code()}"
         await tab.open(address)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         await tab.open("about:blank")
         await tab.evaluate("1")
         await tab.open(address)
@@ -157,7 +157,7 @@ class TestItsOwner:
         self, tab: Tab, sandbox: Sandbox, owner: Owner
     ) -> None:
         await open_page(tab, owner)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         page = await tab.evaluate("getComputedStyle(document.body).fontFamily")
         assert "system-ui" in page
 
@@ -175,7 +175,7 @@ async def test_axe_finds_nothing_on_the_way(tab: Tab, sandbox: Sandbox, owner: O
     store_token(owner.sidecar.config, sandbox.grant().token, user="alana")
     await open_page(tab, owner)
     await tab.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    await tab.until("document.querySelector('form.owner .code').hidden")
+    await tab.until("document.querySelector('form.owner .one-time').hidden")
     await look()
     await click(tab, "form.owner button", "Approve the access in Jira")
     await look()
@@ -314,7 +314,7 @@ class TestAStranger:
     ) -> None:
         """Cookies would go there."""
         await open_page(tab, owner)
-        await tab.until("document.querySelector('form.owner .code').hidden")
+        await tab.until("document.querySelector('form.owner .one-time').hidden")
         await tab.open(f"{pages.origin('127.0.0.1')}/friend.html")
         assert await tab.evaluate("sessionStorage.length + localStorage.length") == 0
         assert await tab.evaluate("document.cookie") == ""

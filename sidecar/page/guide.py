@@ -8,14 +8,18 @@ from sidecar.errors import SidecarError
 from sidecar.jira.application_link import application_link
 from sidecar.page.service import Service
 
+_OF_THE_TOKEN = ("token_", "permission_", "user_")
+"""How the problems begin that are not the application link's, the key's or the clock's."""
+
 
 def guide(service: Service, seconds_left: float) -> dict[str, Any]:
     """What the template says; `seconds_left`: how long a sign-in that has begun waits."""
     identity, jira = service.identity(), service.config().jira
-    is_first = not _has_token(service)
+    is_first, died = not _has_token(service), _token_died(service)
     return {
         "is_first": is_first,
-        "is_urgent": is_first or seconds_left > 0,
+        "died": died,
+        "is_urgent": is_first or died or seconds_left > 0,
         "two_legged": jira.two_legged,
         "jira": str(identity.base_url),
         "steps": application_link(
@@ -33,3 +37,9 @@ def _has_token(service: Service) -> bool:
     except SidecarError:
         return False
     return True
+
+
+def _token_died(service: Service) -> bool:
+    """Whether Jira refuses us for what another sign-in would mend."""
+    why = service.readiness.why_not()
+    return why is not None and why.problem.startswith(_OF_THE_TOKEN)

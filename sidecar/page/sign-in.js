@@ -9,7 +9,7 @@
     const grant = sessionStorage.getItem(KEY) ?? "";
     for (const form of forms) {
       form.elements.grant.value = grant;
-      const code = form.querySelector(".code");
+      const code = form.querySelector(".one-time");
       if (code) code.hidden = grant !== "";
     }
   }

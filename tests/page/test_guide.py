@@ -8,6 +8,7 @@ from sidecar.jira.application_link import application_link
 from sidecar.sandbox import Sandbox
 from tests.conftest import CONSUMER_KEY, MakeSidecar, Running
 from tests.support.owning import Owner, hidden
+from tests.support.waiting import until
 
 
 async def page_of(sidecar: Running) -> str:
@@ -55,3 +56,14 @@ async def test_while_one_waits_its_answer_can_be_pasted_but_is_not_told(
     assert url.rpartition("=")[2] not in page
     assert "/_sidecar/callback/" not in page
     assert owner.grant not in page
+
+
+async def test_a_token_that_died_leads_to_another_sign_in(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    sandbox.faults.revoked = True
+    await sidecar.get("/rest/api/2/myself")
+    await until(lambda: sidecar.server.readiness.why_not() is not None)
+    page = await page_of(sidecar)
+    assert '<h2 id="guide-title">Sign in again</h2>' in page
+    assert page.index("Sign in again</button>") < page.index("Last 15 minutes")
