@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 from contextlib import suppress
+from time import perf_counter
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -24,6 +25,8 @@ LENGTH_BYTES = 4
 _READ_BYTES = 64 * DIGEST_BYTES
 _TOGETHER = 4
 """Signatures that are written together when there are more: each write wakes the sidecar up."""
+_TOGETHER_SECONDS = 0.001
+"""But whoever waits for the first of them does not wait so long for the others."""
 
 
 def main() -> None:
@@ -50,9 +53,14 @@ def sign_all(source: int, sink: int) -> None:
         whole = len(received) - len(received) % DIGEST_BYTES
         digests = [received[at : at + DIGEST_BYTES] for at in range(0, whole, DIGEST_BYTES)]
         received = received[whole:]
-        for at in range(0, len(digests), _TOGETHER):
-            signed = [key.sign(d, padding, digest_only) for d in digests[at : at + _TOGETHER]]
-            _write(sink, b"".join(signed))
+        signed: list[bytes] = []
+        began = perf_counter()
+        for digest in digests:
+            signed.append(key.sign(digest, padding, digest_only))
+            if len(signed) == _TOGETHER or perf_counter() - began > _TOGETHER_SECONDS:
+                _write(sink, b"".join(signed))
+                signed, began = [], perf_counter()
+        _write(sink, b"".join(signed))
 
 
 def _read(source: int, size: int) -> bytes:

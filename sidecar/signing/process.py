@@ -38,16 +38,22 @@ class SigningProcessEnded(Exception):
 class SigningProcess(asyncio.SubprocessProtocol):
     """Starts a process that signs as `signer` does, and asks it for signatures."""
 
-    def __init__(self, signer: Signer, ended: Callable[[SigningProcess, str], None]) -> None:
+    def __init__(
+        self,
+        signer: Signer,
+        ended: Callable[[SigningProcess, str], None],
+        has_room: Callable[[], None] = lambda: None,
+    ) -> None:
         """To be made in a running event loop.
 
         `ended` is called once, when the process is gone or could not be started; with the reason,
-        which is empty if it ended in order.
+        which is empty if it ended in order.  `has_room` is called when it has made signatures.
         """
         self.signer = signer
         self.is_ready = False
         """Whether signatures can be asked for: the process is up, and was not closed."""
         self._ended = ended
+        self._has_room = has_room
         self._loop = asyncio.get_running_loop()
         self._signature_bytes = (signer.private_key.key_size + 7) // 8
         self._is_closing = False
@@ -61,14 +67,21 @@ class SigningProcess(asyncio.SubprocessProtocol):
         self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
         self._starting = self._loop.create_task(self._start())
 
-    def sign(self, base_string: bytes) -> asyncio.Future[bytes]:
-        """Ask for a signature; now or later SigningProcessEnded where it cannot be had any more."""
+    def sign(
+        self, base_string: bytes, signature: asyncio.Future[bytes] | None = None
+    ) -> asyncio.Future[bytes]:
+        """Ask for a signature, to be put into that future.
+
+        It gets SigningProcessEnded, now or later, where it cannot be had any more.
+        """
+        if signature is None:
+            signature = self._loop.create_future()
         if self._input is None or self._input.is_closing():
-            raise SigningProcessEnded
+            signature.set_exception(SigningProcessEnded())
+            return signature
         if not self._waiting:
             self._moved_at = self._loop.time()
         self._input.write(hashlib.sha1(base_string, usedforsecurity=False).digest())
-        signature: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting.append(signature)
         return signature
 
@@ -130,6 +143,7 @@ class SigningProcess(asyncio.SubprocessProtocol):
             if not waiting.done():  # else its client has left
                 waiting.set_result(data[start : start + size])
         self._received = data[whole:]
+        self._has_room()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self.is_ready = False

@@ -1,12 +1,17 @@
-"""Makes RSA signatures: on the event loop, or in a process of their own when many are wanted.
+"""Makes RSA signatures: on the event loop, or in processes of their own when many are wanted.
 
 A signature is the one costly step of a request: 0.25 ms for 2048 bits, 3 ms for 4096.  To have it
 made by another process costs a lone request more than it gains, so that is done in a rush only.
+Then every core has something to sign: what processes have no room for waits here, and the loop
+makes of that what it can, if its signatures are quick.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
@@ -21,36 +26,40 @@ RUSH = 4
 """There is one if they were asked for within this many times what it takes to make them."""
 QUICK = 0.0005
 """Seconds: in a rush the loop makes a signature only if that takes no longer."""
-ENOUGH = 16
-"""When this many signatures wait for the process, a loop that is quick enough helps it."""
-SHARE = 8
-"""Then the loop makes every eighth signature itself."""
-FULL = 256
-"""When this many wait, even a slow loop signs: clients that leave keep their place in the queue."""
+LEAST_AHEAD, MOST_AHEAD = 6, 16
+"""Signatures that a process is asked for ahead, or three quarters of all: of a few it writes four
+together and has two more to make until the loop has taken those; of many it never runs out."""
+MOST_PROCESSES = 4
+"""Each takes some 20 MB; four sign more than one loop can relay, but for the longest keys."""
 PAUSE_SECONDS = 60.0
 """After a process has failed, no other is started for this long."""
 
 
 class Signatures:
-    """Makes signatures, in a rush by one process of its own.  Use it in one running event loop.
+    """Makes signatures, in a rush by processes.  Use it in one running event loop.
 
-    Whatever becomes of that process, signatures are made: on the loop where it can't.
+    Whatever becomes of a process, signatures are made: on the loop where it can't.
     """
 
     def __init__(
-        self, is_busy: Callable[[], bool], clock: Callable[[], float] = perf_counter
+        self,
+        is_busy: Callable[[], bool],
+        clock: Callable[[], float] = perf_counter,
+        cores: int | None = None,
     ) -> None:
         """`is_busy` tells whether there is more than one request to be served."""
         self._is_busy = is_busy
         self._clock = clock
+        self._cores = cores or _cores()
         self._signer: Signer | None = None
-        self._process: SigningProcess | None = None
+        self._processes: list[SigningProcess] = []
         self._ending: set[SigningProcess] = set()
+        self._wanted: deque[tuple[bytes, asyncio.Future[bytes]]] = deque()  # of nobody yet
+        self._is_helping = False  # the loop makes one of these in its next turn
         self._is_closed = False
         self._start_after = 0.0
         self._quickest = float("inf")  # seconds that a signature takes on the loop
         self._is_rush = False
-        self._passed_on = 0  # signatures since the loop last helped the process
         self._asked = 0
         self._window_began = self._clock()
 
@@ -61,9 +70,9 @@ class Signatures:
         self._asked += 1
         if self._asked == WINDOW:
             self._judge_window()
-        if self._is_rush and self._is_busy() and (process := self._free_process()) is not None:
+        if self._is_rush and self._is_busy() and self._has_process():
             try:
-                return await process.sign(base_string)
+                return await self._wait_for(base_string)
             except SigningProcessEnded:
                 pass  # then here
         began = self._clock()
@@ -72,16 +81,16 @@ class Signatures:
         return signature
 
     async def close(self) -> None:
-        """End the process, once what it was asked for is signed."""
+        """End the processes, once what they were asked for is signed."""
         self._is_closed = True
         self._retire()
         for process in list(self._ending):
             await process.wait_closed()
 
     def _change_signer(self, signer: Signer) -> None:
+        self._retire()
         self._signer = signer
         self._quickest = float("inf")
-        self._retire()
 
     def _judge_window(self) -> None:
         now = self._clock()
@@ -89,41 +98,100 @@ class Signatures:
         self._window_began = now
         self._asked = 0
 
-    def _free_process(self) -> SigningProcess | None:
-        """Return the process if it is up and not too busy; start it if there is none."""
-        process = self._process
-        if process is not None:
-            return process if process.is_ready and not self._is_to_help(process) else None
-        if self._signer is not None and not self._is_closed and self._clock() >= self._start_after:
-            self._process = SigningProcess(self._signer, self._ended)
-        return None
+    def _has_process(self) -> bool:
+        """Whether a process is up; start one if there is none."""
+        if not self._processes:
+            self._start_process()
+        return any(process.is_ready for process in self._processes)
 
-    def _is_to_help(self, process: SigningProcess) -> bool:
-        """Whether the loop should sign this time: seldom, or the process has nothing to do."""
-        if process.waiting >= FULL:
-            return True
-        self._passed_on += 1
-        if process.waiting < ENOUGH or self._passed_on < SHARE or self._quickest > QUICK:
-            return False
-        self._passed_on = 0
-        return True
+    def _start_process(self) -> None:
+        """Start a process, unless there are enough, or one that is not up yet."""
+        cores = self._cores - (self._quickest <= QUICK)  # the loop signs on one itself
+        if len(self._processes) >= max(1, min(cores, MOST_PROCESSES)):
+            return
+        if not all(process.is_ready for process in self._processes):
+            return
+        if self._signer is not None and not self._is_closed and self._clock() >= self._start_after:
+            process = SigningProcess(self._signer, self._ended, self._pass_on)
+            self._processes.append(process)
+
+    def _wait_for(self, base_string: bytes) -> asyncio.Future[bytes]:
+        """Have a signature made by whoever is free first."""
+        signature: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._wanted.append((base_string, signature))
+        self._pass_on()
+        return signature
+
+    def _pass_on(self) -> None:
+        """Ask processes for what is wanted, as far as they have room; have the loop help then."""
+        wanted = len(self._wanted) + sum(map(_waiting, self._processes))
+        ahead = max(LEAST_AHEAD, min(MOST_AHEAD, wanted * 3 // 4))
+        while self._wanted:
+            ready = [process for process in self._processes if process.is_ready]
+            if not ready:
+                self._fail_wanted()
+                return
+            process = min(ready, key=_waiting)
+            if process.waiting >= ahead:
+                break
+            base_string, signature = self._wanted.popleft()
+            if not signature.done():  # else its client has left
+                process.sign(base_string, signature)
+        else:
+            return
+        self._start_process()
+        if self._quickest <= QUICK and not self._is_helping:
+            self._is_helping = True
+            asyncio.get_running_loop().call_soon(self._help)
+
+    def _help(self) -> None:
+        """Make one of the signatures that no process has room for."""
+        self._is_helping = False
+        while self._wanted and self._signer is not None:
+            base_string, signature = self._wanted.popleft()
+            if not signature.done():
+                signature.set_result(self._signer.signature(base_string))
+                break
+        self._pass_on()
+
+    def _fail_wanted(self) -> None:
+        """Have everybody who waits for any process sign on the loop."""
+        while self._wanted:
+            _, signature = self._wanted.popleft()
+            if not signature.done():
+                signature.set_exception(SigningProcessEnded())
 
     def _retire(self) -> None:
-        if self._process is not None:
-            self._ending.add(self._process)
-            self._process.close()
-            self._process = None
+        processes, self._processes = self._processes, []
+        for process in processes:
+            self._ending.add(process)
+            process.close()
+        self._fail_wanted()
 
     def _ended(self, process: SigningProcess, why: str) -> None:
         self._ending.discard(process)
-        if process is self._process:
-            self._process = None
+        if process in self._processes:
+            self._processes.remove(process)
+        if not self._processes:
             self._is_rush = False  # it is over, or has to show itself anew
+        self._pass_on()
         if why:
             self._start_after = self._clock() + PAUSE_SECONDS
             log.warning(
-                "the process that signs while there is much to do is gone: %s. Nothing is lost, but"
+                "a process that signs while there is much to do is gone: %s. Nothing is lost, but"
                 " fewer requests a second are served; another is started after %g s if needed.",
                 why,
                 PAUSE_SECONDS,
             )
+
+
+def _waiting(process: SigningProcess) -> int:
+    return process.waiting
+
+
+def _cores() -> int:
+    """On how many cores we may run."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import stat
 import sys
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ LIMIT = 1024 * 1024
 """Bytes that may wait, about 6,000 lines; as Docker's log drivers have it (max-buffer-size)."""
 GATHER_SECONDS = 0.02
 """How often the thread writes while lines keep coming: it takes the GIL from the event loop."""
+_TOGETHER = 64 * 1024
+"""Bytes that are written together to a file or a socket, such as the journal's."""
 FLUSH_SECONDS = 1.0
 """How long `flush` waits, the last one before the process ends among them."""
 
@@ -36,6 +39,7 @@ class Spool:
         self.describe_loss: Callable[[int], str] = _describe_loss
         """Makes the line that says how many lines were dropped."""
         self._descriptor = descriptor
+        self._together = _together(descriptor)
         self._encoding = encoding
         self._errors = errors
         self._queue: deque[bytes] = deque()
@@ -95,10 +99,10 @@ class Spool:
             self._hurry.wait(GATHER_SECONDS)
 
     def _next_batch(self) -> list[bytes]:
-        """Take what one write may hold: a pipe takes PIPE_BUF bytes in one piece (POSIX)."""
+        """Take what one write may hold."""
         batch = [self._queue.popleft()]
         size = len(batch[0])
-        while self._queue and size + len(self._queue[0]) <= select.PIPE_BUF:
+        while self._queue and size + len(self._queue[0]) <= self._together:
             batch.append(self._queue.popleft())
             size += len(batch[-1])
         return batch
@@ -171,6 +175,15 @@ class SpooledStream(io.TextIOBase):
         """Wait for the writing, but not for long, and not again while nothing is written."""
         if self.spool.done != self._stuck_at:
             self._stuck_at = -1 if self.spool.wait(FLUSH_SECONDS) else self.spool.done
+
+
+def _together(descriptor: int) -> int:
+    """Bytes that one write may hold: a pipe takes PIPE_BUF of them in one piece (POSIX).
+
+    After every write the thread takes the GIL from the event loop.
+    """
+    is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    return select.PIPE_BUF if is_pipe else _TOGETHER
 
 
 def write_when_ready(descriptor: int, data: ReadableBuffer) -> int:

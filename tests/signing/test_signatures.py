@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from sidecar.signing.process import SigningProcess
-from sidecar.signing.signatures import ENOUGH, FULL, SHARE, WINDOW, Signatures
+from sidecar.signing.signatures import (
+    LEAST_AHEAD,
+    MOST_AHEAD,
+    MOST_PROCESSES,
+    WINDOW,
+    Signatures,
+)
 from sidecar.signing.signer import Signer
 from tests.signing.test_process import is_alive, pid_of
 from tests.support.clocks import Ticking
@@ -41,7 +48,7 @@ SECONDS = 0.0003
 
 @pytest.fixture
 async def busy() -> AsyncIterator[Signatures]:
-    signatures = Signatures(lambda: True, Ticking(SECONDS))
+    signatures = Signatures(lambda: True, Ticking(SECONDS), cores=2)
     yield signatures
     await signatures.close()
 
@@ -56,9 +63,9 @@ async def rush(signatures: Signatures, signer: Signer = SIGNER) -> SigningProces
         while True:
             made = await signatures.make(signer, b"text")
             assert made == signer.signature(b"text")
-            process = signatures._process
-            if process is not None and process.is_ready and process.signer is signer:
-                return process
+            for process in signatures._processes:
+                if process.is_ready and process.signer is signer:
+                    return process
             await asyncio.sleep(0)
 
 
@@ -70,14 +77,24 @@ def keep_rushing(signatures: Signatures, seconds: float = 0.0) -> None:
 
 
 async def until_gone(signatures: Signatures) -> None:
-    await until(lambda: signatures._process is None)
+    await until(lambda: not signatures._processes)
+
+
+@contextmanager
+def held_up(process: SigningProcess) -> Iterator[None]:
+    """Let a process make nothing meanwhile."""
+    os.kill(pid_of(process), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid_of(process), signal.SIGCONT)
 
 
 async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
     signatures = Signatures(lambda: False, Ticking(SECONDS))
     for _ in range(3 * WINDOW):
         assert await signatures.make(SIGNER, b"text") == SIGNER.signature(b"text")
-    assert signatures._process is None
+    assert signatures._processes == []
 
 
 async def test_many_at_once_that_come_slowly_sign_on_the_loop() -> None:
@@ -86,7 +103,7 @@ async def test_many_at_once_that_come_slowly_sign_on_the_loop() -> None:
     signatures._quickest = SECONDS  # so that most of the time goes by between signatures
     for _ in range(3 * WINDOW):
         await signatures.make(SIGNER, b"text")
-    assert signatures._process is None
+    assert signatures._processes == []
 
 
 async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
@@ -94,55 +111,126 @@ async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
     await rush(busy, signer)
     keep_rushing(busy)
     signer.made = 0
-    texts = [b"%d" % number for number in range(ENOUGH)]
+    texts = [b"%d" % number for number in range(LEAST_AHEAD)]
     made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
     assert signer.made == 0
     assert made == [signer.signature(text) for text in texts]
 
 
-async def test_where_enough_wait_for_the_process_the_loop_helps_it_a_little(
+async def test_what_a_process_has_no_room_for_the_loop_makes_one_in_each_turn(
     busy: Signatures,
 ) -> None:
     signer = counting()
     process = await rush(busy, signer)
     keep_rushing(busy)
-    busy._passed_on = SHARE - 1  # as if it had not helped for long
     signer.made = 0
-    texts = [b"%d" % number for number in range(ENOUGH + 5 * SHARE + 1)]
-    made = asyncio.gather(*(busy.make(signer, text) for text in texts))
-    await asyncio.sleep(0)
-    assert process.waiting == len(texts) - signer.made
-    assert signer.made == 1 + 5  # one once enough wait, then one in so many
-    signatures = await made
-    assert signatures == [signer.signature(text) for text in texts]
+    texts = [b"%d" % number for number in range(2 * MOST_AHEAD)]
+    with held_up(process):
+        made = asyncio.gather(*(busy.make(signer, text) for text in texts))
+        await asyncio.sleep(0)
+        for turn in range(7):
+            assert process.waiting == MOST_AHEAD
+            assert signer.made == turn
+            await asyncio.sleep(0)
+    assert await made == [SIGNER.signature(text) for text in texts]
 
 
-async def test_but_with_a_key_that_would_hold_it_up_only_where_very_many_wait(
-    busy: Signatures,
-) -> None:
+async def test_of_a_few_the_loop_is_left_its_share(busy: Signatures) -> None:
     signer = counting()
     process = await rush(busy, signer)
-    keep_rushing(busy, 0.003)
+    keep_rushing(busy)
     signer.made = 0
-    leaving = [asyncio.create_task(busy.make(signer, b"x")) for _ in range(FULL + 10)]
-    await asyncio.sleep(0)
-    assert process.waiting == FULL
-    assert signer.made == 10
-    for task in leaving:
-        task.cancel()
-    assert await busy.make(signer, b"y") == signer.signature(b"y")
-    await asyncio.gather(*leaving, return_exceptions=True)
+    with held_up(process):
+        made = asyncio.gather(*(busy.make(signer, b"%d" % number) for number in range(8)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (process.waiting, signer.made) == (LEAST_AHEAD, 2)
+    assert await made == [SIGNER.signature(b"%d" % number) for number in range(8)]
+
+
+async def test_what_waits_here_is_passed_on_as_soon_as_there_is_room(busy: Signatures) -> None:
+    signer = counting()
+    process = await rush(busy, signer)
+    keep_rushing(busy, 0.003)  # the loop would be held up
+    signer.made = 0
+    texts = [b"%d" % number for number in range(50)]
+    with held_up(process):
+        made = asyncio.gather(*(busy.make(signer, text) for text in texts))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert process.waiting == MOST_AHEAD
+    assert await made == [SIGNER.signature(text) for text in texts]
+    assert signer.made == 0
+
+
+async def test_who_leaves_while_it_waits_here_costs_no_signature(
+    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = await rush(busy)
+    keep_rushing(busy, 0.003)
+    with held_up(process):
+        staying = [asyncio.create_task(busy.make(SIGNER, b"x")) for _ in range(MOST_AHEAD)]
+        leaving = [asyncio.create_task(busy.make(SIGNER, b"y")) for _ in range(200)]
+        await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        last = asyncio.create_task(busy.make(SIGNER, b"z"))
+        await asyncio.sleep(0)
+        asked: list[bytes] = []
+        sign = process.sign
+
+        def noting(text: bytes, into: asyncio.Future[bytes] | None = None) -> object:
+            asked.append(text)
+            return sign(text, into)
+
+        monkeypatch.setattr(process, "sign", noting)
+    assert await last == SIGNER.signature(b"z")
+    assert asked == [b"z"]
+    await asyncio.gather(*staying)
+
+
+async def test_a_key_that_would_hold_the_loop_up_is_signed_with_on_all_cores(
+    busy: Signatures,
+) -> None:
+    first = await rush(busy)
+    keep_rushing(busy, 0.003)
+    with held_up(first):
+        texts = [b"%d" % number for number in range(2 * MOST_AHEAD)]
+        made = [asyncio.create_task(busy.make(SIGNER, text)) for text in texts]
+        await until(lambda: len(busy._processes) == 2 and busy._processes[1].is_ready)
+        await asyncio.wait([asyncio.create_task(busy.make(SIGNER, b"more"))])
+        # The other one alone has made what the first has no room for.
+        assert [task.done() for task in made] == [False] * MOST_AHEAD + [True] * MOST_AHEAD
+    assert await asyncio.gather(*made) == [SIGNER.signature(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("cores", "seconds", "most"),
+    [(1, 0.0, 1), (1, 0.003, 1), (2, 0.0, 1), (2, 0.003, 2), (4, 0.0, 3), (64, 0.003, 4)],
+)
+async def test_no_more_processes_than_cores_that_have_something_to_sign(
+    cores: int, seconds: float, most: int
+) -> None:
+    assert MOST_PROCESSES == 4
+    signatures = Signatures(lambda: True, Ticking(SECONDS), cores=cores)
+    await rush(signatures)
+    keep_rushing(signatures, seconds)
+    for _ in range(MOST_PROCESSES + 1):
+        signatures._start_process()
+        await until(lambda: all(process.is_ready for process in signatures._processes))
+    assert len(signatures._processes) == most
+    await signatures.close()
 
 
 def test_requests_that_come_while_the_process_dies_are_signed_on_any_loop() -> None:
     async def kill_under_load() -> None:
-        signatures = Signatures(lambda: True, Ticking(SECONDS))
+        signatures = Signatures(lambda: True, Ticking(SECONDS), cores=2)
         for _ in range(5):
             process = await rush(signatures)
             keep_rushing(signatures, 0.003)
             os.kill(pid_of(process), signal.SIGKILL)
             async with asyncio.timeout(PATIENCE):
-                while signatures._process is process:
+                while process in signatures._processes:
                     making = asyncio.create_task(signatures.make(SIGNER, b"text"))
                     await asyncio.sleep(0)
                     assert await making == SIGNER.signature(b"text")
@@ -182,7 +270,7 @@ async def test_after_a_failure_another_is_started_only_after_a_pause(
     await until_gone(busy)
     for _ in range(2 * WINDOW):
         await busy.make(SIGNER, b"text")
-    assert busy._process is None
+    assert busy._processes == []
     busy._start_after = 0.0
     assert await rush(busy) is not process
 
@@ -193,7 +281,7 @@ async def test_after_a_rest_two_requests_at_once_start_none_again(busy: Signatur
     process.close()  # as it does itself when it has nothing to do
     await until_gone(busy)
     await asyncio.gather(busy.make(SIGNER, b"a"), busy.make(SIGNER, b"b"))
-    assert busy._process is None
+    assert busy._processes == []
 
 
 async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:
@@ -213,7 +301,7 @@ async def test_closed_it_leaves_no_process_and_still_signs(busy: Signatures) -> 
     assert not is_alive(pid)
     for _ in range(2 * WINDOW):
         assert await busy.make(SIGNER, b"text") == SIGNER.signature(b"text")
-    assert busy._process is None
+    assert busy._processes == []
 
 
 def children(pid: int) -> list[int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
@@ -227,3 +229,13 @@ def test_what_is_dropped_is_the_spools_of_standard_error(
         stream.write("lost\n")
         stream.flush()
         assert spool_module.dropped_lines() == 1
+
+
+def test_only_a_pipe_wants_small_pieces(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file, closing(socket.socket()) as journal:
+        large = Spool(file.fileno())._together
+        assert Spool(journal.fileno())._together == large > 8 * select.PIPE_BUF
+    reader, writer = os.pipe()
+    assert Spool(writer)._together == select.PIPE_BUF
+    os.close(reader)
+    os.close(writer)
