@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from sidecar.config.nearest import nearest_option
+from sidecar.config.places import refuse_quotes
 from sidecar.config.settings import OPTIONS, TABLES
 from sidecar.errors import ConfigError
 from sidecar.http.shown import quoted
@@ -16,7 +17,6 @@ _OF_A_SERVICE = re.compile(
     r".*_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_.+)?)?)"
 )
 """What Kubernetes makes of a Service's name, such as `sidecar-admin` (as Docker's links did)."""
-_QUOTES = ("'", '"')
 
 
 def variable_of(name: str) -> str:
@@ -35,22 +35,11 @@ def given_by(environ: Mapping[str, str]) -> dict[str, str]:
         if not text or not variable.startswith(_PREFIX):
             continue
         if name := by_variable.get(variable):
-            _refuse_quotes(variable, text)
+            refuse_quotes(variable, text)
             given[name] = text
         elif not _OF_A_SERVICE.fullmatch(variable):
             _refuse_unknown(variable)
     return given
-
-
-def _refuse_quotes(variable: str, text: str) -> None:
-    """Refuse a value in quotes, which a shell would have removed."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
-        raise ConfigError(
-            f"{variable}: the value stands in quotes, and they are taken for a part of it",
-            f"leave the quotes out: write {variable}=VALUE. `docker run --env-file` and Kubernetes"
-            " hand on a value as it is written, where a shell removes quotes",
-        )
 
 
 def _refuse_unknown(variable: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sidecar.errors import ConfigError
 
+_QUOTES = ("'", '"')
 SYSTEM_CONFIG = Path("/etc/sidecar/config.toml")
 
 
@@ -29,11 +30,23 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
     if environ.get("SIDECAR_CONFIG"):
         file = Path(environ["SIDECAR_CONFIG"])
         if not is_there(file):
+            refuse_quotes("SIDECAR_CONFIG", environ["SIDECAR_CONFIG"])
             why = hidden(file)
             hint = f"let this user search {file.parent}" if why else "mend or unset the variable"
             raise ConfigError(f"SIDECAR_CONFIG: {file}: {why or 'no such file'}", hint)
         return file
     return next(filter(is_there, usual_configs(environ)), None)
+
+
+def refuse_quotes(variable: str, text: str) -> None:
+    """Raise ConfigError for a variable's value in quotes, which a shell would have removed."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES:
+        raise ConfigError(
+            f"{variable}: the value stands in quotes, and they are taken for a part of it",
+            f"leave the quotes out: write {variable}=VALUE. `docker run --env-file` and Kubernetes"
+            " hand on a value as it is written, where a shell removes quotes",
+        )
 
 
 def usual_configs(environ: Mapping[str, str]) -> list[Path]:

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 import tomli
 
 from sidecar.config.handing_over import how_to_hand_over
-from sidecar.config.toml_faults import fault_of
 from sidecar.errors import ConfigError
 
 _LIMIT = 1024 * 1024
@@ -66,6 +65,8 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _refuse(file: Path, text: str, error: ValueError) -> NoReturn:
     """Report a syntax error; tomli says `… (at line 3, column 5)` or `… (at end of document)`."""
+    from sidecar.config.toml_faults import fault_of  # which only an error needs
+
     position = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
     last = max(1, text.rstrip("\n").count("\n") + 1)
     line = int(position[1]) if position and position[1] else last

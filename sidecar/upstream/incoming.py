@@ -17,7 +17,6 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.errors import ProtocolError
 from sidecar.http.fields import Received, size_of
-from sidecar.upstream.broken_heads import fault_of
 from sidecar.upstream.failures import Failures
 from sidecar.upstream.heads import MAX_FIELDS, Head, WholeBody, whole_answer
 
@@ -227,6 +226,8 @@ class Incoming:
         elif isinstance(error, LineTooLong) or self._lines > MAX_FIELDS:
             raise self._terms.failures.head_too_large()
         else:
+            from sidecar.upstream.broken_heads import fault_of  # which only an error needs
+
             head = b"" if self.has_head else self._head
             raise self._terms.failures.not_http(fault_of(head, error.message))
 

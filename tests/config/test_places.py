@@ -87,3 +87,10 @@ def test_a_file_that_cannot_be_looked_at_is_told_from_one_that_is_missing(tmp_pa
     with pytest.raises(ConfigError, match=os.strerror(errno.ELOOP)) as caught:
         places.find_config({"SIDECAR_CONFIG": str(file)})
     assert str(file.parent) in caught.value.hint
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_around_the_files_name_are_pointed_out(tmp_path: Path, quote: str) -> None:
+    named = put(tmp_path / "named.toml")
+    with pytest.raises(ConfigError, match="SIDECAR_CONFIG: the value stands in quotes"):
+        places.find_config({"SIDECAR_CONFIG": f"{quote}{named}{quote}"})
