@@ -112,9 +112,22 @@ def _program_of(pid: int) -> str:
     return ""
 
 
+def _is_started_by_systemd(pid: int) -> bool:
+    for line in (_PROC / str(pid) / "status").read_text().splitlines():
+        name, _, parent = line.partition(":\t")
+        if name == "PPid":
+            return (_PROC / parent / "comm").read_text() == "systemd\n"
+    return False
+
+
 def _unit_of(pid: int) -> tuple[str, bool]:
-    """A process's unit, and whether it is one of a user's manager; "" for what is none's."""
+    """The unit that systemd started a process for, and whether that was a user's systemd; "" else.
+
+    What cron or a shell started is in their unit, and is not stopped with that.
+    """
     with suppress(OSError):
+        if not _is_started_by_systemd(pid):
+            return "", False
         for line in (_PROC / str(pid) / "cgroup").read_text().splitlines():
             parts = line.rpartition(":")[2].split("/")
             if parts[-1].endswith(".service"):

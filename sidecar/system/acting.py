@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sidecar.errors import ConfigError
 from sidecar.system.surroundings import environment, hand_out
-from sidecar.system.unit import Unit
+from sidecar.system.unit import Unit, passed_addresses, socket_of
 
 RUN = Path("/run")
 """Where the credentials are kept meanwhile: in memory."""
@@ -41,6 +41,8 @@ def become(unit: Unit) -> int | None:
     try:
         hand_out(unit.properties, credentials, user.pw_uid)
         surroundings = environment(unit.properties, user, credentials, os.environ)
+        if addresses := passed_addresses(socket_of(unit)):  # they replace those of the file
+            surroundings["SIDECAR_LISTEN_ADDRESSES"] = ",".join(addresses)
         with _no_signals():
             child = _fork()
             if child:

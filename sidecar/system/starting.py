@@ -13,7 +13,7 @@ from sidecar.errors import AddressInUse, ConfigError, SidecarError
 from sidecar.net.holders import holder_of
 from sidecar.net.sockets import in_use
 from sidecar.system.programs import run
-from sidecar.system.unit import Unit, socket_of
+from sidecar.system.unit import Unit, passed_addresses, socket_of
 
 _FIRST_PORT = 8090
 """For instances: 8088 is sidecar.service's, and 8089 the one for its monitoring."""
@@ -75,14 +75,8 @@ def _is_free(port: int) -> bool:
 def _socket_addresses(unit: Unit) -> Iterator[Address]:
     """Where the service's socket unit is going to listen; nowhere where it does so already."""
     found = socket_of(unit)
-    if found is None or found["ActiveState"] == "active":
-        return
-    for kind, where in found["Listen"]:
-        if kind == "Stream":
-            try:
-                yield options.address(f"unix:{where}" if where.startswith("/") else where)
-            except ValueError:  # an abstract or vsock address, or an interface's: nobody's of ours
-                continue
+    if found is not None and found["ActiveState"] != "active":
+        yield from map(options.address, passed_addresses(found))
 
 
 def _configured_addresses(unit: Unit) -> tuple[Address, ...]:

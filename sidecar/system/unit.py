@@ -134,6 +134,19 @@ def installed(folders: Iterable[str] = FOLDERS) -> bool:
     return any(Path(folder, "sidecar.service").exists() for folder in folders)
 
 
+def passed_addresses(socket: Mapping[str, Any] | None) -> list[str]:
+    """Where a socket unit listens, as listen.addresses has it.
+
+    Abstract and vsock addresses are left out: the sidecar itself cannot have one.
+    """
+    streams = [where for kind, where in socket["Listen"] if kind == "Stream"] if socket else []
+    return [
+        f"unix:{where}" if where.startswith("/") else where
+        for where in streams
+        if where.startswith(("/", "[")) or where[:1].isdigit()
+    ]
+
+
 def not_the_service(
     command: str, environ: Mapping[str, str], folders: Iterable[str] = FOLDERS
 ) -> list[str]:

@@ -34,12 +34,14 @@ def listens(proc: Path, where: str, *, uid: int = 0, table: str = "tcp", state: 
     (proc / "net" / table).write_text(HEAD + line)
 
 
-def process(proc: Path, pid: int, cmdline: str, cgroup: str) -> None:
+def process(proc: Path, pid: int, cmdline: str, cgroup: str, parent: int = 1) -> None:
     folder = proc / str(pid)
     (folder / "fd").mkdir(parents=True)
     (folder / "fd" / "3").symlink_to("socket:[7]")
     (folder / "cmdline").write_bytes(cmdline.replace(" ", "\0").encode())
     (folder / "cgroup").write_text(f"0::{cgroup}\n")
+    (folder / "status").write_text(f"Name:\tx\nPPid:\t{parent}\nUid:\t0\n")
+    (folder / "comm").write_text("systemd\n" if pid == 1 else "x\n")
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="this is not Linux")
@@ -112,6 +114,16 @@ def test_a_process_is_named_by_its_unit_or_program(
     found = holder_of("127.0.0.1", 8088)
     assert found is not None
     assert (str(found), found.stop) == (said, stop)
+
+
+def test_what_another_program_started_is_not_stopped_with_its_unit(proc: Path) -> None:
+    listens(proc, "0100007F:1F98")
+    process(proc, 40, "/usr/sbin/cron", "/system.slice/cron.service")
+    process(proc, 41, "sidecar run", "/system.slice/cron.service", parent=40)
+    (proc / "40" / "fd" / "3").unlink()
+    found = holder_of("127.0.0.1", 8088)
+    assert found is not None
+    assert (found.unit, found.program, found.pid) == ("", "sidecar run", 41)
 
 
 def test_ones_own_is_stopped_without_root() -> None:

@@ -57,6 +57,7 @@ async def test_the_child_is_the_units_user_with_all_that_the_unit_has(systemd: S
     assert (found["umask"], found["cwd"]) == (0o027, "/")
     assert found["environ"]["A"] == "b"
     assert found["environ"]["STATE_DIRECTORY"] == "/var/lib/sidecar"
+    assert found["environ"]["SIDECAR_LISTEN_ADDRESSES"] == "127.0.0.1:8088"
     assert told[1:] == ["root 0 []"]
 
 

@@ -123,6 +123,15 @@ def test_a_socket_unit_is_used_where_it_is_required_or_enabled(
     assert (found is not None) is is_used
 
 
+def test_addresses_of_a_socket_unit_are_those_that_we_could_have() -> None:
+    streams = ["[::1]:8088", "/run/x.sock", "@abstract", "vsock:1:2", "127.0.0.1:1"]
+    listen = [["Datagram", "127.0.0.1:2"], *(["Stream", stream] for stream in streams)]
+    assert unit.passed_addresses({"Listen": listen}) == [
+        "[::1]:8088", "unix:/run/x.sock", "127.0.0.1:1",
+    ]  # fmt: skip
+    assert unit.passed_addresses(None) == []
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
