@@ -216,6 +216,8 @@ class Identity:
         self._private_key = key
         self._adopted_at = time.monotonic()
         self.request_signer.signer = self._new_signer()
+        if self._on_change is not None:
+            self._on_change()
 
     def _reload_key(self) -> None:
         before = self.fingerprint
@@ -228,5 +230,3 @@ class Identity:
             return
         self._use(self._private_key)
         log.info("the private key has changed: its fingerprint is %s now", self.fingerprint)
-        if self._on_change is not None:
-            self._on_change()

@@ -21,6 +21,7 @@ from sidecar.files.private import refuse_unless_private
 from sidecar.files.tokens import TokenFile
 from sidecar.http.shown import full_name
 from sidecar.net import tls
+from sidecar.rotation.next_key import NextKey
 
 _CLOUD = (".atlassian.net", ".jira.com", ".jira-dev.com")
 _ACCESS_KEY = "access key"
@@ -69,9 +70,15 @@ def private_key(config: Config) -> tuple[RSAPrivateKey, Passed]:
     keys.verify_signing(key)
     message = (
         f"The private key signs: RSA of {key.key_size} bits, SHA-256 of its public half"
-        f" {keys.fingerprint(key)}.{notes(keys.key_warnings(key))}"
+        f" {keys.fingerprint(key)}.{notes([*_waiting(config), *keys.key_warnings(key)])}"
     )
     return key, Passed(message)
+
+
+def _waiting(config: Config) -> list[str]:
+    """Say of a key that is to follow that it is there."""
+    waiting = NextKey(config.jira.private_key, config.jira.private_key_passphrase_file)
+    return [f"another waits in {waiting.path} until Jira accepts it"] * waiting.is_there()
 
 
 def file_modes(config: Config) -> Passed:

@@ -62,6 +62,10 @@ def auth(
     settings.become_service(_refuse_taken, None if begin else _start_service)
     config = settings.load()
     warn(config.warnings())
+
+    def tell(text: str) -> None:
+        say(settings.with_config(text))
+
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if config.jira.two_legged:
@@ -72,7 +76,7 @@ def auth(
             step = _finish(_first_line() if verifier == "-" else verifier, replace)
         else:
             step = _whole(replace, browser=not (no_browser or settings.system))
-        line = run_coroutine(_with_authorizer(config, step))
+        line = run_coroutine(_with_authorizer(config, step, tell))
     except KeyboardInterrupt:
         raise dance.interrupted() from None
     show(line)
@@ -172,14 +176,14 @@ def _two_legged(config: Config, has_options: bool) -> Step:
     return step
 
 
-async def _with_authorizer(config: Config, step: Step) -> str:
+async def _with_authorizer(config: Config, step: Step, tell: Callable[[str], None]) -> str:
     from sidecar.account.authorize import Authorizer
     from sidecar.account.identity import Identity
     from sidecar.signin.dance import Files
     from sidecar.upstream.pool import Upstream
 
     upstream = Upstream(config)
-    authorizer = Authorizer(Identity(config), upstream, config.timeouts.response, tell=say)
+    authorizer = Authorizer(Identity(config), upstream, config.timeouts.response, tell=tell)
     try:
         return await step(authorizer, Files.of(config))
     finally:

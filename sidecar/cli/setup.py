@@ -198,25 +198,20 @@ def _jira_url(text: str | None, config_path: Path | None, *, offline: bool) -> B
     def confirm(said: str) -> bool:
         return click.confirm(f"{said}. Take that?", default=True, err=True)
 
+    config_of = partial(jira_url.configured, config_path, os.environ)
     is_terminal, default = sys.stdin.isatty(), None
     while True:
+        given = text or ask("--base-url", "Jira's URL", str, default)
+        text = looked = None
         try:
-            given = text or ask("--base-url", "Jira's URL", str, default)
             meaning = _meaning(given)
-            looked = (
-                None
-                if offline
-                else run_coroutine(
-                    jira_url.look(meaning, partial(jira_url.configured, config_path, os.environ))
-                )
-            )
+            looked = None if offline else run_coroutine(jira_url.look(meaning, config_of))
             return jira_url.settle(meaning, looked, say, confirm if is_terminal else None)
         except UsageError as error:
             if not is_terminal:
                 raise
             say(f"Error: {error.message.removeprefix('--base-url: ')}")
-            default = jira_url.likely(given)
-            text = None
+            default = None if looked and looked.url else jira_url.likely(given)
 
 
 def _meaning(text: str) -> Meaning:
@@ -298,11 +293,15 @@ def _rotate(
     if made.doubt:
         say(f"sidecar: warning: whether Jira accepts it could not be asked: {made.doubt}")
     show(_form_text(made.form))
-    say(
-        "\nUntil that is entered the old key signs.  `sidecar run`, `sidecar check` and `sidecar"
-        " auth` notice when Jira accepts the new one, and put it in the old one's place."
-    )
-    for name in handed_out_by(config.jira.private_key):
+    say("\nUntil that is entered the old key signs.")
+    units = handed_out_by(config.jira.private_key)
+    if not units:
+        text = (
+            "`sidecar run`, `sidecar check` and `sidecar auth` notice when Jira accepts the new"
+            " one, and put it in the old one's place."
+        )
+        say(settings.with_config(text))
+    for name in units:
         command = settings.with_config("sidecar init --rotate-key")
         say(
             f"{_HANDED_OUT.format(unit=name)}, and cannot do that: once it is entered, run"

@@ -227,7 +227,7 @@ async def test_as_the_link_itself_it_only_asks_who_that_is(
     assert [file.read_bytes() for file in token.parent.iterdir()] == [b"left alone"]
 
 
-@pytest.mark.parametrize("words", [["--begin"], ["--verifier", "qTJkPi"]])
+@pytest.mark.parametrize("words", [["--begin"], ["--replace"], ["--verifier", "qTJkPi"]])
 async def test_as_the_link_itself_there_is_no_dance_to_begin_or_to_end(
     shell: Shell, link: Sandbox, write_config: Callable[..., Path], words: list[str]
 ) -> None:

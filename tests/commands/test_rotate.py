@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from sidecar.commands.rotate import handed_out_by
+from sidecar.commands.rotate import handed_out_by, of_service
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import StoreError
 from sidecar.files import keys
@@ -21,9 +21,12 @@ from sidecar.files.tokens import TokenFile
 from sidecar.http.target import BaseURL
 from sidecar.rotation.next_key import NextKey
 from sidecar.sandbox import Sandbox
-from tests.conftest import CONSUMER_KEY, MakeSidecar, Running
+from sidecar.system.names import Service
+from sidecar.system.unit import Unit
+from tests.conftest import CONSUMER_KEY, MakeSidecar, Running, make_config
 from tests.support.dancing import seen
 from tests.support.processes import Done, Shell, shell
+from tests.support.systemd import SERVICE
 
 __all__ = ["shell"]
 
@@ -76,6 +79,7 @@ async def test_nothing_but_a_new_key_that_waits_is_made(
     assert f'Edit the link whose Consumer Key is "{CONSUMER_KEY}"' in done.out
     assert public_key(done) == keys.load_private_key(new).public_key()
     assert "the old key signs" in done.err
+    assert "notice when Jira accepts the new one" in done.err
     assert names(folder) == ["config.toml", "private_key.pem", "private_key.pem.new"]
     assert before.items() <= state(folder).items()
 
@@ -198,11 +202,26 @@ async def test_where_a_unit_has_a_copy_a_restart_is_named(
     words = ["--config", str(config), "init", "--rotate-key"]
     done = await shell.run(*words, module="elsewhere")
     assert f"run `sidecar --config {config} init --rotate-key` again" in done.err
+    assert "notice when Jira accepts" not in done.err
     assert "`sudo systemctl restart 'sidecar.service'`" in done.err
     sandbox.public_key = public_key(done)
     again = await shell.run(*words, module="elsewhere")
     assert again.code == 0
     assert "`sudo systemctl restart 'sidecar.service'`" in again.err
+
+
+def test_for_the_service_it_is_the_key_itself_that_is_exchanged(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    config = make_config("http://127.0.0.1:1", tmp_path, private_key)
+    passphrase = tmp_path / "passphrase"
+    handed = [["private_key", "/etc/sidecar/own.pem"], ["passphrase", str(passphrase)]]
+    unit = Unit(Service(), SERVICE | {"LoadCredential": handed})
+    found = of_service(config, unit).jira
+    assert str(found.private_key) == "/etc/sidecar/own.pem"
+    assert found.private_key_passphrase_file is None
+    write_private(passphrase, b"open sesame\n")
+    assert of_service(config, unit).jira.private_key_passphrase_file == passphrase
 
 
 # ── who tries it ────────────────────────────────────────────────────────────────────────────
@@ -238,7 +257,9 @@ async def test_check_leaves_it_where_jira_accepts_the_old_one(
     write_config(sandbox.url)
     store_token(shell, sandbox)
     await shell.run("init", "--rotate-key")
-    assert (await shell.run("check")).code == 0
+    done = await shell.run("check")
+    assert done.code == 0
+    assert "But note: another waits in" in done.out
     assert "private_key.pem.new" in names(folder)
 
 
