@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from sidecar.cli.base import Global, browser_opener, example, global_options, say, show
+from sidecar.cli.base import (
+    Global,
+    browser_opener,
+    example,
+    global_options,
+    say,
+    show,
+    system_options,
+)
 
 
 @click.command(
@@ -13,14 +21,16 @@ from sidecar.cli.base import Global, browser_opener, example, global_options, sa
     epilog=example("sidecar open --print"),
 )
 @click.option("--print", "only_print", is_flag=True, help="Print the address alone.")
+@system_options
 @global_options
 @click.pass_obj
 def open_(settings: Global, only_print: bool) -> None:
     from sidecar.commands.open_page import address
 
+    settings.become_service()
     config = settings.load()
     url = address(config)
-    if only_print:
+    if only_print or settings.system:  # root opens no browser
         show(url)
         return
     if config.access.key_file is not None:

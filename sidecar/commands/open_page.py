@@ -28,8 +28,7 @@ def address(config: Config, clock: Callable[[], float] = time.time) -> str:
     if not found:
         raise UpstreamError(
             f"No running sidecar has its token at {config.token.path}.",
-            f"{_START}; one that runs as a service keeps its token elsewhere: open its page as its"
-            " user, with its configuration and its token.path",
+            f"{_START}; for the system service it is `sudo sidecar open --system`",
         )
     urls = [(_reachable(url), one) for one in found for url in one.urls if "://" in url]
     if not urls:

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.files import keys
 from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
-from tests.conftest import CONSUMER_KEY
+from sidecar.signin.one_time_code import CodeFile
+from tests.conftest import CONSUMER_KEY, MakeSidecar
 from tests.support.dancing import approve
 from tests.support.processes import Shell, shell
 from tests.support.systemd import SERVICE, SOCKET, Systemd, needs_root, uid
@@ -150,6 +152,24 @@ async def test_a_port_that_somebody_has_stops_everything_before_it_begins(
             assert f"127.0.0.1:{free_port} is in use already, by root's" in done.error
             assert f"`kill {os.getpid()}` stops it" in done.hint
     assert not list((systemd.folder / "sidecar").iterdir())
+
+
+@needs_root
+async def test_the_address_of_the_services_page_is_printed(
+    configured: Systemd, sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    """Its secret is the service's own file: root becomes the service to read it."""
+    sidecar = await make_sidecar(sandbox.url)
+    codes = CodeFile.of(configured.folder / "lib" / "sidecar" / "token.json", ["unix:/x"])
+    codes.write([f"http://{sidecar.authority}"])
+    for path in (codes.path.parent, codes.path):
+        os.chown(path, uid(), -1)
+    done = await configured.run("open", "--system")
+    assert done.code == 0, done.err
+    address, _, code = done.out.strip().partition("#code=")
+    assert address == f"http://{sidecar.authority}/_sidecar/"
+    os.chown(codes.path, os.geteuid(), -1)
+    codes.take(code, time.time())
 
 
 @needs_root
