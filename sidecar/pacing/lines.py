@@ -46,54 +46,73 @@ class Line:
     def __init__(self, pace: Pace, is_over: Callable[[], None]) -> None:
         """`is_over` is called once when the bucket is fine again and nobody waits."""
         self.pace = pace
+        self.waiting: dict[Waiter, None] = {}
         self.queue: FairQueue[Waiter] = FairQueue()
+        """Those of them who may have a turn."""
         self.refusal: KeptResponse | None = None
         """The last 429 that was not passed on."""
         self._is_over = is_over
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    def too_late(self, caller: Hashable, deadline: float, *, again: bool) -> Turn | None:
+    def too_late(
+        self, caller: Hashable, deadline: float, refused_until: float | None = None
+    ) -> Turn | None:
         """Why a request of that caller should not wait; None where it may.
 
-        Who had a turn before, that came to nothing, is the next.
+        Who was refused in its turn is the next when Retry-After has passed.
         """
         pace = self.pace
-        if pace.opens > deadline:
+        if max(pace.opens, refused_until or 0.0) > deadline:
             return Turn.NOT_OPEN
-        if again:
+        if refused_until is not None:
             return None
         if pace.due + len(self.queue) * pace.spacing <= deadline:
             return None  # even behind all others
         turns = self.queue.ahead_of(caller)
         return Turn.TOO_FAR if pace.due + turns * pace.spacing > deadline else None
 
-    async def wait(self, caller: Hashable, deadline: float, *, again: bool) -> Turn:
+    async def wait(
+        self, caller: Hashable, deadline: float, refused_until: float | None = None
+    ) -> Turn:
         """Wait for a turn; raises Overloaded where the sidecar stops meanwhile."""
         waiter = Waiter(caller, deadline, self._loop.create_future())
-        self.queue.add(waiter, first=again)
-        self.look()
+        self.waiting[waiter] = None
+        joining = None
+        if refused_until is None:
+            self.queue.add(waiter)
+            self.look()
+        else:
+            joining = self._loop.call_at(refused_until, self._join, waiter)
         try:
             async with asyncio.timeout_at(deadline):
                 return await waiter.turn
         except TimeoutError:
             return Turn.TOO_FAR
         finally:
+            if joining is not None:
+                joining.cancel()
+            del self.waiting[waiter]
             self.queue.remove(waiter)
-            if not self.queue:
+            if not self.waiting:
                 self.look()
+
+    def _join(self, waiter: Waiter) -> None:
+        """It had a turn that came to nothing."""
+        self.queue.add(waiter, first=True)
+        self.look()
 
     def note(self, fields: Fields, sent: float, *, refused: bool) -> None:
         """Go by what an answer says."""
         self.pace.heard(read(fields, time.time()), sent, self._loop.time(), refused=refused)
         opens = self.pace.opens
-        for waiter in [each for each in self.queue if each.deadline < opens]:
+        for waiter in [each for each in self.waiting if each.deadline < opens]:
             _tell(waiter, Turn.NOT_OPEN)
         self.look()
 
     def stop(self) -> None:
         """Send everybody away."""
-        for waiter in list(self.queue):
+        for waiter in self.waiting:
             if not waiter.turn.done():
                 waiter.turn.set_exception(stopping())
         self.close()
@@ -113,6 +132,8 @@ class Line:
             _tell(self.queue.next(), Turn.COME)
         if self.queue:
             self._timer = self._loop.call_at(pace.due, self.look)
+        elif self.waiting:
+            return
         elif pace.is_over(now) or pace.over_at == NEVER:
             self._is_over()
         else:
@@ -130,7 +151,7 @@ class Lines:
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return sum(len(line.queue) for line in self.lines.values())
+        return sum(len(line.waiting) for line in self.lines.values())
 
     def note(self, user: str, fields: Fields, seconds: float, *, refused: bool) -> bool:
         """Go by an answer that took so many seconds; returns whether a line began with it."""
@@ -146,19 +167,21 @@ class Lines:
         line.look()
         return user in self.lines
 
-    async def wait(self, user: str, caller: Hashable, deadline: float, *, again: bool) -> Turn:
+    async def wait(
+        self, user: str, caller: Hashable, deadline: float, refused_until: float | None = None
+    ) -> Turn:
         """Wait for a turn in the user's line, if there is one, but not beyond the deadline.
 
-        `again` is for a request that had a turn, and was refused.  Overloaded where the sidecar
-        is stopping.
+        `refused_until` is for a request that was sent already: Jira wants it no sooner.
+        Overloaded where the sidecar is stopping.
         """
         line = self.lines.get(user)
         if line is None:
             return Turn.COME
         if self._is_stopping:
             raise stopping()
-        late = line.too_late(caller, deadline, again=again)
-        return late or await line.wait(caller, deadline, again=again)
+        late = line.too_late(caller, deadline, refused_until)
+        return late or await line.wait(caller, deadline, refused_until)
 
     def stop(self) -> None:
         """Send everybody away who waits, or comes to wait: the process is about to end."""

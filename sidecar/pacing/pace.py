@@ -5,6 +5,9 @@ each finds a token, whenever in the interval they come.  With several nodes each
 every answer speaks of one of them: how many there are shows in how many were emptied at once, and
 in what is left over of all of them.
 
+A 429 that comes in spite of the pace closes the line until Retry-After; with several nodes, which
+may be chosen at random, it is one of them that is empty, and only the request that met it waits.
+
 A bucket that is filled each minute or hour has many tokens at once.  They may go within seconds,
 and where none are left it is waited until they come.
 """
@@ -24,9 +27,12 @@ _SPEND = 4.0
 """Seconds in which most tokens that are left over may go."""
 _SUSPECT = 10
 """Intervals in which a 429, in spite of the pace, says that another one was no accident."""
+_FEW = 8
+"""Requests, at least, by which it is judged how many are refused: a quarter is too many."""
 _MOST_NODES = 32
 _LEAST_SHARE = 1 / 16
 """Of a bucket that others use, too, as much is tried for."""
+_LOWER, _HIGHER = 0.8, 1.1
 
 
 class Pace:
@@ -52,7 +58,7 @@ class Pace:
         self._window_ends = 0.0
         self._lowest: int | None = None  # of what was left, in the present window
         self._lowest_before: int | None = None
-        self._taken = 0
+        self._taken = self._refused = 0  # in the present window
         self.opens = now
         """Before that Jira wants no request."""
         self._last = now  # when the last request was due
@@ -105,9 +111,8 @@ class Pace:
         is_early = sent < self._since
         self._note_left(left, now)
         if refused:
-            if not is_early:
-                self._strike(now)
-            self._hold(said.wait or self.spacing, now)
+            if is_early or self._is_strike(now):
+                self._hold(said.wait or self.spacing, now)
         elif is_early:
             if not left:
                 self._add_node(said, now)
@@ -134,13 +139,22 @@ class Pace:
             self._share = min(self._share + 1, _MOST_NODES)
             self._hold(min(said.wait, said.bucket.interval), now)
 
-    def _strike(self, now: float) -> None:
-        """It was refused in spite of the pace: by accident, or somebody else takes tokens, too."""
-        if now < self._suspect_until:
-            lower = self._share - 1 if self._share > 1 else self._share * 3 / 4
-            self._share = max(lower, _LEAST_SHARE)
-        self._suspect_until = now + _SUSPECT * self._bucket.interval
+    def _is_strike(self, now: float) -> bool:
+        """Whether all wait after a 429 that came in spite of the pace.
+
+        Of several nodes one is empty; where too many are, they are fewer than we believe.  Of one
+        node it may be an accident, or somebody else takes tokens, too.
+        """
+        self._refused += 1
         self._lowest_before = None
+        if self._share > 1:
+            if self._taken < _FEW or self._refused * 4 <= self._taken:
+                return False
+            self._share -= 1
+        elif now < self._suspect_until:
+            self._share = max(self._share * _LOWER, _LEAST_SHARE)
+        self._suspect_until = now + _SUSPECT * self._bucket.interval
+        return True
 
     def _follow(self, said: Said, left: int, now: float) -> None:
         """Go by an answer to a request that was sent at this pace."""
@@ -151,7 +165,7 @@ class Pace:
             if not left:
                 self._hold(min(said.wait, said.bucket.interval), now)
             return
-        if now >= self._window_ends:
+        if now >= self._window_ends and (self._taken >= _FEW or not self._refused):
             self._judge_window(now)
             self._begin_window(now)
         self._lowest = left if self._lowest is None else min(left, self._lowest)
@@ -159,22 +173,22 @@ class Pace:
     def _begin_window(self, now: float) -> None:
         self._window_ends = now + self._bucket.interval
         self._lowest = None
-        self._taken = 0
+        self._taken = self._refused = 0
 
     def _judge_window(self, now: float) -> None:
-        """Use more of the buckets where much was left over of all of them, twice running."""
+        """Use more of the buckets where what was left over was lost when tokens came, twice."""
         lowest, before = self._lowest, self._lowest_before
         self._lowest_before = lowest
-        if lowest is None:
+        if lowest is None or self._refused:
+            self._reserve = 0
             return
         bucket = self._bucket
         self._reserve = min(lowest, bucket.size - bucket.fill)
-        is_much = lowest >= max(3, bucket.fill / 4)
         is_used = self._taken * self.spacing >= 0.8 * bucket.interval
-        if is_much and is_used and before is not None and lowest >= before:
-            if self._share < 1:
-                self._share = min(1.0, self._share * 4 / 3)
-            else:
-                self._share = min(self._share + 1, _MOST_NODES)
-            self._suspect_until = now + _SUSPECT * bucket.interval
+        if not is_used or before is None or lowest < before:
+            return
+        if self._share < 1 and lowest:
+            self._share = min(1.0, self._share * _HIGHER)
+        elif lowest >= max(3, bucket.fill / 4, bucket.size - bucket.fill):
+            self._share = min(self._share + 1, _MOST_NODES)
             self._lowest_before = None

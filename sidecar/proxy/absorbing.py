@@ -7,6 +7,7 @@ wait, and leaves with its client.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 
 from sidecar.account.identity import Identity
@@ -49,7 +50,7 @@ class Absorber:
             return None
         self._slots.check_room()
         with self._slots.one_more_waits():
-            turn = await self._wait(user, request, record, again=False)
+            turn = await self._wait(user, request, record)
         line = self._lines.lines.get(user)
         if turn is not Turn.TOO_FAR or line is None or line.refusal is None:
             return None
@@ -78,14 +79,17 @@ class Absorber:
             if response.status != 429:
                 return exchanged
             kept = None
+            refused_until = (
+                asyncio.get_running_loop().time() + read(response.fields, time.time()).wait
+            )
             if may_repeat and isinstance(response, UpstreamResponse):
-                kept = await self._keep(user, request, record, response)
+                kept = await self._keep(user, request, record, response, refused_until)
             if kept is None:
                 self._say_passed(user, response.fields)
                 return exchanged
             close(exchanged)
             async with slot.given_up():
-                turn = await self._wait(user, request, record, again=True)
+                turn = await self._wait(user, request, record, refused_until)
             if turn is not Turn.COME:
                 self._say_passed(user, kept.fields)
                 return exchanged._replace(response=kept)
@@ -93,13 +97,18 @@ class Absorber:
             exchanged = await again()
 
     async def _keep(
-        self, user: str, request: Request, record: Record, response: UpstreamResponse
+        self,
+        user: str,
+        request: Request,
+        record: Record,
+        response: UpstreamResponse,
+        refused_until: float,
     ) -> KeptResponse | None:
         """What Jira has said, in memory, where the request may wait; else None."""
         line = self._lines.lines.get(user)
         if line is None or not self._slots.has_room:
             return None
-        if line.too_late(_caller(request, record), self._deadline(record), again=True):
+        if line.too_late(_caller(request, record), self._deadline(record), refused_until):
             return None
         try:
             kept = await KeptResponse.of(response)
@@ -110,11 +119,13 @@ class Absorber:
             line.refusal = kept.copy()
         return kept
 
-    async def _wait(self, user: str, request: Request, record: Record, *, again: bool) -> Turn:
+    async def _wait(
+        self, user: str, request: Request, record: Record, refused_until: float | None = None
+    ) -> Turn:
         loop = asyncio.get_running_loop()
         since, caller, deadline = loop.time(), _caller(request, record), self._deadline(record)
         try:
-            return await self._lines.wait(user, caller, deadline, again=again)
+            return await self._lines.wait(user, caller, deadline, refused_until)
         finally:
             record.held += loop.time() - since
 

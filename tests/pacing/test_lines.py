@@ -37,13 +37,14 @@ class People:
         self.others: dict[str, object] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    def come(self, name: str, seconds: float = 30.0, *, again: bool = False) -> None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        self.tasks[name] = asyncio.create_task(self._wait(name, deadline, again))
+    def come(self, name: str, seconds: float = 30.0, refused_for: float | None = None) -> None:
+        now = asyncio.get_running_loop().time()
+        until = None if refused_for is None else now + refused_for
+        self.tasks[name] = asyncio.create_task(self._wait(name, now + seconds, until))
 
-    async def _wait(self, name: str, deadline: float, again: bool) -> None:
+    async def _wait(self, name: str, deadline: float, until: float | None) -> None:
         try:
-            turn = await self.lines.wait("alana", name[0], deadline, again=again)
+            turn = await self.lines.wait("alana", name[0], deadline, until)
         except Overloaded as error:
             self.others[name] = error
             return
@@ -66,7 +67,7 @@ async def test_a_line_begins_where_nothing_is_left_and_not_before(
 
 async def test_others_are_not_held(lines: Lines, loop_clock: LoopClock) -> None:
     lines.note("alana", fields(0), 0.1, refused=True)
-    assert await lines.wait("builds", "b", 0.0, again=False) is Turn.COME
+    assert await lines.wait("builds", "b", 0.0) is Turn.COME
 
 
 async def test_callers_take_turns_one_by_one(lines: Lines, loop_clock: LoopClock) -> None:
@@ -89,10 +90,33 @@ async def test_a_refused_turn_is_the_next_again(lines: Lines, loop_clock: LoopCl
     people = People(lines)
     people.come("a1")
     await loop_clock.skip(0)
-    people.come("b1", again=True)
+    people.come("b1", refused_for=0.5)
+    await loop_clock.skip(0)
     for _ in range(4):
         await loop_clock.skip(1.05)
     assert people.turns == ["b1", "a1"]
+
+
+async def test_a_refused_request_waits_until_retry_after_whoever_else_goes(
+    lines: Lines, loop_clock: LoopClock
+) -> None:
+    lines.note("alana", fields(0), 0.1, refused=True)
+    people = People(lines)
+    people.come("b1", refused_for=3.5)
+    for number in range(1, 6):
+        people.come(f"a{number}")
+    await loop_clock.skip(0)
+    assert lines.waiting == 6
+    for _ in range(3):
+        await loop_clock.skip(1.1)
+    assert "b1" not in people.turns
+    assert people.turns
+    for _ in range(2):
+        await loop_clock.skip(1.1)
+    assert "b1" in people.turns
+    people.come("c1", refused_for=31.0)
+    await loop_clock.skip(0)
+    assert people.others == {"c1": Turn.NOT_OPEN}
 
 
 async def test_the_line_ends_by_itself(lines: Lines, loop_clock: LoopClock) -> None:
