@@ -67,9 +67,9 @@ class Line:
             return Turn.NOT_OPEN
         if refused_until is not None:
             return None
-        if pace.due + len(self.queue) * pace.spacing <= deadline:
+        if pace.due + len(self.waiting) * pace.spacing <= deadline:
             return None  # even behind all others
-        turns = self.queue.ahead_of(caller)
+        turns = self.queue.ahead_of(caller) + len(self.waiting) - len(self.queue)
         return Turn.TOO_FAR if pace.due + turns * pace.spacing > deadline else None
 
     async def wait(
