@@ -64,8 +64,9 @@ def lacks(fields: Iterable[Field], name: bytes) -> bool:
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """All values of the field called `name` (lower case), in order."""
-    if lacks(fields, name):
-        return []
+    if type(fields) is Received and name not in fields.names.repeated:
+        at = fields.names.firsts.get(name)
+        return [] if at is None else [fields[at][1]]
     return [value for key, value in fields if key.lower() == name]
 
 
@@ -91,8 +92,9 @@ def serialize(start_line: bytes, fields: Iterable[Field]) -> bytes:
     Raises ValueError for a line end inside a line.  Parsers and checks let none come this far;
     if one did, it would be another's header field or request.
     """
-    lines = [start_line, *map(b": ".join, fields), b"\r\n"]
-    head = b"\r\n".join(lines)
-    if not head.count(b"\r") == head.count(b"\n") == len(lines):
+    lines = [start_line, *map(b": ".join, fields)]
+    text = b"".join(lines)
+    if b"\r" in text or b"\n" in text:
         raise ValueError("a line of a message's head holds a line end")
-    return head
+    lines += (b"", b"")
+    return b"\r\n".join(lines)

@@ -77,6 +77,8 @@ _GZIP = re.compile(rb"(?:\A|(?<=,))[ \t]*+(gzip|x-gzip|\*)[ \t]*+(?:;([^,]*+)|(?
 _ZERO_WEIGHT = re.compile(rb"q=0(?:\.0*+)?")
 _TAG = re.compile(rb'("[^"]*+"?)|((?:\A|,)[ \t]*+)W/')
 """An entity tag's quoted part, or what stands before it: text within quotes is the tag's own."""
+_KEEPING = frozenset({b"close", b"keep-alive"})
+"""What most Connection fields say; it names no field."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -254,10 +256,9 @@ def response_fields(
             fields[place] = _weak(raw[at]) if body_changes else raw[at]
         elif rewrite:
             fields[place] = rewrite(raw[at])
-    if kept.connection:
-        nominated = nominated_fields([raw[at][1] for at in kept.connection]) - FRAMING
-        if nominated:
-            fields = [field for field in fields if field[0].lower() not in nominated]
+    options = [raw[at][1].lower() for at in kept.connection]
+    if not _KEEPING.issuperset(options) and (nominated := nominated_fields(options) - FRAMING):
+        fields = [field for field in fields if field[0].lower() not in nominated]
     return fields
 
 

@@ -173,6 +173,11 @@ class _Address(NamedTuple):
         origin = rb"(?i:%b):%b(?i:%b)%b" % (self.scheme, slash * 2, host, _any(self.ports))
         return origin + rb"(?=%b%b)" % (path, end)
 
+    @property
+    def named_as(self) -> bytes:
+        """What every link has in it, in lower case."""
+        return b"/" + self.host + (self.ports[0] if len(self.ports) == 1 else b"")
+
     def plain_pattern(self) -> bytes:
         """Match the beginning of a link as Jira spells it, from the quote after its name on.
 
@@ -209,7 +214,7 @@ class _Jira:
         # From the quote after a name to the authority's end, split off without the quote: `re`
         # is faster so.  Most quotes have no link behind them, so a glance there comes first.
         self.link = re.compile(rb'"(?=%b[hH])%b(%b%b)' % (_COLON, _AFTER_NAME, _COLON, value))
-        self.plain = [(b"/" + a.host, re.compile(a.plain_pattern())) for a in addresses]
+        self.plain = [(a.named_as, re.compile(a.plain_pattern())) for a in addresses]
 
     def led(self, text: bytes, lead: Callable[[bytes], bytes]) -> bytes:
         """Lead the links of a text, however they are spelled."""

@@ -229,7 +229,8 @@ class UpstreamResponse:
 
 def _kept_for(fields: Fields) -> float | None:
     """For how many seconds Jira keeps a connection that rests; None where it does not say."""
-    found = _KEEP_ALIVE.search(first(fields, b"keep-alive") or b"")
+    value = first(fields, b"keep-alive")
+    found = None if value is None else _KEEP_ALIVE.search(value)
     return None if found is None else float(found[1])
 
 

@@ -19,7 +19,7 @@ _MOST_CHUNKS = 16
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 §5.6.2
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9]{2}) ([A-Za-z][A-Za-z '-]*+)\r\n"
-    rb"((?:%b++:[\t -~\x80-\xff]*+\r\n)++)\r\n" % _TOKEN
+    rb"((?:%b++:[\t -~\x80-\xff]*+(?<![\t ])\r\n)++)\r\n" % _TOKEN
 )
 _FIELD = re.compile(rb"([^:]++):[\t ]*+([^\r]*+)\r\n")
 _ONCE = frozenset({b"connection", b"content-length", b"transfer-encoding"})
@@ -75,7 +75,7 @@ def whole_answer(data: bytes, head_bytes: int) -> tuple[Head, bytes] | None:
     if head is None or head.end() > head_bytes:
         return None
     status, reason, lines = head.groups()
-    if b" \r\n" in lines or b"\t\r\n" in lines or status in (b"204", b"304"):
+    if status in (b"204", b"304"):
         return None
     fields = Received(_FIELD.findall(lines))
     if len(fields) > MAX_FIELDS or not _leaves_open(fields):
