@@ -366,6 +366,35 @@ class TestMended:
         await desk.pauses.begun()
         assert desk.problem is None
 
+    async def test_a_key_that_waits_is_tried_and_taken(
+        self,
+        make_sandbox: MakeSandbox,
+        make_desk: MakeDesk,
+        other_key: RSAPrivateKey,
+        tmp_path: Path,
+    ) -> None:
+        """As init --rotate-key has left it, and an administrator has entered it in Jira."""
+        sandbox = await make_sandbox()
+        desk = make_desk(sandbox.url)
+        store_token(desk.config, sandbox.grant().token)
+        sandbox.public_key = other_key.public_key()
+        assert await desk.doubted() == "signature_invalid"
+        path = desk.config.jira.private_key
+        write_private(path.with_name(f"{path.name}.new"), keys.private_key_pem(other_key))
+        desk.pauses.end()
+        await desk.pauses.begun()
+        assert desk.problem is None
+
+    async def test_another_key_that_a_request_has_brought_asks_at_once(
+        self, sandbox: Sandbox, desk: Desk, private_key: RSAPrivateKey
+    ) -> None:
+        sandbox.faults.inactive_user = True
+        await desk.doubted()
+        sandbox.faults.clear()
+        desk.identity.adopt(private_key)
+        await desk.pauses.begun()
+        assert desk.problem is None
+
     async def test_an_answer_about_the_token_from_before_does_not_count(
         self, upstream: RawUpstream, make_desk: MakeDesk
     ) -> None:
