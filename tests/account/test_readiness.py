@@ -344,3 +344,19 @@ async def test_while_shutting_down_it_is_not_ready(sidecar: Running) -> None:
     ready = await sidecar.get(READY)
     assert (ready.status, ready.json()["problem"]) == (503, "shutting_down")
     assert sidecar.server.readiness.why_not() is not None
+
+
+async def test_whoever_looks_first_at_a_new_token_sees_it_whole(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    """Ready, and as whom and until when: all by the same token."""
+    sidecar = await make_sidecar(sandbox.url)
+    assert (await sidecar.get(STATUS)).json()["problem"] == "no_token"
+    facts = {"user": "alana", "expires_at": 1_900_000_000.0}
+    store_token(sidecar.config, sandbox.grant().token, **facts)
+    status = (await sidecar.get(STATUS)).json()
+    assert (status["ready"], status["user"]) == (True, "alana")
+    assert status["token_expires"] == "2030-03-17T17:46:40Z"
+    store_token(sidecar.config, sandbox.grant().token, **{**facts, "expires_at": 1_900_000_001.0})
+    metrics = await scraped(sidecar)
+    assert metrics["sidecar_token_expiry_timestamp_seconds"] == 1_900_000_001

@@ -102,6 +102,12 @@ class TestLines:
     def test_cases(self, facts: dict[str, Any], line: str) -> None:
         assert [one for one in shown(**facts) if one.startswith(line)]
 
+    @pytest.mark.parametrize("name", ["base_url", "user", "display_name", "version", "problem"])
+    def test_no_text_of_it_acts_on_the_terminal(self, name: str) -> None:
+        trouble = {"problem": "\x1b[31m", "hint": "\r\n", "count": 1, "last": "\x07"}
+        found = shown(**{name: "x\x1b[2J"}, ready=False, hint="\x1b]0;", troubles=[trouble])
+        assert all(line.isprintable() for line in found)
+
     @given(st.dictionaries(st.sampled_from([*STATUS, "hint", "since"]), st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5,
