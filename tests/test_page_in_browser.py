@@ -127,6 +127,20 @@ class TestShown:
             await tab.until(f"document.title.startsWith({json.dumps(away)})")
             assert await tab.evaluate("document.querySelector('.state').className") == "state bad"
 
+    async def test_where_jira_refuses_the_token_it_offers_to_sign_in_again(
+        self, tab: Tab, sandbox: Sandbox, sidecar: Running
+    ) -> None:
+        await tab.open(url_of(sidecar))
+        await tab.until("document.getElementById('live-state').textContent === 'Live'")
+        sandbox.faults.revoked = True
+        await sidecar.get("/rest/api/2/myself")
+        button = (
+            "[...document.querySelectorAll('button')].find(b => b.textContent === 'Sign in again')"
+        )
+        requests = "document.getElementById('requests')"
+        follows = "Node.DOCUMENT_POSITION_FOLLOWING"
+        await tab.until(f"{button}.compareDocumentPosition({requests}) & {follows}")
+
     async def test_the_guide_goes_once_somebody_has_signed_in(
         self, tab: Tab, sandbox: Sandbox, make_sidecar: MakeSidecar
     ) -> None:
@@ -137,7 +151,7 @@ class TestShown:
         store_token(sidecar.config, sandbox.grant().token, user="alana")
         await sidecar.get("/rest/api/2/myself")
         await tab.until("document.querySelector('h1').textContent === 'Ready'")
-        assert await tab.evaluate("document.getElementById('live').dataset.token") == "yes"
+        assert await tab.evaluate("document.getElementById('live').dataset.signIn") == "none"
         await tab.until("document.getElementById('live-state').textContent === 'Live'")
 
     async def test_it_can_be_paused(self, tab: Tab, sidecar: Running) -> None:

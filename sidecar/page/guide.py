@@ -15,11 +15,11 @@ _OF_THE_TOKEN = ("token_", "permission_", "user_")
 def guide(service: Service, seconds_left: float) -> dict[str, Any]:
     """What the template says; `seconds_left`: how long a sign-in that has begun waits."""
     identity, jira = service.identity(), service.config().jira
-    is_first, died = not _has_token(service), _token_died(service)
+    need = sign_in_need(service)
     return {
-        "is_first": is_first,
-        "died": died,
-        "is_urgent": is_first or died or seconds_left > 0,
+        "is_first": need == "first",
+        "died": need == "again",
+        "is_urgent": need != "none" or seconds_left > 0,
         "two_legged": jira.two_legged,
         "jira": str(identity.base_url),
         "steps": application_link(
@@ -31,15 +31,11 @@ def guide(service: Service, seconds_left: float) -> dict[str, Any]:
     }
 
 
-def _has_token(service: Service) -> bool:
+def sign_in_need(service: Service) -> str:
+    """Whether somebody has to sign in: `first`, `none`, or `again`, where that mends a refusal."""
     try:
         service.identity().token.current()
     except SidecarError:
-        return False
-    return True
-
-
-def _token_died(service: Service) -> bool:
-    """Whether Jira refuses us for what another sign-in would mend."""
+        return "first"
     why = service.readiness.why_not()
-    return why is not None and why.problem.startswith(_OF_THE_TOKEN)
+    return "again" if why is not None and why.problem.startswith(_OF_THE_TOKEN) else "none"

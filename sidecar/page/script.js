@@ -107,7 +107,7 @@ let shownTroubles = "";
 
 function show(event) {
   const news = JSON.parse(event.data);
-  if (news.has_token !== live.dataset.token) return location.reload();  // the guide comes or goes
+  if (news.sign_in !== live.dataset.signIn) return location.reload();  // the guide comes or goes
   last = event.lastEventId;
   showNotices(news.notices);
   byId("purpose").textContent = news.purpose;

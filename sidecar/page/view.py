@@ -13,6 +13,7 @@ from sidecar.access.callers import Caller
 from sidecar.errors import as_sentence
 from sidecar.http.shown import full_name, printable
 from sidecar.page.charts import charts, duration
+from sidecar.page.guide import sign_in_need
 from sidecar.page.service import Service
 from sidecar.page.state import clock_difference, clock_time, is_near, left, notices
 from sidecar.page.words import remark, repeating, what_happened
@@ -72,7 +73,7 @@ class View:
         noticed = notices(service, now)  # which reads the token anew
         return {
             "purpose": self._purpose(caller),
-            "has_token": "no" if self._service.identity().token.last_read is None else "yes",
+            "sign_in": sign_in_need(service),
             "notices": [asdict(notice) for notice in noticed],
             "charts": [asdict(chart) for chart in charts(history.intervals(), history.age)],
             "troubles": self._troubles(),

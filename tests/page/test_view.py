@@ -50,8 +50,8 @@ async def test_it_says_what_it_does_for_whom_until_when(
 
 async def test_a_token_that_nobody_has_read_yet_is_read(sidecar: Running) -> None:
     shown = view_of(sidecar).overview(CALLER)
-    assert shown["has_token"] == "yes"
-    assert shown["has_token"] == view_of(sidecar).changes(CALLER, 0)["has_token"]
+    assert shown["sign_in"] == "none"
+    assert shown["purpose"] == view_of(sidecar).changes(CALLER, 0)["purpose"]
 
 
 async def test_another_signing_url_is_shown(sandbox: Sandbox, make_sidecar: MakeSidecar) -> None:
@@ -145,7 +145,7 @@ async def test_changes_are_those_since(sidecar: Running) -> None:
     view = view_of(sidecar)
     assert [one["number"] for one in view.changes(CALLER, 1)["requests"]] == [3, 2]
     assert set(view.changes(CALLER, 3)) == {
-        "has_token", "purpose", "notices", "charts", "troubles", "facts", "requests",
+        "sign_in", "purpose", "notices", "charts", "troubles", "facts", "requests",
     }  # fmt: skip
 
 
