@@ -330,8 +330,9 @@ async def test_a_long_query_whose_refusal_says_nothing_is_healed_by_it(
 ) -> None:
     make_wait(sidecar, other_key)
     sandbox.public_key = other_key.public_key()
-    answer = await sidecar.get(f"/rest/api/2/myself?x={'y' * 5000}")
+    answer = await sidecar.get(f"/rest/api/2/myself?x={'%25' * 1600}")
     assert answer.status == 200
+    assert "GET myself" in seen(sandbox)[1:-1], "a short request told what is wrong"
 
 
 async def test_a_key_that_jira_does_not_accept_is_asked_about_now_and_then_alone(
