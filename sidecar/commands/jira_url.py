@@ -22,6 +22,7 @@ from sidecar.errors import (
     CertificateError,
     ConfigError,
     ConnectTimeout,
+    ResponseTimeout,
     SidecarError,
     UpstreamError,
     UsageError,
@@ -35,6 +36,7 @@ LOOK_SECONDS = 12.0
 TRY_SECONDS = 4.0
 """What one address may take to be reached, and again to answer."""
 _MOST_REDIRECTS = 3
+_SLOW = "does a firewall on the way let it through? `sidecar check` waits for longer"
 
 _PAGE = re.compile(
     r"/(?:(?:secure|browse|rest|plugins|projects|issues|servicedesk|s|dashboards?)/[^/]"
@@ -130,7 +132,8 @@ async def look(meaning: Meaning, config_of: Callable[[BaseURL], Config]) -> Look
                     break  # there is TLS: nobody should go on without it
     except TimeoutError:
         host = meaning.urls[0].authority
-        return Looked(doubt=ConnectTimeout(f"{host} did not answer within {LOOK_SECONDS:g} s."))
+        said = f"{host} did not answer within {LOOK_SECONDS:g} s."
+        return Looked(doubt=ConnectTimeout(said, _SLOW))
     return looked
 
 
@@ -159,6 +162,8 @@ async def _look_at(url: BaseURL, config_of: Callable[[BaseURL], Config]) -> Look
             led_to = answers.redirected_base(heard.answer, url)
             if led_to is None or led_to == url:
                 return await _elsewhere(requests, heard, url, is_sure=is_sure)
+        except (ConnectTimeout, ResponseTimeout) as error:  # by limits of ours
+            return Looked(doubt=ConnectTimeout(error.message, _SLOW))
         except UpstreamError as error:
             return Looked(doubt=error)
         finally:

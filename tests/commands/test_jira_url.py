@@ -175,6 +175,19 @@ async def test_what_swallows_everything_holds_nothing_up(monkeypatch: pytest.Mon
     assert looked.url is None
     assert looked.doubt is not None
     assert "did not answer within 0.2 s" in looked.doubt.message
+    assert "firewall" in looked.doubt.hint
+
+
+async def test_one_that_is_slow_is_not_told_of_limits_that_are_not_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jira_url, "TRY_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with asyncio.timeout(SOON):
+            looked = await look(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert looked.doubt is not None
+    assert "within 0.2 s" in looked.doubt.message
+    assert "firewall" in looked.doubt.hint
 
 
 # ── deciding ────────────────────────────────────────────────────────────────────────────────
