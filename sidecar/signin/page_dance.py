@@ -13,7 +13,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hmac import compare_digest
 
 from sidecar.account.authorize import REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
@@ -70,7 +70,8 @@ class _Dance:
 
     authorizer: Authorizer
     files: Files
-    path: str
+    path: str = field(repr=False)
+    """Where Jira was told to send the browser: 128 random bits of it are known to these two."""
     temporary: TemporaryCredentials | None = None
     was_called_back: bool = False
     attempts: int = 0

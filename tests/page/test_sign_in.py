@@ -222,6 +222,19 @@ class TestAnotherUser:
         assert title(done) == "Signed in"
         assert stored_user(owner) == "bob"
 
+    async def test_has_a_name_that_is_text(
+        self, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        sidecar = await make_sidecar(sandbox.url)
+        harm = "<img src=x onerror=alert(1)>'\"\x1b[31m"
+        store_token(sidecar.config, sandbox.grant().token, user=harm)
+        owner = Owner(sidecar)
+        page = await owner.arrive(await owner.decide(await owner.begin()))
+        assert title(page) == "Another user than before"
+        assert "<img" not in text(page)
+        assert "\x1b" not in text(page)
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text(page)
+
     async def test_may_be_declined(self, owner: Owner) -> None:
         await self.arrived(owner)
         page = await owner.post(f"{SIGN_IN}/confirm", decision="no")
@@ -351,17 +364,25 @@ class TestCallback:
         assert "has come already" in text(page)
         assert title(await owner.post(f"{SIGN_IN}/answer", answer=location)) == "Signed in"
 
-    async def test_no_log_line_has_its_path(
+    async def test_no_log_line_has_its_path_nor_what_lets_one_sign_in(
         self, owner: Owner, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")
-        location = await owner.decide(await owner.begin())
-        secret = location.rpartition("/")[2].partition("?")[0]
+        code = await owner.code()
+        page = await owner.post(SIGN_IN, code=code)
+        owner.grant = hidden(page, "grant")
+        location = await owner.decide(link_to_jira(page))
         await owner.arrive(location, ("Origin", "http://evil.test"))
+        await owner.post(SIGN_IN, code=code, grant="")
+        path, _, query = location.rpartition("/")[2].partition("?")
+        await owner.post(f"{SIGN_IN}/answer", answer=f"{location}x")
         await owner.arrive(location)
         lines = [one.getMessage() for one in caplog.records if one.name.startswith("sidecar")]
-        assert any("GET /_sidecar/callback/ 200" in line for line in lines)
-        assert not [line for line in lines if secret in line]
+        assert any("GET /_sidecar/callback/ 403" in line for line in lines)
+        parameters = [text.partition("=")[2] for text in query.split("&")]
+        for secret in (path, code, owner.grant, owner.process, *parameters):
+            assert len(secret) >= 6
+            assert not [line for line in lines if secret in line]
 
 
 async def test_a_reload_ends_it(owner: Owner) -> None:
