@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecar.cli import output
-from sidecar.cli.base import Global, example, global_options, run_coroutine, show, system_options
+from sidecar.cli.base import (
+    Global,
+    example,
+    global_options,
+    run_coroutine,
+    show,
+    system_options,
+    warn,
+)
 from sidecar.errors import SidecarError
 
 if TYPE_CHECKING:
     from sidecar.check.step import Status, Step
+    from sidecar.system.unit import Unit
 
 _MARKS: dict[Status, str] = {"pass": "✓", "fail": "✗", "skipped": "–"}
 _COLOURS: dict[Status, int] = {"pass": output.GREEN, "fail": output.RED, "skipped": output.FAINT}
@@ -38,7 +47,7 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
     from sidecar.check import step
 
     settings = context.ensure_object(Global)
-    settings.become_service()
+    settings.become_service(_warn_if_stopped)
 
     def named(one: Step) -> Step:
         return replace(one, hint=settings.with_config(one.hint))
@@ -59,6 +68,12 @@ def check(context: click.Context, as_json: bool, ready: bool) -> None:
     elif not ready:
         _sum_up(steps)
     context.exit(step.exit_code(steps))
+
+
+def _warn_if_stopped(unit: Unit) -> None:
+    from sidecar.system.starting import not_running
+
+    warn(not_running(unit))
 
 
 def _ready(settings: Global) -> Step:

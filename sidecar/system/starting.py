@@ -34,6 +34,18 @@ def refuse_taken(unit: Unit) -> None:
             raise in_use(address, where)
 
 
+def not_running(unit: Unit) -> list[str]:
+    """Warn of a service that does not run, and of what keeps it from that."""
+    if unit.is_active:
+        return []
+    name = unit.service.unit
+    try:
+        refuse_taken(unit)
+    except AddressInUse as error:
+        return [f"{name} does not run: {error.message}; {error.hint}"]
+    return [f"{name} does not run: start it with `sudo systemctl enable --now {name}`"]
+
+
 def start(unit: Unit, *, restart: bool = False) -> None:
     """Start the service, now and at every boot; raise what it says of itself where it does not.
 

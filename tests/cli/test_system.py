@@ -63,6 +63,7 @@ async def test_three_commands_sign_in_the_service(configured: Systemd, sandbox: 
     assert (done.code, json.loads(done.out)["name"]) == (0, "alana")
     done = await configured.run("check", "--system", "--json")
     assert done.code == 0, done.out
+    assert "warning: sidecar.service does not run" in done.err  # this systemd starts nothing
 
 
 INIT = ("init", "--system", "--consumer-key", CONSUMER_KEY, "--base-url")

@@ -87,6 +87,17 @@ def test_so_is_one_of_the_configuration_where_no_socket_unit_has_it(
     starting.refuse_taken(instance)  # the service itself says what is wrong with it
 
 
+def test_a_service_that_does_not_run_is_said_with_what_keeps_it(
+    systemd: Systemd, taken: str
+) -> None:
+    assert starting.not_running(unit(ActiveState="active")) == []
+    [said] = starting.not_running(unit())
+    assert said.endswith("start it with `sudo systemctl enable --now sidecar.service`")
+    systemd.has("sidecar.socket", SOCKET, Listen=[["Stream", taken]])
+    [said] = starting.not_running(unit())
+    assert said.startswith(f"sidecar.service does not run: {taken} is in use already, by {ME}'s")
+
+
 def test_its_own_port_is_not_somebody_elses(systemd: Systemd, taken: str) -> None:
     systemd.has("sidecar.socket", SOCKET, Listen=[["Stream", taken]], ActiveState="active")
     starting.refuse_taken(unit())
