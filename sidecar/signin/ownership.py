@@ -71,7 +71,7 @@ class Ownership:
         if any(compare_digest(code.encode(), used.encode()) for used in self._used):
             self._grant = None
             log.warning(
-                "a one-time code of `sidecar open` was shown twice: what it allowed has ended"
+                "a one-time code of sidecar open was shown twice: what it allowed has ended"
             )
             raise ShownTwice(
                 "This one-time code was used before; what it allowed has ended.",
