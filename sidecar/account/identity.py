@@ -183,7 +183,8 @@ class Identity:
             told = (
                 "Jira accepts the new private key, and it is used; but it cannot take the place of"
                 f" {self._jira.private_key}: {error.message.rstrip('.')}. What to do: run"
-                " `sidecar init --rotate-key` as a user who may write there"
+                " `sidecar init --rotate-key` where the key itself is, as a user who may write"
+                " there"
             )
         else:
             told = "Jira accepts the new private key: it has taken the old one's place"

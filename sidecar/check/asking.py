@@ -152,8 +152,8 @@ class Asker:
             raise type(error)(
                 f"Jira accepts the new private key, which cannot take the old one's place:"
                 f" {error.message.rstrip('.')}.",
-                "run `sidecar init --rotate-key` as a user who may write there, and restart the"
-                " sidecar",
+                "run `sidecar init --rotate-key` where the key itself is, as a user who may write"
+                " there; then restart the sidecar",
             ) from None
         self.told = " The new private key has taken the old one's place"
         self.told += f", which is kept as {kept}." if kept else "."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -282,34 +283,34 @@ def _rotate(
     if unit:
         config = of_service(config, unit)
     made = run_coroutine(rotate(config, os.environ, bits=bits, force=force, offline=offline))
+    units = handed_out_by(config.jira.private_key)
+    restart = f"`sudo systemctl restart {' '.join(map(shlex.quote, units))}`"
     if made.kept:
         say(f"kept the key that waited before as {made.kept}")
     if made.told:
         show(made.told)
-        for name in handed_out_by(config.jira.private_key):
-            say(_HANDED_OUT.format(unit=name) + f": run `sudo systemctl restart '{name}'`")
+        if units:
+            say(f"{_COPIES}. Now run {restart}")
         return
     say(f"wrote {made.path}" if made.is_new else f"{made.path} waits already")
     if made.doubt:
         say(f"sidecar: warning: whether Jira accepts it could not be asked: {made.doubt}")
     show(_form_text(made.form))
-    say("\nUntil that is entered the old key signs.")
-    units = handed_out_by(config.jira.private_key)
-    if not units:
-        text = (
-            "`sidecar run`, `sidecar check` and `sidecar auth` notice when Jira accepts the new"
-            " one, and put it in the old one's place."
-        )
-        say(settings.with_config(text))
-    for name in units:
+    if units:
         command = settings.with_config("sidecar init --rotate-key")
         say(
-            f"{_HANDED_OUT.format(unit=name)}, and cannot do that: once it is entered, run"
-            f" `{command}` again, and then `sudo systemctl restart '{name}'`"
+            f"\nUntil that is entered the old key signs. {_COPIES}: once the new one is entered,"
+            f" run `{command}` again, which puts it in place, and then {restart}"
         )
+        return
+    text = (
+        "\nUntil that is entered the old key signs. `sidecar run`, `sidecar check` and `sidecar"
+        " auth` notice when Jira accepts the new one, and put it in the old one's place."
+    )
+    say(settings.with_config(text))
 
 
-_HANDED_OUT = "{unit} has a copy of the key, which systemd hands out at its start"
+_COPIES = "The service signs by a copy of the key, which systemd hands out at its start"
 
 
 @click.command(

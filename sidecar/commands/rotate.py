@@ -121,7 +121,7 @@ def handed_out_by(key: Path, folders: Iterable[str] = FOLDERS) -> list[str]:
                 unit = file.name if file.suffix == ".service" else file.parent.name[: -len(".d")]
                 paths = _CREDENTIAL.findall(_text(file))
                 if any(os.path.realpath(path) == real for path in paths):
-                    found.append(unit)
+                    found.append(unit.replace("@.", "@*."))  # every instance
     return list(dict.fromkeys(found))
 
 
