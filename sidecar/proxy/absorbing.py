@@ -23,6 +23,9 @@ from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Troubles
 from sidecar.upstream.exchange import UpstreamResponse
 
+_AT_ONCE = 0.005
+"""Seconds: whoever's turn came within so much was not held."""
+
 
 class Absorber:
     """Lets requests wait while Jira says 429."""
@@ -115,8 +118,9 @@ class Absorber:
         except BaseException:
             response.abort()
             raise
-        if kept is not None:
-            line.refusal = kept.copy()
+        if kept is None or not self._slots.has_room:  # others may have come meanwhile
+            return None
+        line.refusal = kept.copy()
         return kept
 
     async def _wait(
@@ -127,7 +131,8 @@ class Absorber:
         try:
             return await self._lines.wait(user, caller, deadline, refused_until)
         finally:
-            record.held += loop.time() - since
+            seconds = loop.time() - since
+            record.held += seconds if seconds > _AT_ONCE else 0.0
 
     def _deadline(self, record: Record) -> float:
         return asyncio.get_running_loop().time() + self._seconds - record.held

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.net import peers
-from sidecar.net.peers import peer_address
+from sidecar.net.peers import is_loopback, peer_address, peer_process
 from tests.support.waiting import PATIENCE
 
 
@@ -20,10 +20,19 @@ class Server(asyncio.Protocol):
 
     def __init__(self, found: asyncio.Future[str]) -> None:
         self._found = found
+        self.process = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.process = peer_process(transport)
+        assert self.process == _wanted_process(transport)
         self._found.set_result(peer_address(transport))
         transport.close()
+
+
+def _wanted_process(transport: asyncio.BaseTransport) -> int:
+    """Ours, on a unix socket of a system that tells."""
+    is_unix = transport.get_extra_info("socket").family == socket.AF_UNIX
+    return os.getpid() if is_unix and peers._PEERCRED is not None else 0
 
 
 async def seen(listening: socket.socket, address: Any, client: socket.socket) -> str:
@@ -75,3 +84,13 @@ async def test_where_the_system_does_not_tell_there_is_none(
         server.bind(path)
         assert await seen(server, path, client) == ""
     assert peer_address(None) == ""
+    assert peer_process(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("uid:1000", True),
+     ("10.0.0.1", False), ("::2", False), ("fe80::1", False), ("1127.0.0.1", False)],
+)  # fmt: skip
+def test_which_addresses_are_this_machines(address: str, is_local: bool) -> None:
+    assert is_loopback(address) == is_local

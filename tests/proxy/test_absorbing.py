@@ -6,18 +6,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from sidecar.config.load import Config
+from sidecar.downstream.request import UNREAD, Request
+from sidecar.proxy.absorbing import _caller
 from sidecar.sandbox import Sandbox
+from sidecar.telemetry.record import Record
 from tests.conftest import MakeSidecar, Running
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import until
-from tests.support.wire import Response, turns
+from tests.support.wire import Response, Wire, turns
 
 MYSELF = "/rest/api/2/myself"
 SEARCH = "/rest/api/2/search"
@@ -333,6 +339,55 @@ async def test_what_passed_is_told_with_what_to_do(
     assert "exempt the consumer key OauthKey" in told[-1]
     counters = (await edge.get("/_sidecar/status")).json()["counters"]
     assert counters["rate_limited"] == {"passed": 1}
+
+
+# ── who is a caller ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Connection:
+    client: str
+    process: int = 0
+
+
+def caller(connection: Connection, name: str = "") -> Hashable:
+    request = Request(UNREAD, EMPTY_PAYLOAD, cast(Any, connection))
+    return _caller(request, Record("GET", "/", "id", 0.0, caller=name))
+
+
+def test_callers_are_told_apart_as_far_as_they_can_be() -> None:
+    one, two = Connection("127.0.0.1"), Connection("127.0.0.1")
+    assert caller(one) == caller(one) != caller(two), "on loopback, by their connections"
+    assert caller(one, "ci") == caller(two, "ci") != caller(two, "cd"), "by their keys' names"
+    distant, same = Connection("10.0.0.1"), Connection("10.0.0.1")
+    assert caller(distant) == caller(same) != caller(Connection("10.0.0.2")), "by their machines"
+    first, second = Connection("uid:1000", 77), Connection("uid:1000", 77)
+    assert caller(first) == caller(second) != caller(Connection("uid:1000", 78)), "by processes"
+    unknown = Connection("uid:1000"), Connection("uid:1000")
+    assert caller(unknown[0]) != caller(unknown[1])
+
+
+async def test_a_greedy_process_does_not_starve_another(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock, tmp_path: Path
+) -> None:
+    """Its connections take one turn together; another process is the next."""
+    socket = tmp_path / "sidecar.sock"
+    sidecar = await make_sidecar(
+        upstream.url, token="t" * 32, listen__addresses=["127.0.0.1:0", f"unix:{socket}"]
+    )
+    jira = Limited(upstream, refusals=1)
+    greedy = [await Wire.open_unix(str(socket)) for _ in range(4)]
+    for number, wire in enumerate(greedy):
+        await wire.send(b"GET /rest/greedy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await held(sidecar, number + 1)
+    modest = asyncio.create_task(sidecar.get("/rest/modest"))
+    await held(sidecar, 5)
+    await passing(loop_clock, lambda: waiting(sidecar) == 0)
+    assert (await modest).status == 200
+    assert jira.seen.index("GET /rest/modest") <= 3
+    for wire in greedy:
+        assert (await wire.receive()).status == 200
+        await wire.close()
 
 
 # ── the sandbox's buckets ───────────────────────────────────────────────────────────────────
