@@ -32,7 +32,7 @@ _NAMED_COMMAND = re.compile(
     r"(?![\w-]))"
 )
 _NAMED_FILE_COMMAND = re.compile(
-    r"(?<![\w/.-])(?<!sudo )sidecar (?=(?:public-key|validate|open)(?![\w-]))"
+    r"(?<![\w/.-])(?<!sudo )sidecar (?=(?:public-key|validate)(?![\w-]))"
 )
 """What has no --system, and goes by the service's configuration all the same."""
 

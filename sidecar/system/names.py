@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _OURS = re.compile(
-    r"(?<![\w/.-])(?<!sudo )sidecar (?P<name>init|auth|check|request|status|logout)(?![\w-])"
+    r"(?<![\w/.-])(?<!sudo )sidecar (?P<name>init|auth|check|request|status|logout|open)(?![\w-])"
 )
 _STARTED = re.compile(r"start it with `sidecar run`")
 _UNIT = re.compile(r"sidecar(?:@(?P<instance>[^/]+))?\.service")

@@ -104,3 +104,21 @@ def test_a_coroutine_runs_and_its_errors_come_back(fast: bool) -> None:
     for loop in loops:
         assert ("uvloop" in type(loop).__module__) is fast
         loop.close()
+
+
+class TestOfTheSystemService:
+    def test_commands_without_system_go_by_its_configuration(self) -> None:
+        settings = Global(config_path=Path("/etc/sidecar/config.toml"), system=True)
+        named = settings.with_config("run `sidecar auth`; or: sidecar public-key")
+        assert named == (
+            "run `sudo sidecar auth --system`;"
+            " or: sudo sidecar --config /etc/sidecar/config.toml public-key"
+        )
+        assert settings.with_config(named) == named
+
+    def test_before_its_configuration_is_known_they_are_roots(self) -> None:
+        settings = Global(system=True, instance="work")
+        assert settings.with_config("sidecar validate") == "sudo sidecar validate"
+        assert settings.with_config("sidecar check") == (
+            "sudo sidecar check --system --instance work"
+        )

@@ -14,6 +14,7 @@ from sidecar.system.names import INSTANCE, Service, own_service
     [
         ("run `sidecar auth`", "run `sudo sidecar auth --system`"),
         ("run: sidecar auth", "run: sudo sidecar auth --system"),
+        ("sidecar open --print", "sudo sidecar open --system --print"),
         ("use `sidecar auth --begin`", "use `sudo sidecar auth --system --begin`"),
         ("run `sidecar init`, or check", "run `sudo sidecar init --system`, or check"),
         ("start it with `sidecar run`", "start it with `sudo systemctl start sidecar.service`"),
