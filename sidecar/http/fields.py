@@ -17,6 +17,8 @@ Fields = list[Field]
 FRAMING = frozenset({b"content-length", b"host", b"transfer-encoding"})
 USER_AGENT = b"jira-oauth-sidecar/" + __version__.encode()
 
+_A_NAME_BYTES = 150
+"""What is known of a message's fields takes so much for each, besides its name."""
 CACHED_BYTES = 32 * 1024
 """Names of fields that are remembered, together: all that clients and Jiras send have 2 KiB."""
 
@@ -54,7 +56,12 @@ class Received(list[Field]):
 
 
 _lower = Cache(bytes.lower, len, entries=512, size=CACHED_BYTES)
-_known_names = Cache(Names, lambda names: sum(map(len, names)), entries=256, size=2 * CACHED_BYTES)
+_known_names = Cache(
+    Names,
+    lambda names: sum(map(len, names)) + _A_NAME_BYTES * len(names),
+    entries=256,
+    size=8 * CACHED_BYTES,
+)
 
 
 def lacks(fields: Iterable[Field], name: bytes) -> bool:

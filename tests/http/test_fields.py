@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +80,18 @@ def test_a_head_has_as_many_lines_as_it_has_fields(fields: Fields) -> None:
 def test_the_size_of_fields_is_what_they_take_on_the_wire(fields: Fields) -> None:
     head = serialize(b"GET / HTTP/1.1", fields)
     assert len(head) == len("GET / HTTP/1.1\r\n\r\n") + size_of(fields)
+
+
+def test_whatever_fields_messages_have_little_is_known_of_them() -> None:
+    def held() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = held()
+        for number in range(600):
+            Received([(b"%x-%x" % (number, at), b"") for at in range(number % 128)])
+        assert held() - before < 1_000_000
+    finally:
+        tracemalloc.stop()
