@@ -85,6 +85,7 @@ function requestRow(values) {
   row.querySelector("details").addEventListener("toggle", () => {  // many are never opened
     fill(row.querySelector(".inside"), {...values, repeat: undefined});
     row.querySelector("[data-field=repeat]").hidden = command === "";
+    row.querySelector("[data-field=wait]").hidden = values.held === "";
     addCopyButtons(row);
   }, {once: true});
   return row;

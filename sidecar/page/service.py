@@ -25,5 +25,7 @@ class Service:
     ownership: Ownership
     troubles: Troubles
     history: History
+    held: Callable[[], int]
+    """How many requests wait because Jira's rate limit is used up."""
     complete: Callable[[str], str]
     """Completes the commands that a text names: with --config, where `run` was given it."""

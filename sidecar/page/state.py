@@ -53,7 +53,7 @@ class Notice:
 
 def notices(service: Service, now: float) -> list[Notice]:
     """All that there is to say, the worst first; where nothing is wrong, that."""
-    found = [*_standing(service), *_clock(service), *_end(service, now)]
+    found = [*_standing(service), *_rate_limit(service), *_clock(service), *_end(service, now)]
     found.sort(key=lambda notice: ("bad", "note", "good").index(notice.level))
     return found or [Notice("good", "Ready", "Requests are signed and sent on to Jira.")]
 
@@ -87,6 +87,13 @@ def _away_hint(service: Service, error: str) -> str:
     if last is not None and last.problem == error and last.hint:
         return last.hint
     return "`sidecar check` looks closer"
+
+
+def _rate_limit(service: Service) -> Iterator[Notice]:
+    if held := service.held():
+        who = "1 request waits" if held == 1 else f"{held:,} requests wait"
+        text = f"{who} for its turn." if held == 1 else f"{who} for their turn."
+        yield Notice("note", "Jira’s rate limit is used up", text)
 
 
 def _clock(service: Service) -> Iterator[Notice]:

@@ -65,7 +65,8 @@ class View:
         """What the page goes by: while this is the same, there is nothing new to show."""
         service = self._service
         why, history = service.readiness.why_not(), service.history
-        return history.seen, history.number, why and why.problem, service.troubles.last
+        problem = why and why.problem
+        return history.seen, history.number, problem, service.troubles.last, service.held()
 
     def _present(self, caller: Caller) -> dict[str, Any]:
         service, now = self._service, self._clock()
@@ -147,6 +148,7 @@ class View:
             "jira": duration(record.first_byte or None),
             "connecting": duration(record.connecting if record.first_byte else None),
             "signing": duration(record.signing or None),
+            "held": duration(record.held) if record.held else "",
             "id": record.request_id,
             "words": " ".join(what_happened(record)) or "All went well.",
             "command": command,

@@ -83,6 +83,8 @@ def what_happened(record: Record) -> list[str]:
         told.append("The connection to Jira was lost; the sidecar sent the request once more.")
     if record.held:
         told.append(_held(record))
+    if record.sent_as:
+        told.append(f"It went to Jira by {record.sent_as}: its address was too long for Jira.")
     if record.problem and record.problem != record.resent_for:
         told.append(_sentence(record.problem))
     if record.problem:

@@ -85,6 +85,7 @@ class Server:
                 self.ownership,
                 self.troubles,
                 self.history,
+                self._held,
                 complete,
             ),
         )
@@ -232,6 +233,9 @@ class Server:
     def _refusal(self) -> Refusal | None:
         return self.generations[-1].standing.refusal if self.generations else None
 
+    def _held(self) -> int:
+        return sum(lines.waiting for lines in {each.lines for each in self.generations})
+
     def _gauges(self) -> Gauges:
         why = self.readiness.why_not()  # first: it looks at the token on disk
         token = self._identity.token.last_read
@@ -241,7 +245,7 @@ class Server:
             in_flight=sum(generation.in_flight for generation in self.generations)
             - self._local.open_pages,
             waiting=sum(generation.waiting for generation in self.generations),
-            held=sum(lines.waiting for lines in {each.lines for each in self.generations}),
+            held=self._held(),
             connections=len(self.listener.connections),
             token_expires_at=token.expires_at if token else None,
             clock_difference=self._identity.clock_difference,

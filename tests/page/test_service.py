@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
-import pytest
-
-from sidecar.page.service import Service
-from sidecar.signin.ownership import Ownership
+from sidecar.http.target import BaseURL
 from tests.conftest import Running
 
 
-async def test_it_cannot_be_changed(sidecar: Running) -> None:
-    service = Service(
-        lambda: sidecar.config,
-        lambda: sidecar.server.identity,
-        sidecar.server.readiness,
-        lambda: sidecar.server.generations[-1].authorizer,
-        Ownership(),
-        sidecar.server.troubles,
-        sidecar.server.history,
-        str,
-    )
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        service.complete = repr  # type: ignore[misc]
+async def test_after_a_reload_the_page_is_about_the_new_jira(sidecar: Running) -> None:
+    assert str(sidecar.config.jira.base_url) in await page_of(sidecar)
+    other = BaseURL.parse("https://other.example/jira")
+    jira = replace(sidecar.config.jira, base_url=other, signing_url=other)
+    sidecar.server.reload(replace(sidecar.config, jira=jira))
+    page = await page_of(sidecar)
+    assert "passes them on to Jira at https://other.example/jira." in page
+    assert "The token is another Jira’s" in page
+
+
+async def page_of(sidecar: Running) -> str:
+    return (await sidecar.get("/_sidecar/")).body.decode()

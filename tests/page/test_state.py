@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -60,6 +61,21 @@ async def test_a_token_of_another_jira_is_told_as_that(
         first, *_ = found(stand)
     assert first.title == "The token is another Jira’s"
     assert "AnotherKey" in first.text
+
+
+@pytest.mark.parametrize(
+    ("held", "text"),
+    [(1, "1 request waits for its turn."), (1200, "1,200 requests wait for their turn.")],
+)
+async def test_waiting_for_jiras_rate_limit_is_said(
+    tmp_path: Path, private_key: RSAPrivateKey, held: int, text: str
+) -> None:
+    async with standing("busy", tmp_path, private_key) as stand:
+        service = dataclasses.replace(service_of(stand.sidecar), held=lambda: held)
+        (notice,) = notices(service, time.time())
+    assert (notice.level, notice.title, notice.text) == (
+        "note", "Jira’s rate limit is used up", text,
+    )  # fmt: skip
 
 
 async def test_the_worst_comes_first(tmp_path: Path, private_key: RSAPrivateKey) -> None:

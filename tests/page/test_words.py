@@ -91,6 +91,10 @@ def test_an_early_end_is_told(who: str) -> None:
     assert remark(record(closed_early=who)).startswith("ended early by")
 
 
+def test_another_method_is_told() -> None:
+    assert told(sent_as="POST").startswith("It went to Jira by POST")
+
+
 def test_nothing_is_told_where_all_went_well() -> None:
     assert told() == remark(record()) == ""
 

@@ -114,6 +114,7 @@ def service_of(sidecar: Running) -> Service:
         ownership=server.ownership,
         troubles=server.troubles,
         history=server.history,
+        held=lambda: 0,
         complete=lambda text: text.replace("sidecar ", "sidecar --config /x "),
     )
 
