@@ -65,12 +65,12 @@ class Line:
         pace = self.pace
         if max(pace.opens, refused_until or 0.0) > deadline:
             return Turn.NOT_OPEN
-        if refused_until is not None:
-            return None
-        if pace.due + len(self.waiting) * pace.spacing <= deadline:
+        if pace.expected(len(self.waiting)) <= deadline:
             return None  # even behind all others
-        turns = self.queue.ahead_of(caller) + len(self.waiting) - len(self.queue)
-        return Turn.TOO_FAR if pace.due + turns * pace.spacing > deadline else None
+        turns = len(self.waiting) - len(self.queue)  # those who were refused go first
+        if refused_until is None:
+            turns += self.queue.ahead_of(caller)
+        return Turn.TOO_FAR if pace.expected(turns) > deadline else None
 
     async def wait(
         self, caller: Hashable, deadline: float, refused_until: float | None = None

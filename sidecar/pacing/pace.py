@@ -76,6 +76,14 @@ class Pace:
         """When the next request may be sent."""
         return max(self.opens, self._last + self.spacing)
 
+    def expected(self, turns: int) -> float:
+        """When it is somebody's turn who has so many before it, as far as it can be foreseen."""
+        bucket = self._bucket
+        if bucket.interval <= _LONG:
+            return self.due + turns * self.spacing
+        fillings, rest = divmod(turns, max(bucket.fill, 1))
+        return self.due + fillings * bucket.interval + min(rest * self.spacing, _SPEND)
+
     @property
     def over_at(self) -> float:
         """When the bucket is half full again, if nothing else is heard of it."""

@@ -203,3 +203,16 @@ async def test_all_are_sent_away_when_the_sidecar_stops(
     assert len(people.others) == 2
     assert lines.waiting == 0
     assert not lines.note("builds", fields(0), 0.1, refused=True)
+
+
+async def test_nobody_who_was_refused_waits_in_vain(lines: Lines, loop_clock: LoopClock) -> None:
+    lines.note("alana", fields(0), 0.1, refused=True)
+    people = People(lines)
+    for number in range(40):
+        people.come(f"a{number}", refused_for=1.0)
+    await loop_clock.skip(0)
+    assert 25 < lines.waiting < 32, "as many as there are turns in 30 s"
+    assert set(people.others.values()) == {Turn.TOO_FAR}
+    lines.stop()
+    await loop_clock.skip(0)
+    assert lines.waiting == 0

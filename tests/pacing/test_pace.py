@@ -76,6 +76,13 @@ class TestHolding:
     def test_a_bucket_that_is_never_filled_is_never_over(self) -> None:
         assert pace(Said(Bucket(10, 0, 1.0), 0, 5.0)).over_at == NEVER
 
+    def test_turns_are_foreseen_as_far_as_they_can_be(self) -> None:
+        second, minute = pace(refusal(1.0)), pace(refusal(20.0, Bucket(9, 3, 60.0)))
+        assert second.expected(0) == 101.0
+        assert 102.9 < second.expected(20) < 103.1
+        assert minute.expected(2) <= 124.0, "three tokens come at once"
+        assert 180.0 <= minute.expected(3) <= 184.0
+
 
 class TestEnd:
     def test_it_is_over_once_half_the_bucket_is_there(self) -> None:

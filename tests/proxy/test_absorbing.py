@@ -290,6 +290,20 @@ async def test_a_queue_that_is_too_long_answers_with_what_jira_said(
         task.cancel()
 
 
+async def test_who_is_refused_behind_others_does_not_wait_in_vain(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    """A token comes each 20 s: of two that were refused at once the second would wait for 40 s."""
+    bucket = ("X-RateLimit-Limit: 1", "X-RateLimit-FillRate: 1", "X-RateLimit-Interval-Seconds: 20")
+    jira = Limited(upstream, "Retry-After: 20", *bucket, refusals=9)
+    first = asyncio.create_task(edge.get(MYSELF))
+    await held(edge, 1)
+    answer = await edge.get(MYSELF)
+    assert (answer.status, answer["Retry-After"]) == (429, "20")
+    assert len(jira.seen) == 1
+    first.cancel()
+
+
 async def test_a_reload_leaves_the_queue(
     edge: Running, upstream: RawUpstream, loop_clock: LoopClock
 ) -> None:
