@@ -119,7 +119,7 @@ class Pace:
         is_early = sent < self._since
         self._note_left(left, now)
         if refused:
-            if is_early or self._is_strike(now):
+            if is_early or not self._has_begun or self._is_strike(now):
                 self._hold(said.wait or self.spacing, now)
         elif is_early:
             if not left:

@@ -308,6 +308,6 @@ def test_whatever_comes_the_pace_goes_on(
             paced.heard(Said(bucket, left, 2.0), now - lag, now, refused=is_refused)
         assert 0 < paced.spacing < 10_000 * bucket.interval
         assert paced.over_at >= paced.opens
-        if kind == "refused":
+        if kind == "refused" and paced._share <= 1:  # of several nodes one is empty
             assert paced.due >= now + 2.0
             assert not paced.is_over(now)
