@@ -19,7 +19,7 @@ from sidecar.signin.one_time_code import CodeFile
 from tests.conftest import CONSUMER_KEY, MakeSidecar
 from tests.support.dancing import approve
 from tests.support.processes import Shell, shell
-from tests.support.systemd import SERVICE, SOCKET, Systemd, needs_root, uid
+from tests.support.systemd import SERVICE, SOCKET, USER, Systemd, needs_root, uid
 
 __all__ = ["shell"]
 
@@ -50,15 +50,20 @@ def configured(systemd: Systemd, sandbox: Sandbox, private_key: RSAPrivateKey) -
 
 
 @needs_root
-async def test_three_commands_sign_in_the_service(configured: Systemd, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("user", [USER, "root"])
+async def test_three_commands_sign_in_the_service(
+    configured: Systemd, sandbox: Sandbox, user: str
+) -> None:
+    configured.has("sidecar.service", SERVICE, User=user)
+    uid = pwd.getpwnam(user).pw_uid
     begun = await configured.run("auth", "--system", "--begin")
     assert begun.code == 0, begun.err
     code = await approve(begun.out.strip())
     finished = await configured.run("auth", "--system", "--verifier", code)
     assert finished.code == 0, finished.err
     token = configured.folder / "lib" / "sidecar" / "token.json"
-    assert (token.stat().st_uid, token.stat().st_mode & 0o777) == (uid(), 0o600)
-    assert (token.parent.stat().st_uid, token.parent.stat().st_mode & 0o777) == (uid(), 0o700)
+    assert (token.stat().st_uid, token.stat().st_mode & 0o777) == (uid, 0o600)
+    assert (token.parent.stat().st_uid, token.parent.stat().st_mode & 0o777) == (uid, 0o700)
     done = await configured.run("request", "/rest/api/2/myself", "--system")
     assert (done.code, json.loads(done.out)["name"]) == (0, "alana")
     done = await configured.run("check", "--system", "--json")
@@ -120,9 +125,11 @@ async def test_an_instance_shares_the_key_and_has_a_port_of_its_own(systemd: Sys
 
 
 @needs_root
+@pytest.mark.parametrize("user", [USER, "root"])
 async def test_a_sample_clients_token_becomes_the_services(
-    systemd: Systemd, sandbox: Sandbox, private_key: RSAPrivateKey
+    systemd: Systemd, sandbox: Sandbox, private_key: RSAPrivateKey, user: str
 ) -> None:
+    systemd.has("sidecar.service", SERVICE, User=user)
     pem = keys.private_key_pem(private_key).decode().splitlines()[1:-1]
     sample = systemd.folder / "config.properties"
     sample.write_text(
@@ -133,7 +140,10 @@ async def test_a_sample_clients_token_becomes_the_services(
     assert done.code == 0, done.err
     assert done.err.endswith("Then run: sudo sidecar check --system\n")
     token = systemd.folder / "lib" / "sidecar" / "token.json"
-    assert (token.stat().st_uid, token.stat().st_mode & 0o777) == (uid(), 0o600)
+    assert (token.stat().st_uid, token.stat().st_mode & 0o777) == (
+        pwd.getpwnam(user).pw_uid,
+        0o600,
+    )
     done = await systemd.run("check", "--system")
     assert done.code == 0, done.out
 

@@ -79,6 +79,7 @@ class Systemd:
             (self.folder / name).mkdir(parents=True)
         self.program("busctl", BUSCTL)
         self.program("systemctl", SYSTEMCTL)
+        self._user = USER
         self.has("sidecar.service", SERVICE)
         self.has("sidecar.socket", SOCKET)
         self.has("missing", {"LoadState": "not-found", "ActiveState": "inactive"})
@@ -86,6 +87,8 @@ class Systemd:
     def has(self, unit: str, properties: dict[str, Any], **others: Any) -> None:
         """Let systemd know a unit by its properties."""
         known = copy.deepcopy(properties) | others
+        if unit == "sidecar.service":
+            self._user = known["User"]
         values = {name: {"type": "?", "data": value} for name, value in known.items()}
         text = json.dumps({"type": "a{sv}", "data": [values]})
         (self.folder / f"{unit}.json").write_text(text)
@@ -103,15 +106,26 @@ class Systemd:
 
     async def run(self, *words: str, stdin: bytes = b"", **environ: str) -> Done:
         """Run a command of the sidecar's as root there."""
-        return await self.python("-m", "sidecar", *words, stdin=stdin, **environ)
+        stays_root = words[:1] == ("init",) and "--from" not in words
+        return await self.python(
+            "-m", "sidecar", *words, stdin=stdin, stays_root=stays_root, **environ
+        )
 
-    async def python(self, *words: str, stdin: bytes = b"", **environ: str) -> Done:
-        """Run Python as root there."""
+    async def python(
+        self, *words: str, stdin: bytes = b"", stays_root: bool = False, **environ: str
+    ) -> Done:
+        """Run Python as root there.
+
+        Where it becomes somebody else, coverage is not measured: they cannot write it down.
+        """
+        ours = self._shell.environ
+        if not (stays_root or self._user == "root"):
+            ours = {name: value for name, value in ours.items() if not name.startswith("COV")}
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         prelude = PRELUDE.format(folder=self.folder, python=_below_root())
         process = await asyncio.create_subprocess_exec(
             "unshare", "--mount", "sh", "-c", prelude, "sh", sys.executable, *words,
-            cwd=self.folder, env=self._shell.environ | {"PATH": path} | environ,
+            cwd=self.folder, env=ours | {"PATH": path} | environ,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip

@@ -80,6 +80,19 @@ async def test_a_state_folder_that_cannot_be_made_is_an_error(systemd: Systemd) 
     assert "/var/lib/sidecar/work: cannot be made" in done.error
 
 
+@needs_root
+async def test_a_program_that_the_user_cannot_read_is_said(systemd: Systemd) -> None:
+    hidden = (
+        "import sidecar.system.acting as acting\n"
+        "from sidecar.cli import main\n"
+        "acting.__file__ = '/root/secret/acting.py'\n"
+        "main()"
+    )
+    done = await systemd.python("-c", hidden, "check", "--system")
+    assert done.code == 78
+    assert "user cannot read this program: /root/secret/acting.py" in done.error
+
+
 TERMINATED = """
 signal.signal(signal.SIGTERM, lambda *_: os._exit(5))
 os.kill(os.getppid(), signal.SIGTERM)

@@ -91,6 +91,7 @@ def test_a_service_that_does_not_run_is_said_with_what_keeps_it(
     systemd: Systemd, taken: str
 ) -> None:
     assert starting.not_running(unit(ActiveState="active")) == []
+    systemd.has("sidecar.socket", SOCKET, ActiveState="active")
     [said] = starting.not_running(unit())
     assert said.endswith("start it with `sudo systemctl enable --now sidecar.service`")
     systemd.has("sidecar.socket", SOCKET, Listen=[["Stream", taken]])
