@@ -11,8 +11,10 @@ a small machine is missing elsewhere.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -99,18 +101,18 @@ def _reader(url: str) -> Iterator[None]:
 @contextmanager
 def _browser(url: str) -> Iterator[None]:
     chromium = shutil.which("chromium") or "chromium-browser"
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = subprocess.Popen(
             [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--no-proxy-server", f"--user-data-dir={profile}", "--remote-debugging-port=0",
              f"{url}/_sidecar/"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
             time.sleep(3)  # until it shows the page, and rests
             yield
         finally:
-            browser.kill()
+            os.killpg(browser.pid, signal.SIGKILL)  # its helpers, too
             browser.wait()
 
 
