@@ -42,6 +42,7 @@ _KEY_EXCEPTION = re.compile(
 """What Java and the OAuth library say of a key of another size, and of a link without one."""
 NOT_JIRA = "not_jira"
 """The problem of an answer that something in front of Jira has given."""
+_OF_ONE_REQUEST = frozenset({NOT_JIRA, "nonce_used", "too_many_parameters"})
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _TIMESTAMPS = re.compile(r"\s*([0-9]{1,11})\s*-\s*([0-9]{1,11})\s*")
 
@@ -60,6 +61,11 @@ class Problem:
     def label(self) -> str:
         """The name, or "other" for one that we don't know: for metrics, which must stay few."""
         return self.name if self.name in EXPLANATIONS else "other"
+
+    @property
+    def may_be_about_us(self) -> bool:
+        """Whether it leaves open that Jira refuses us, and not this one request."""
+        return self.name not in _OF_ONE_REQUEST
 
 
 _LISTED_IN = {

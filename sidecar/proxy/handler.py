@@ -37,7 +37,7 @@ from sidecar.http.framing import check_expectation
 from sidecar.http.methods import METHODS, SAFE_METHODS
 from sidecar.http.paths import below, readings
 from sidecar.http.target import BaseURL, Target, absolute_form, clean, refuse_requestor
-from sidecar.jira.problems import NOT_JIRA, problem_field
+from sidecar.jira.problems import problem_field
 from sidecar.jira.stored import is_stored
 from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.lines import Lines
@@ -309,7 +309,7 @@ class Proxy:
         if exchanged.is_put_right:
             sentence, hint = "", SEND_AGAIN
         else:
-            if problem.name != NOT_JIRA:  # a gateway's login page says nothing about us
+            if problem.may_be_about_us:
                 self._standing.doubt()
             is_safe = record.method in SAFE_METHODS
             sentence, hint = self._healer.explanation(problem, exchanged.signed, is_safe=is_safe)

@@ -496,3 +496,16 @@ def test_of_an_endless_list_of_parameters_the_beginning_is_named() -> None:
     problem = Problem("parameter_absent", {"oauth_parameters_absent": listed})
     assert "p00000, p00001" in explain(problem).sentence
     assert len(explain(problem).sentence) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "may_be"),
+    [
+        *((name, True) for name in ("token_rejected", "signature_invalid", "user_refused", "new")),
+        *((name, False) for name in ("nonce_used", "not_jira", "too_many_parameters")),
+    ],
+)
+def test_what_only_one_request_is_refused_for_says_nothing_about_us(
+    name: str, may_be: bool
+) -> None:
+    assert Problem(name).may_be_about_us is may_be
