@@ -158,6 +158,21 @@ def test_deny_wins_and_a_non_empty_allow_refuses_everything_else() -> None:
         judge.check("PUT", "/jira/rest/api/2/issue")
 
 
+def test_a_refusal_names_the_key_that_decides_it_and_none_where_no_key_does() -> None:
+    cases: list[tuple[Table, str, str]] = [
+        ({"read_only": True}, "/jira/x", "access.read_only"),
+        ({"deny": ["POST /x"]}, "/jira/x", "access.deny"),
+        ({"allow": ["POST /y"]}, "/jira/x", "access.allow"),
+        ({"allow": ["POST /**"]}, "/jira/%252e", ""),
+        ({"allow": ["POST /**"]}, "/jira/a/../b", ""),
+    ]
+    for table, path, key in cases:
+        with pytest.raises(RequestRefused) as refused:
+            rules(**table).check("POST", path)
+        hint = f"{key} in the sidecar's configuration decides this" if key else ""
+        assert refused.value.hint == hint
+
+
 def test_the_context_path_is_taken_off_once_and_only_as_a_whole_segment() -> None:
     judge = rules(allow=["GET /rest/**"])
     assert request_status(judge, "GET", "/jira/rest/x") == 200

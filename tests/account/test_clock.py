@@ -134,6 +134,15 @@ def test_a_drift_is_followed_by_the_date_of_a_proxy_that_is_wrong() -> None:
         assert world.request() == 0
 
 
+def test_a_drift_is_followed_by_a_wrong_date_that_no_refusal_has_explained() -> None:
+    world = World(proxy=-5000)
+    world.request()
+    world.jira = 100
+    world.request()
+    assert world.clock.difference == pytest.approx(100, abs=1)
+    assert world.clock.correction == pytest.approx(100, abs=1)
+
+
 @pytest.mark.parametrize("age", [[(b"Age", b"86400")], []])
 def test_an_old_answer_from_a_cache_is_not_believed(age: Fields) -> None:
     world = World()

@@ -170,6 +170,18 @@ async def test_clock_and_url_are_both_healed_if_there_are_tries_enough(
     assert desk.clock.difference == pytest.approx(7200, abs=2)
 
 
+@pytest.mark.parametrize("tries", [1, 2, 3])
+async def test_what_no_try_heals_is_asked_no_more_often_than_it_may(
+    sandbox: Sandbox, make: Make, tries: int
+) -> None:
+    desk = await make(sandbox.url)
+    sandbox.faults.nonce_used = 10
+    asked = await desk.requests.ask(desk.signer, REQUEST_TOKEN, None, tries=tries)
+    assert asked.problem is not None
+    assert asked.problem.name == "nonce_used"
+    assert (len(asked.refused), len(sandbox.log)) == (tries - 1, tries)
+
+
 async def test_a_wrong_url_is_healed_only_for_whoever_believes_it(
     sandbox: Sandbox, make: Make
 ) -> None:

@@ -83,6 +83,20 @@ def test_a_request_that_was_held_up_may_have_a_copy_that_was_not(desk: Desk, ahe
     assert desk.explained(problem, is_safe=True) is None
 
 
+def test_what_is_not_sent_again_is_to_be_looked_for_in_jira(desk: Desk) -> None:
+    desk.now += 400
+    copied = desk.explained(Problem("nonce_used"))
+    late = desk.explained(desk.refusal(0))
+    assert copied is not None
+    assert late is not None
+    for sentence, hint in (copied, late):
+        assert "It is not sent again, for" in sentence
+        assert "may have been acted upon" in sentence
+        assert "see in Jira whether it was before you send it again" in hint
+    assert "sent it twice" in copied[0]
+    assert "held up for minutes" in late[0]
+
+
 def test_a_request_that_was_held_up_and_signed_by_a_wrong_clock_has_none(desk: Desk) -> None:
     desk.now += 400
     assert desk.heal(desk.refusal(3600)) == BASE

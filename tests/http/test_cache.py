@@ -30,6 +30,14 @@ def test_what_is_too_long_is_made_each_time_and_pushes_nothing_out() -> None:
     assert set(cache) == {b"known", b"x" * 10}
 
 
+def test_a_key_may_take_a_sixteenth_and_no_byte_more_of_any_size() -> None:
+    for size in (16, 40, 160, 161, 175):
+        cache = Cache(bytes.upper, len, entries=4, size=size)
+        for length in (size // 16, size // 16 + 1):
+            assert cache[b"x" * length] == b"X" * length
+        assert set(cache) == {b"x" * (size // 16)}
+
+
 def test_what_fails_is_not_remembered() -> None:
     cache: Cache[str, int] = Cache(int, len, entries=4, size=160)
     for _ in range(2):

@@ -319,6 +319,13 @@ def test_a_base_url_in_normal_form_stays_as_it_is(url: str) -> None:
     assert str(BaseURL.parse(url + "//")) == url
 
 
+def test_a_base_url_shows_each_of_its_parts_once() -> None:
+    url = BaseURL.parse("https://jira.example.com:8443/jira")
+    assert repr(url) == (
+        "BaseURL(scheme='https', host='jira.example.com', port=8443, path='/jira')"
+    )
+
+
 def test_an_ipv6_base_url_has_its_brackets_where_they_belong() -> None:
     base = BaseURL.parse("http://[FD00:0:0::1]:8080/jira")
     assert (base.host, base.port, base.authority) == ("fd00::1", 8080, "[fd00::1]:8080")

@@ -80,6 +80,32 @@ class TestFraming:
         assert edge.server.metrics.sent == 6
         assert edge.server.metrics.closed_early == {}
 
+    @pytest.mark.parametrize("field", [PLAIN, JSON])
+    async def test_what_comes_piece_by_piece_is_added_up(
+        self, edge: Running, upstream: RawUpstream, field: str
+    ) -> None:
+        pieces = [b'["x"' + b" " * 4096, b',"y"' + b" " * 8192, b',"z"]']
+        arrived = [asyncio.Event() for _ in pieces]
+
+        async def drip(exchange: Exchange) -> None:
+            await exchange.read_body()
+            length = sum(map(len, pieces))
+            head = f"HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: {length}\r\n\r\n"
+            await exchange.answer(head.encode())
+            for piece, there in zip(pieces, arrived, strict=True):
+                await exchange.answer(piece)
+                await there.wait()
+
+        upstream.handler = drip
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", TARGET))
+            await wire.head()
+            for letter, there in zip((b"x", b"y", b"z"), arrived, strict=True):
+                await wire.reader.readuntil(letter)
+                there.set()
+            await until(lambda: edge.server.metrics.requests == {("GET", 2, "jira"): 1})
+        assert edge.server.metrics.sent == sum(map(len, pieces))
+
     async def test_after_the_last_chunk_comes_nothing(
         self, edge: Running, upstream: RawUpstream
     ) -> None:

@@ -106,6 +106,14 @@ async def test_many_at_once_that_come_slowly_sign_on_the_loop() -> None:
     assert signatures._processes == []
 
 
+async def test_the_first_rush_is_helped_at_once_however_young_the_machine_is(
+    busy: Signatures,
+) -> None:
+    for _ in range(WINDOW + 1):
+        await busy.make(SIGNER, b"text")
+    assert len(busy._processes) == 1
+
+
 async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
     signer = counting()
     await rush(busy, signer)
