@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 
-from sidecar.http.fields import Fields
+from sidecar.http.fields import Fields, first
 from sidecar.upstream.exchange import UpstreamResponse
 
 KEPT_BYTES = 64 * 1024
 """As much of a body is kept; a refusal has some hundred bytes."""
+_OF_ITS_REQUEST = frozenset({b"x-request-id"})
+_OF_BODY = frozenset({b"content-encoding", b"content-length", b"content-type"})
 
 
 class KeptResponse:
@@ -36,6 +38,22 @@ class KeptResponse:
         """The same response, to be read anew."""
         copied = copy.copy(self)
         copied._unread = self._body
+        return copied
+
+    def for_others(self, method: str) -> KeptResponse:
+        """The same response as any other request can read it, with none of its own request's id.
+
+        What answers HEAD has no body, whatever length it names, and others may not take gzip: they
+        get an empty body.
+        """
+        copied, dropped = self.copy(), _OF_ITS_REQUEST
+        is_empty = method == "HEAD" or first(self.fields, b"content-encoding") is not None
+        if is_empty:
+            copied._body = copied._unread = b""
+            dropped = _OF_ITS_REQUEST | _OF_BODY
+        copied.fields = [field for field in self.fields if field[0].lower() not in dropped]
+        if is_empty:
+            copied.fields.append((b"Content-Length", b"0"))
         return copied
 
     async def peek(self, limit: int) -> bytes:

@@ -50,7 +50,7 @@ class Line:
         self.queue: FairQueue[Waiter] = FairQueue()
         """Those of them who may have a turn."""
         self.refusal: KeptResponse | None = None
-        """The last 429 that was not passed on."""
+        """The last 429 that was not passed on, and that any request can take for its own."""
         self._is_over = is_over
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

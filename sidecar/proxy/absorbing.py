@@ -120,7 +120,7 @@ class Absorber:
             raise
         if kept is None or not self._slots.has_room:  # others may have come meanwhile
             return None
-        line.refusal = kept.copy()
+        line.refusal = kept.for_others(request.message.method)
         return kept
 
     async def _wait(

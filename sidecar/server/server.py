@@ -273,7 +273,7 @@ class Server:
         async def retire() -> None:
             await generation.retire()
             self.generations.remove(generation)
-            if generation.lines is not self._lines:
+            if all(other.lines is not generation.lines for other in self.generations):
                 generation.lines.close()
 
         task = asyncio.create_task(retire())

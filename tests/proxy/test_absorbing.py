@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,13 @@ MYSELF = "/rest/api/2/myself"
 SEARCH = "/rest/api/2/search"
 ISSUE = "/rest/api/2/issue"
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
+SLOW = (
+    "Retry-After: 20",
+    "X-RateLimit-Limit: 1",
+    "X-RateLimit-FillRate: 1",
+    "X-RateLimit-Interval-Seconds: 20",
+)
+"""One request each 20 s: who comes second may not wait for that long."""
 
 
 class Limited:
@@ -304,6 +312,49 @@ async def test_who_is_refused_behind_others_does_not_wait_in_vain(
     first.cancel()
 
 
+@pytest.mark.parametrize("asked_by", ["HEAD", "gzip"])
+async def test_what_jira_said_to_one_goes_to_no_other_who_could_not_read_it(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, asked_by: str
+) -> None:
+    """The refusal of a HEAD names a length and has no body: a GET would wait for that for ever."""
+    text = b"Rate limit exceeded."
+
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.read_body()
+        is_gzip = b"Accept-Encoding: gzip" in exchange.head
+        body = gzip.compress(text) if is_gzip else text
+        fields = ["Content-Type: text/plain", *SLOW, *["Content-Encoding: gzip"][: int(is_gzip)]]
+        if exchange.head.startswith(b"HEAD"):
+            lines = ["HTTP/1.1 429 ", *fields, f"Content-Length: {len(body)}", "", ""]
+            exchange.writer.write("\r\n".join(lines).encode())
+        else:
+            await exchange.say(body, *fields, status="429 Too Many Requests")
+
+    upstream.handler = refuse
+    if asked_by == "HEAD":
+        first = asyncio.create_task(edge.request("HEAD", MYSELF))
+    else:
+        first = asyncio.create_task(edge.request("GET", MYSELF, ("Accept-Encoding", "gzip")))
+    await held(edge)
+    for _ in range(2):
+        answer = await edge.get(MYSELF)
+        assert (answer.status, answer.body) == (429, b"")
+        assert (answer["Retry-After"], answer.all("Content-Encoding")) == ("20", [])
+    first.cancel()
+
+
+async def test_what_jira_said_to_one_is_given_to_another_without_its_id(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    jira = Limited(upstream, *SLOW, "X-Request-Id: of-another", refusals=1)
+    first = asyncio.create_task(edge.request("GET", MYSELF, ("X-Request-Id", "of-another")))
+    await held(edge)
+    answer = await edge.get(MYSELF)
+    assert (answer.status, answer.body) == (429, jira.body)
+    assert answer["X-Request-Id"] != "of-another"
+    first.cancel()
+
+
 async def test_a_reload_leaves_the_queue(
     edge: Running, upstream: RawUpstream, loop_clock: LoopClock
 ) -> None:
@@ -317,6 +368,27 @@ async def test_a_reload_leaves_the_queue(
     assert len(jira.seen) == 1, "the new generation knows of the limit"
     await passing(loop_clock, lambda: before.done() and after.done())
     assert {(await before).status, (await after).status} == {200}
+
+
+async def test_two_reloads_of_which_one_changes_the_token_leave_the_queue(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """The generation between them ends at once; the line that it shares goes on."""
+    jira = Limited(upstream)
+    leaving = asyncio.create_task(edge.get(MYSELF))
+    await held(edge)
+    before = asyncio.create_task(edge.get(MYSELF))
+    await held(edge, 2)
+    leaving.cancel()
+    await held(edge, 1)
+    config: Config = edge.config
+    edge.server.reload(config)
+    other = replace(config, token=replace(config.token, path=config.token.path.with_name("new")))
+    edge.server.reload(other)
+    await until(lambda: len(edge.server.generations) == 2)
+    await passing(loop_clock, before.done)
+    assert (await before).status == 200
+    assert len(jira.seen) == 2
 
 
 async def test_what_was_held_is_told(
