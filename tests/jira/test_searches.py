@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.jira.searches import SEARCH, as_json
+from sidecar.jira.searches import SEARCH, as_json, is_search
 from sidecar.sandbox import tomcat
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -80,6 +80,7 @@ def test_what_tomcat_reads_of_the_query_is_what_the_content_says(
         ("fields=", {"fields": []}),
         ("startAt=%2B5&maxResults=0050", {"startAt": 5, "maxResults": 50}),
         ("startAt=-2147483648", {"startAt": -(2**31)}),
+        ("startAt=2147483647", {"startAt": 2**31 - 1}),
         ("&&=x&jql=a", {"jql": "a"}),
         ("", {}),
     ],
@@ -99,6 +100,7 @@ def test_each_kind_of_parameter(query: str, meant: dict[str, Any]) -> None:
         "startAt=1e3",
         "startAt=٣",
         "startAt=2147483648",
+        "startAt=-2147483649",
         "maxResults=" + "9" * 5000,
         "maxResults=abc",
         "startAt=1&startAt=x",
@@ -111,7 +113,7 @@ def test_what_has_no_counterpart_stays_a_get(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "is_search"),
+    ("path", "is_one"),
     [
         ("/rest/api/2/search", True),
         ("/rest/api/latest/search/", True),
@@ -122,5 +124,8 @@ def test_what_has_no_counterpart_stays_a_get(query: str) -> None:
         ("/x/rest/api/2/search", False),
     ],
 )
-def test_only_the_search_for_issues_counts(path: str, is_search: bool) -> None:
-    assert bool(SEARCH.fullmatch(path)) == is_search
+def test_only_the_search_for_issues_counts(path: str, is_one: bool) -> None:
+    assert bool(SEARCH.fullmatch(path)) == is_one
+    assert is_search(path, "") == is_one
+    assert is_search("/jira" + path, "/jira") == is_one
+    assert not is_search("/jira" + path, "")

@@ -39,6 +39,25 @@ def say_json(content: object) -> Callable[[Exchange], Awaitable[None]]:
     return answer
 
 
+async def test_a_body_that_turns_out_malformed_is_answered_while_jira_waits_for_it(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    async def listen(exchange: Exchange) -> None:
+        await exchange.hang()
+
+    upstream.handler = listen
+    async with await edge.wire() as wire:
+        head = edge.message("PUT", "/rest/api/2/issue/JJ-1", ("Transfer-Encoding", "chunked"))
+        await wire.send(head + b"4\r\nbody\r\n")
+        exchange = await upstream.request()
+        await wire.send(b"Z\r\n")
+        answer = await wire.receive(method="PUT")
+        assert (answer.status, answer["Connection"]) == (400, "close")
+        await exchange.over.wait()
+    await until(lambda: edge.server.metrics.requests == {("PUT", 4, "sidecar"): 1})
+    assert edge.server.metrics.closed_early == {}
+
+
 class TestSigning:
     async def test_a_request_is_signed_accepted_and_streamed_back(
         self, sandbox: Sandbox, sidecar: Running
@@ -265,6 +284,7 @@ class TestCallers:
         refused = await sidecar.get("/rest/api/2/myself", ("X-Sidecar-Key", "wrong"))
         assert refused.status == 401
         assert refused["WWW-Authenticate"] == 'Basic realm="sidecar"'
+        assert not refused.all("Connection")
         for field in (
             ("X-Sidecar-Key", "correct horse"),
             ("Authorization", "Bearer correct horse"),

@@ -60,6 +60,18 @@ async def test_what_is_no_form_of_ours_is_refused(
     assert refused.value.status == 400
 
 
+async def test_a_form_may_be_as_large_and_have_as_many_fields_as_the_limits_say() -> None:
+    assert FORM_BYTES == 16_384
+    text = "x" * (FORM_BYTES - len("a="))
+    assert await visit(b"a=" + text.encode(), FORM).form() == {"a": text}
+    names = [str(number) for number in range(17)]
+    query = "&".join(f"{name}=1" for name in names[:16])
+    assert visit(target=f"/_sidecar/page/x?{query}").query == dict.fromkeys(names[:16], "1")
+    with pytest.raises(RequestRefused, match="more parameters") as refused:
+        assert visit(target=f"/_sidecar/page/x?{query}&16=1").query
+    assert refused.value.status == 400
+
+
 async def test_a_form_that_is_too_large_is_refused() -> None:
     with pytest.raises(RequestRefused) as refused:
         await visit(b"a=" + b"x" * FORM_BYTES, FORM).form()
