@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sidecar.downstream.bodies import RequestBody
 from sidecar.http.target import Target
+from sidecar.jira.problems import Problem, explain
 from sidecar.proxy.outgoing import Outgoing
+from sidecar.sandbox import Sandbox
 from sidecar.signing.signature import encode_parameters
+from tests.conftest import Running
 
 
 def test_the_signature_comes_last_and_shows_in_no_repr() -> None:
@@ -36,3 +39,13 @@ def test_a_body_that_was_streamed_begins_again_with_each_signature() -> None:
         body._replayed = replayed
         assert outgoing.signed(b"OAuth").body is body
         assert body._replayed == 0
+
+
+async def test_what_nothing_has_put_right_is_not_to_be_sent_again(
+    sandbox: Sandbox, sidecar: Running
+) -> None:
+    sandbox.faults.problem = "consumer_key_unknown"
+    for method in ("GET", "POST"):
+        answer = await sidecar.request(method, "/rest/api/2/issue", body=b"{}")
+        assert explain(Problem("consumer_key_unknown")).hint in answer["Sidecar-Problem"]
+        assert "send" not in answer["Sidecar-Problem"]
