@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,22 +24,11 @@ from aiohttp import web
 from sidecar.files.private import write_private
 from sidecar.sandbox import Sandbox
 from tests.conftest import MakeSidecar, Running
+from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import PATIENCE
 
 PAGES = Path(__file__).parent / "browser"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-FLAGS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--no-proxy-server",
-)
 NAMES = ("stranger.test", "friend.test", "rebound.test", "sidecar.test")
 """All mean 127.0.0.1 in this browser; every other name means nothing."""
 VECTORS = set(re.findall(r'^  "([a-z-]+)":', (PAGES / "requests.js").read_text(), re.MULTILINE))

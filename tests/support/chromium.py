@@ -28,9 +28,8 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--no-proxy-server",
-    "--hide-scrollbars",
-    "--remote-debugging-port=0",
 )
+DRIVEN = ("--hide-scrollbars", "--remote-debugging-port=0")
 AXE = Path(__file__).parents[2] / ".venv-clients" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -174,6 +173,7 @@ async def driving(profile: Path, *flags: str) -> AsyncIterator[Tab]:
     browser = await asyncio.create_subprocess_exec(
         CHROMIUM,
         *FLAGS,
+        *DRIVEN,
         *sandboxing,
         *flags,
         f"--user-data-dir={profile}",
