@@ -24,6 +24,10 @@ from sidecar.upstream.pool import Upstream
 _CREDENTIAL = re.compile(r"^\s*LoadCredential\s*=\s*[^:\s]+:(?P<path>/\S+)\s*$", re.MULTILINE)
 _UNITS = ("sidecar.service", "sidecar@*.service", "*.service.d/*.conf")
 
+_BY_ANOTHER = (
+    "Jira accepts the new private key: another process has put it in the old one's place meanwhile"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
@@ -76,13 +80,16 @@ async def rotate(
         keys.verify_signing(made)
         is_new = waiting.add(made)
         found = made if is_new else waiting.load()
-        assert found is not None
     else:
         is_new = False
         if not offline:
             told, doubt = await _try(config)
+    if found is None or not (told or waiting.is_there()):
+        told = _BY_ANOTHER
     form = (
-        () if told else new_public_key(printable(jira.consumer_key), keys.public_key_base64(found))
+        ()
+        if told or found is None
+        else new_public_key(printable(jira.consumer_key), keys.public_key_base64(found))
     )
     return Rotation(waiting.path, is_new, form, told, kept, doubt)
 
@@ -94,7 +101,7 @@ async def _try(config: Config) -> tuple[str, str]:
         seconds = config.timeouts.response
         authorizer = Authorizer(Identity(config), upstream, seconds, tell=told.append)
         is_taken = await authorizer.take_next_key()
-        return (told[0], "") if is_taken else ("", "; ".join(told))
+        return (told[0], "") if is_taken and told else ("", "; ".join(told))
     except SidecarError as error:
         return "", error.message
     finally:

@@ -12,7 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from sidecar.account.identity import Identity
+from sidecar.commands import rotate as rotating
 from sidecar.commands.rotate import handed_out_by, of_service
+from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import StoreError
 from sidecar.files import keys
@@ -110,6 +113,40 @@ async def test_of_two_at_once_both_say_the_same_key(
     assert [done.code for done in both] == [0, 0]
     assert both[0].out == both[1].out
     assert names(folder) == ["config.toml", "private_key.pem", "private_key.pem.new"]
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "after it is read", "as one is made"])
+async def test_a_key_that_another_process_puts_in_place_meanwhile_is_no_fault(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    config = make_config(sandbox.url, tmp_path, keys.generate_private_key(2048))
+    other = keys.generate_private_key(2048)
+    sandbox.public_key = other.public_key()
+    waiting, add = NextKey(config.jira.private_key, None), NextKey.add
+
+    def identity(config: Config) -> Identity:
+        if moment == "before it is read":
+            waiting.take_place(other)
+        made = Identity(config)
+        if moment == "after it is read":
+            waiting.take_place(other)
+        return made
+
+    def add_second(self: NextKey, key: RSAPrivateKey) -> bool:
+        is_new = add(waiting, other) and add(self, key)
+        waiting.take_place(other)
+        return is_new
+
+    if moment == "as one is made":
+        monkeypatch.setattr(NextKey, "add", add_second)
+    else:
+        waiting.add(other)
+        monkeypatch.setattr(rotating, "Identity", identity)
+    done = await rotating.rotate(config, {}, bits=2048, force=False, offline=False)
+    assert done.told.startswith("Jira accepts the new private key: another process has")
+    assert (done.form, done.is_new) == ((), False)
+    in_use = keys.load_private_key(config.jira.private_key)
+    assert keys.fingerprint(in_use) == keys.fingerprint(other)
 
 
 async def test_force_makes_another_and_keeps_the_one_that_waited(
