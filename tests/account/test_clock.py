@@ -164,6 +164,42 @@ def test_an_answer_that_took_long_says_nothing_about_now() -> None:
     assert world.clock.difference is None
 
 
+@pytest.mark.parametrize(
+    ("jira", "corrected"), [(29, 0.0), (30, 30.5), (-30, 0.0), (-31, -30.5), (299, 299.5)]
+)
+def test_half_a_minute_is_tolerated_and_more_is_corrected(jira: float, corrected: float) -> None:
+    """`Date` has whole seconds; half a second is added."""
+    world = World(jira=jira)
+    world.clock.watch(world.date(), 0.0, 0.01)
+    assert world.clock.difference == jira + 0.5
+    assert world.clock.correction == corrected
+
+
+@pytest.mark.parametrize("proxy", [300, -301])
+def test_a_date_that_jira_could_not_have_accepted_a_request_at_is_not_its_own(proxy: float) -> None:
+    world = World(proxy=proxy)
+    world.clock.watch(world.date(), 0.0, 0.01)
+    assert (world.clock.difference, world.clock.correction) == (None, 0.0)
+
+
+@pytest.mark.parametrize(("waited", "difference"), [(30.0, 100.5), (30.1, None)])
+def test_an_answer_tells_the_time_if_it_took_no_more_than_half_a_minute(
+    waited: float, difference: float | None
+) -> None:
+    world = World(jira=100)
+    world.clock.watch(world.date(), 0.0, waited)
+    assert world.clock.difference == difference
+
+
+@pytest.mark.parametrize(("difference", "wrong"), [(300, False), (301, True), (-301, True)])
+def test_a_time_is_wrong_that_is_more_than_five_minutes_off(difference: float, wrong: bool) -> None:
+    clock = JiraClock(lambda: START)
+    assert not clock.was_wrong_throughout(0.0)
+    clock.believe(difference)
+    assert clock.was_wrong_throughout(0.0) == wrong
+    assert not clock.was_wrong_throughout(difference)
+
+
 def test_an_answer_to_a_request_from_before_a_correction_changes_nothing() -> None:
     world = World(jira=100)
     late = world.date()

@@ -69,6 +69,7 @@ def test_what_jira_forwards_is_read_as_what_it_is_forwarded_to(path: str, inner:
 
 
 def test_so_many_wrappings_are_refused_that_their_readings_would_fill_the_memory() -> None:
+    assert MOST_WRAPPINGS == 2, "a third is one more path for every rule"
     path = "/s" + "/_" * MOST_WRAPPINGS + "/rest"
     assert len(readings(path)) == MOST_WRAPPINGS + 1
     with pytest.raises(RequestRefused) as refused:

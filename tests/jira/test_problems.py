@@ -489,6 +489,9 @@ def test_no_more_is_read_than_a_jira_could_have_sent() -> None:
     named = b"&oauth_problem=token_rejected"
     assert "token_rejected" in repr(oauth_problem([], b"a=1" + b"&b" * 63 + named))
     assert oauth_problem([], b"a=1" + b"&b" * 64 + named) is None
+    whole = b"a=" + b"x" * (65_536 - len(b"a=" + named)) + named
+    assert "token_rejected" in repr(oauth_problem([], whole))
+    assert oauth_problem([], b"b" + whole) is None
 
 
 def test_of_an_endless_list_of_parameters_the_beginning_is_named() -> None:
