@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.account.authorize import Authorizer, parse_verifier
+from sidecar.account.authorize import REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import (
     ConfigError,
@@ -27,7 +27,7 @@ from sidecar.errors import (
 )
 from sidecar.files import keys
 from sidecar.jira.refusals import VerifierRefused
-from sidecar.sandbox import Sandbox
+from sidecar.sandbox import Sandbox, provider
 from tests.conftest import make_config
 from tests.support.dancing import Clock, Odd, answer, approve, authorizing, decide, seen
 
@@ -161,6 +161,10 @@ async def test_the_verifier_denied_is_not_even_sent(authorizer: Authorizer, jira
     with pytest.raises(NotAuthorized, match="denied on the approval page"):
         await authorizer.exchange(TEMPORARY, Secret("denied"))
     assert seen(jira) == []
+
+
+def test_we_know_how_long_jira_keeps_a_request_token() -> None:
+    assert REQUEST_TOKEN_LIFE == provider.REQUEST_TOKEN_LIFE == 10 * 60
 
 
 async def test_a_request_token_expires_after_ten_minutes(
@@ -485,6 +489,8 @@ async def test_a_user_without_a_name_is_none_of_jiras(myself: str, make: Make) -
         ("1e3", None),
         ("12.5", None),
         ("soon", None),
+        ("10000000000", 10**10),
+        ("10000000001", None),
         ("9223372036854775807", None),
         ("٣", None),
     ],

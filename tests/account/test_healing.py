@@ -23,6 +23,7 @@ from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import SidecarError
+from sidecar.files import keys
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import Problem
 from sidecar.sandbox import Sandbox
@@ -60,7 +61,8 @@ class Desk:
         self.upstream = Upstream(config)
         self.troubles = Troubles()
         authorizer = Authorizer(self.identity, self.upstream, config.timeouts.response)
-        self.healer = Healer(self.identity, authorizer, self.troubles)
+        self.now = 1000.0
+        self.healer = Healer(self.identity, authorizer, self.troubles, clock=lambda: self.now)
         self.is_safe = False
 
     def sign(self, url: BaseURL | None = None) -> Signed:
@@ -275,6 +277,30 @@ async def test_only_what_is_wrong_with_the_token_takes_time(desk: Desk, name: st
     assert desk.healer.takes_time(Problem(name))
     for other in ("nonce_used", "timestamp_refused", "signature_invalid", "anonymous"):
         assert not desk.healer.takes_time(Problem(other))
+
+
+async def test_jira_is_asked_about_a_key_that_is_to_follow_once_in_ten_seconds(
+    desk: Desk, sandbox: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    """However many requests are refused meanwhile, and for as long as Jira does not take it."""
+    invalid = Problem("signature_invalid")
+    assert not desk.healer.takes_time(invalid)
+    assert not await desk.heals("signature_invalid")
+    assert len(sandbox.log) == 0, "there is no such key"
+    assert desk.identity.next_key.add(other_key)
+    assert desk.healer.takes_time(invalid)
+    healed = await asyncio.gather(*(desk.heals("signature_invalid") for _ in range(5)))
+    assert (healed, len(sandbox.log)) == ([False] * 5, 1)
+    desk.now += 9.9
+    assert not await desk.heals("signature_invalid")
+    assert len(sandbox.log) == 1
+    sandbox.public_key = other_key.public_key()
+    desk.now += 0.1
+    healed = await asyncio.gather(*(desk.heals("signature_invalid") for _ in range(5)))
+    assert (healed, len(sandbox.log)) == ([True] * 5, 2)
+    assert desk.identity.fingerprint == keys.fingerprint(other_key)
+    assert desk.healer.has_new_key
+    assert not desk.healer.takes_time(invalid), "it is in use"
 
 
 @pytest.mark.parametrize("name", ["token_rejected", "token_expired"])

@@ -182,6 +182,28 @@ def test_a_changed_key_counts_from_the_next_request_on(
     assert any(identity.fingerprint in record.getMessage() for record in caplog.records)
 
 
+def test_for_a_minute_a_request_may_come_back_that_the_key_from_before_has_signed(
+    identity: Identity, config: Config, other_key: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: now)
+    changes: list[str] = []
+    identity.watch(lambda: changes.append(identity.fingerprint))
+    assert not identity.has_another_key
+    assert not identity.looks_at_key()
+    write_private(config.jira.private_key, keys.private_key_pem(other_key))
+    assert identity.looks_at_key()
+    assert changes == [keys.fingerprint(other_key)]
+    now += 59.9
+    assert identity.has_another_key
+    now += 0.1
+    assert not identity.has_another_key
+    write_private(config.jira.private_key, keys.private_key_pem(other_key))
+    assert not identity.looks_at_key(), "it is the same key in another file"
+    assert not identity.has_another_key
+    assert len(changes) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"-----BEGIN PRIVATE KEY-----\nAAAA", b"\x00\xff"])
 def test_a_broken_key_is_refused_once_and_the_old_key_goes_on(
     identity: Identity,

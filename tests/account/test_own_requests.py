@@ -147,7 +147,7 @@ async def test_an_answer_without_end_is_read_up_to_a_limit(make: Make) -> None:
     async with RawServer(flood) as server:
         desk = await make(server.url)
         heard = await desk.requests.ask_unsigned(desk.signer.base_url, "/")
-        assert 1 << 20 <= len(heard.answer.body) < 3 << 20
+        assert 1 << 20 <= len(heard.answer.body) < 2 << 20
 
 
 # ── healing ─────────────────────────────────────────────────────────────────────────────────

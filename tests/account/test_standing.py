@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
-from sidecar.account.standing import FIRST_PAUSE, LONGEST_PAUSE, SPREAD, Standing
+from sidecar.account.standing import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, SPREAD, Standing
 from sidecar.credentials import Secret
 from sidecar.files import keys
 from sidecar.files.private import write_private
@@ -515,7 +515,8 @@ class TestTwoLegged:
             waiting = asyncio.create_task(desk.standing.wait_tried())
             await asyncio.sleep(0)
             assert not waiting.done()
-            await loop_clock.skip(6.0)
+            assert PATIENCE == 5.0
+            await loop_clock.skip(PATIENCE)
             await waiting
             await desk.standing.wait_tried()
             await desk.standing.close()

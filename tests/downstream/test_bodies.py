@@ -101,6 +101,17 @@ async def test_a_large_body_is_not_kept() -> None:
     assert [piece async for piece in body] == []
 
 
+async def test_a_body_of_64_kib_is_kept_and_can_be_sent_again() -> None:
+    assert REPLAY_BYTES == 65_536
+    whole = b"x" * REPLAY_BYTES
+    assert Arriving().feed(whole).read().at_hand() == whole
+    body = Arriving(chunked=True).feed(whole[:-1], whole[-1:]).read()
+    for _ in range(2):
+        assert b"".join([piece async for piece in body]) == whole
+        assert body.replayable
+        assert body.size == REPLAY_BYTES
+
+
 async def test_a_small_body_with_a_length_is_at_hand_once_it_is_here() -> None:
     assert Arriving().feed(b"he", b"llo").read().at_hand() == b"hello"
     assert Arriving().feed().read().at_hand() == b""
