@@ -25,6 +25,9 @@ from sidecar.upstream.exchange import UpstreamResponse
 
 _AT_ONCE = 0.005
 """Seconds: whoever's turn came within so much was not held."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+"""Seconds before a request is sent again of which Jira says that it may be at once: each pause
+doubles the last.  A Jira that refuses it all the same would be asked thousands of times."""
 
 
 class Absorber:
@@ -53,7 +56,7 @@ class Absorber:
             return None
         self._slots.check_room()
         with self._slots.one_more_waits():
-            turn = await self._wait(user, request, record)
+            turn = await self._wait(user, request, record, self._deadline(record))
         line = self._lines.lines.get(user)
         if turn is not Turn.TOO_FAR or line is None or line.refusal is None:
             return None
@@ -75,24 +78,22 @@ class Absorber:
 
         Any 429 that is not absorbed is what was exchanged.
         """
-        user = self._user(acting_as)
+        user, deadline = self._user(acting_as), self._deadline(record)
         while True:
             response = exchanged.response
             self._note(user, response)
             if response.status != 429:
                 return exchanged
             kept = None
-            refused_until = (
-                asyncio.get_running_loop().time() + read(response.fields, time.time()).wait
-            )
+            again_at = _again_at(response.fields, record)
             if may_repeat and isinstance(response, UpstreamResponse):
-                kept = await self._keep(user, request, record, response, refused_until)
+                kept = await self._keep(user, request, record, response, deadline, again_at)
             if kept is None:
                 self._say_passed(user, response.fields)
                 return exchanged
             close(exchanged)
             async with slot.given_up():
-                turn = await self._wait(user, request, record, refused_until)
+                turn = await self._wait(user, request, record, deadline, again_at)
             if turn is not Turn.COME:
                 self._say_passed(user, kept.fields)
                 return exchanged._replace(response=kept)
@@ -105,13 +106,14 @@ class Absorber:
         request: Request,
         record: Record,
         response: UpstreamResponse,
-        refused_until: float,
+        deadline: float,
+        again_at: float,
     ) -> KeptResponse | None:
         """What Jira has said, in memory, where the request may wait; else None."""
         line = self._lines.lines.get(user)
         if line is None or not self._slots.has_room:
             return None
-        if line.too_late(_caller(request, record), self._deadline(record), refused_until):
+        if line.too_late(_caller(request, record), deadline, again_at):
             return None
         try:
             kept = await KeptResponse.of(response)
@@ -124,17 +126,23 @@ class Absorber:
         return kept
 
     async def _wait(
-        self, user: str, request: Request, record: Record, refused_until: float | None = None
+        self,
+        user: str,
+        request: Request,
+        record: Record,
+        deadline: float,
+        again_at: float | None = None,
     ) -> Turn:
         loop = asyncio.get_running_loop()
-        since, caller, deadline = loop.time(), _caller(request, record), self._deadline(record)
+        since, caller = loop.time(), _caller(request, record)
         try:
-            return await self._lines.wait(user, caller, deadline, refused_until)
+            return await self._lines.wait(user, caller, deadline, again_at)
         finally:
             seconds = loop.time() - since
             record.held += seconds if seconds > _AT_ONCE else 0.0
 
     def _deadline(self, record: Record) -> float:
+        """When a request will have been held for as long as it may be."""
         return asyncio.get_running_loop().time() + self._seconds - record.held
 
     def _note(self, user: str, response: UpstreamResponse | KeptResponse) -> None:
@@ -170,6 +178,12 @@ class Absorber:
         """Whose bucket it is: Jira tells no letter case of its users apart."""
         token = self._identity.token.last_read
         return (acting_as or (token.user if token else "") or "").casefold()
+
+
+def _again_at(refusal: Fields, record: Record) -> float:
+    """When Jira wants to be asked again, by the loop's clock."""
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(record.absorbed, 10))
+    return asyncio.get_running_loop().time() + max(pause, read(refusal, time.time()).wait)
 
 
 def _caller(request: Request, record: Record) -> Hashable:

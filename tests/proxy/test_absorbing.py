@@ -191,6 +191,22 @@ async def test_a_request_is_held_no_longer_than_rate_wait_altogether(
     assert 2 <= len(jira.seen) <= 4
 
 
+@pytest.mark.parametrize("tokens", [1, 1000, 9999999999])
+async def test_a_jira_that_refuses_what_it_says_may_come_at_once_is_asked_now_and_then(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock, tokens: int
+) -> None:
+    """Of such a bucket tokens come all the time, and a turn as often."""
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__rate_wait=12)
+    bucket = [f"X-RateLimit-{name}: {tokens}" for name in ("Limit", "FillRate")]
+    jira = Limited(upstream, *bucket, "X-RateLimit-Interval-Seconds: 1", "Retry-After: 0",
+                   refusals=9999)  # fmt: skip
+    began = asyncio.get_running_loop().time()
+    refused = await answer(loop_clock, sidecar.get(MYSELF))
+    assert (refused.status, refused["Retry-After"]) == (429, "0")
+    assert asyncio.get_running_loop().time() - began < 14
+    assert 3 <= len(jira.seen) <= 18
+
+
 async def test_zero_passes_every_429(
     upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
 ) -> None:
