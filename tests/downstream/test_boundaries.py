@@ -162,6 +162,14 @@ def test_what_is_read_in_one_turn_is_limited_by_chunks_and_not_by_what_is_in_the
     assert turns == (3 if content == b"x" else 1)
 
 
+def test_a_turn_reads_so_few_chunks_that_others_need_not_wait_for_it() -> None:
+    """Bytes of framing take time, and a request beside them is answered after several turns."""
+    raw = b"1\r\nx\r\n" * 4096
+    content, end = Chunked(LIMIT, TRAILER_LIMIT).take(raw, 0)
+    assert 0 < len(content) <= 512
+    assert end <= 4096
+
+
 def test_a_line_that_comes_byte_by_byte_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a slow sender of long lines would cost the square of what it sends."""
     looked_at = 0
