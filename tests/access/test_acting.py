@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.access.acting import Acting, UserPatterns
 from sidecar.errors import ConfigError, RequestRefused
-from sidecar.http.fields import Field
+from sidecar.http.fields import Field, Received
 
 ACTING = Acting(["ci-*", "build: b?t", "build: *-bot"], two_legged=True, user="nobody")
 
@@ -86,6 +86,16 @@ def test_a_field_that_could_be_read_in_two_ways_is_400(fields: list[Field]) -> N
     assert (refused.status, refused.proxy_error) == (400, "http_request_error")
     assert refused.message.startswith("The field X-Sidecar-Act-As ")
     assert refusal(*fields, acting=Acting()).status == 400
+    with pytest.raises(RequestRefused) as caught:
+        ACTING.user(Received(fields), None)
+    assert (caught.value.status, caught.value.message) == (400, refused.message)
+
+
+def test_a_user_is_named_by_the_fields_of_a_message_in_any_case() -> None:
+    other = (b"Accept", b"*/*")
+    for name in (b"X-Sidecar-Act-As", b"x-sidecar-act-as", b"X-SIDECAR-ACT-AS"):
+        assert ACTING.user(Received([other, (name, b"ci-a"), other]), None) == "ci-a"
+    assert ACTING.user(Received([other, (b"Connection", b"close, te")]), None) == "nobody"
 
 
 def test_a_user_and_a_caller_may_have_names_as_long_as_their_kind() -> None:

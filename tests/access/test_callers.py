@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sidecar.access.callers import AccessControl, Caller, check_admin
 from sidecar.access.keys import KeyRefused, KeyRing, digest
 from sidecar.errors import ConfigError, RequestRefused
+from sidecar.http.fields import Fields, Received
 from sidecar.http.target import BaseURL
 
 BASE_URL = BaseURL.parse("https://jira.example.com/jira")
@@ -26,6 +27,12 @@ class Table(TypedDict, total=False):
     key: bytes | None
 
 
+class Rule(TypedDict, total=False):
+    read_only: bool
+    allow: Sequence[str]
+    deny: Sequence[str]
+
+
 def access(**table: Unpack[Table]) -> AccessControl:
     return AccessControl(base_url=BASE_URL, **table)
 
@@ -36,6 +43,12 @@ PAGES = access(origins=["https://tools.example.com", "http://[fd00::1]:3000"])
 
 def caller_status(fields: Sequence[tuple[bytes, bytes]], judge: AccessControl = PLAIN) -> int:
     """Return 200 if the caller may go on, else the status of the refusal."""
+    found = {_status([*fields], judge), _status(Received(fields), judge)}
+    assert len(found) == 1, "what is known of a message from before changes nothing"
+    return found.pop()
+
+
+def _status(fields: Fields, judge: AccessControl) -> int:
     try:
         judge.check_caller(fields, "http")
     except RequestRefused as refused:
@@ -382,6 +395,20 @@ def test_an_allowed_page_may_read_the_answer_and_the_useful_fields() -> None:
     assert b"Sidecar-Problem" in fields[b"Access-Control-Expose-Headers"]
     assert fields[b"Vary"] == b"Origin"
     assert b"*" not in b"".join(fields.values())
+
+
+def test_with_rules_a_request_is_judged_below_the_context_path() -> None:
+    tables: list[Rule] = [
+        {"read_only": True},
+        {"deny": ["POST /rest/api/2/issue"]},
+        {"allow": ["GET /rest/**"]},
+    ]
+    for table in tables:
+        judge = AccessControl(base_url=BASE_URL, **table)
+        judge.check_request("GET", "/jira/rest/api/2/issue")
+        with pytest.raises(RequestRefused) as refused:
+            judge.check_request("POST", "/jira/rest/api/2/issue")
+        assert refused.value.status == 403
 
 
 def test_without_rules_every_request_may_be_made() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 
 import pytest
@@ -15,6 +16,7 @@ from sidecar.http.fields import (
     Fields,
     Received,
     first,
+    lacks,
     serialize,
     size_of,
     values,
@@ -62,6 +64,27 @@ def test_of_received_fields_the_first_of_a_name_is_found() -> None:
     assert first(fields, b"x-b") is None
     assert values(fields, b"x-a") == [b"1", b"2"]
     assert values(fields, b"x-b") == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"X-A", b"x-a", b"x_a", b"X-B", b"x-b", b"Y"]), st.binary()),
+        max_size=6,
+    )
+)
+def test_received_fields_are_found_as_those_of_any_list(fields: Fields) -> None:
+    received = Received(fields)
+    for name in (b"x-a", b"x_a", b"x-b", b"y", b"z"):
+        found = values(fields, name)
+        assert values(received, name) == found
+        assert first(received, name) == first(fields, name) == (found[0] if found else None)
+        assert lacks(received, name) == (not found)
+        assert not lacks(fields, name), "one has to look"
+        assert (name in received.names.repeated) == (len(found) > 1)
+    assert (b"x-a" in received.names.any_spelling) == bool(
+        values(fields, b"x-a") + values(fields, b"x_a")
+    )
+    assert [name.decode() for name, _ in fields] == re.findall("b'(.*?)'", repr(received))
 
 
 @given(st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=6)), max_size=5))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import ProtocolError, RequestRefused
-from sidecar.http.fields import FRAMING, USER_AGENT, Fields
+from sidecar.http.fields import FRAMING, USER_AGENT, Fields, Received
 from sidecar.http.forwarding import (
     accepts_gzip,
     nominated_fields,
@@ -335,6 +335,22 @@ def test_filtering_twice_changes_nothing(fields: Fields) -> None:
     assert sorted(request_fields(once, HOST, b"other")) == sorted(once)
     answer = response_fields(fields)
     assert response_fields(answer) == answer
+
+
+@given(received, received)
+def test_what_is_known_of_a_message_from_before_changes_nothing(
+    fields: Fields, others: Fields
+) -> None:
+    message = Received(fields)
+    for host, own_id in ((HOST, b"id"), (HOST, b"other"), (b"other", b"id"), (HOST, b"id")):
+        out = request_fields(message, host, own_id)
+        assert out == request_fields(fields, host, own_id)
+        out.append((b"Authorization", b"OAuth"))  # as the next step does
+    again = [(name, value) for (name, _), (_, value) in zip(fields, others, strict=False)]
+    for answer in (fields, again, fields):
+        for changes in (False, True):
+            plain = response_fields(answer, body_changes=changes)
+            assert response_fields(Received(answer), body_changes=changes) == plain
 
 
 # Validators

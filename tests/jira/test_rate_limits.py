@@ -24,6 +24,7 @@ def said(wait: bytes | None = None, *more: tuple[bytes, bytes], **changed: bytes
 
 def test_all_that_jira_says() -> None:
     assert said(b"7") == Said(Bucket(20, 10, 60.0), 3, 7.0)
+    assert said(b"7").bucket.is_known
     assert said(b"0").wait == 0
 
 
@@ -35,6 +36,7 @@ def test_all_that_jira_says() -> None:
         (b"9223372036854775807", NEVER),
         (b"9" * 10_000, NEVER),
         (b"Fri, 15 Jan 2027 08:00:09 GMT", 9.0),
+        (DATE, 0.0),
         (b"Friday, 15-Jan-27 08:00:09 GMT", 9.0),
         (b"Fri Jan 15 08:00:09 2027", 9.0),
     ],
@@ -62,6 +64,7 @@ def test_a_date_is_one_of_jiras_clock() -> None:
 @pytest.mark.parametrize("value", [None, b"", b"-1", b"x", b"1.0", b"9" * 11])
 def test_a_bucket_that_is_half_described_is_unknown(name: str, value: bytes | None) -> None:
     assert said(None, **{name: value}) == Said(UNKNOWN, 3, 1.0)
+    assert not said(None, **{name: value}).bucket.is_known
 
 
 def test_odd_buckets() -> None:
