@@ -18,6 +18,10 @@ from sidecar.pacing.kept import KeptResponse
 from sidecar.pacing.pace import Pace
 from sidecar.pacing.queue import FairQueue
 
+MOST_LINES = 10_000
+"""With two-legged OAuth there may be a line for each user, of some 2 KiB, and for an hour where
+Jira fills buckets once an hour: with more of them a 429 passes."""
+
 
 class Turn(Enum):
     """What a wait came to."""
@@ -160,7 +164,7 @@ class Lines:
         if line is not None:
             line.note(fields, now - seconds, refused=refused)
             return False
-        if self._is_stopping or not (refused or is_empty(fields)):
+        if self._is_stopping or not (refused or is_empty(fields)) or len(self.lines) >= MOST_LINES:
             return False
         pace = Pace(read(fields, time.time()), now, refused=refused)
         line = self.lines[user] = Line(pace, lambda: self._end(user))

@@ -65,6 +65,18 @@ async def test_a_line_begins_where_nothing_is_left_and_not_before(
     assert set(lines.lines) == {"alana", "builds"}
 
 
+async def test_there_are_so_many_lines_at_most(
+    lines: Lines, loop_clock: LoopClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may act as anybody can name ever more users to a Jira that refuses them for long."""
+    monkeypatch.setattr("sidecar.pacing.lines.MOST_LINES", 2)
+    begun = [lines.note(user, fields(0, 3600), 0.1, refused=True) for user in "abc"]
+    assert begun == [True, True, False]
+    assert set(lines.lines) == {"a", "b"}
+    await loop_clock.skip(3700.0)
+    assert lines.note("c", fields(0), 0.1, refused=True)
+
+
 async def test_others_are_not_held(lines: Lines, loop_clock: LoopClock) -> None:
     lines.note("alana", fields(0), 0.1, refused=True)
     assert await lines.wait("builds", "b", 0.0) is Turn.COME
