@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,7 +47,7 @@ from tests.conftest import MakeSidecar, Running, make_config, store_token
 from tests.support.clocks import LoopClock
 from tests.support.disks import unplaceable
 from tests.support.loading import MYSELF, Load, renewals, store_grant
-from tests.support.waiting import PATIENCE, SOON
+from tests.support.waiting import PATIENCE, SOON, until
 from tests.support.wire import turns
 
 
@@ -837,7 +838,9 @@ async def test_an_upload_waits_for_a_renewal_only_while_that_is_new(
     waiting = asyncio.create_task(desk.renewal.wait_while_new())
     await turns(5)
     assert not waiting.done()
-    desk.now += renewing.NEW_SECONDS
+    desk.now += 4.5
+    assert desk.renewal.has_just_begun
+    desk.now += 0.5
     assert not desk.renewal.has_just_begun
     await desk.renewal.wait_while_new()  # at once
     jira.go.set()
@@ -872,6 +875,32 @@ async def test_a_lock_that_is_never_given_up_holds_nobody_for_ever(
         desk.config.token.path, desk.config.jira.base_url, desk.config.jira.consumer_key
     ).locked():
         assert not await desk.renewal.wait_replaced(old)
+
+
+async def test_each_waits_for_another_process_as_long_as_it_can(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, loop_clock: LoopClock
+) -> None:
+    """A request waits for seconds, the background for a minute, the end for one second."""
+    waited: list[float] = []
+    locked = TokenFile.locked
+
+    def noting(file: TokenFile, patience: float = 60) -> AbstractAsyncContextManager[None]:
+        waited.append(patience)
+        return locked(file, patience)
+
+    monkeypatch.setattr(TokenFile, "locked", noting)
+    old = desk.grant()
+    assert not await desk.renewal.wait_replaced(old)
+    assert waited == [10.0]
+    obstacle = Obstacle(monkeypatch)
+    assert await desk.renewal.replace(old)
+    await turns(5)
+    tries = len(waited), obstacle.tries
+    await loop_clock.skip(1.0)
+    await until(lambda: obstacle.tries > tries[1])
+    assert {*waited[tries[0] :]} == {60.0}
+    await desk.renewal.close(60)
+    assert waited[-1] == 1.0
 
 
 # ── killed ──────────────────────────────────────────────────────────────────────────────────
