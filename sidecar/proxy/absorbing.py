@@ -87,7 +87,12 @@ class Absorber:
             kept = None
             again_at = _again_at(response.fields, record)
             if may_repeat and isinstance(response, UpstreamResponse):
-                kept = await self._keep(user, request, record, response, deadline, again_at)
+                try:
+                    kept = await self._keep(user, request, record, response, deadline, again_at)
+                except BaseException:
+                    response.abort()
+                    close(exchanged)
+                    raise
             if kept is None:
                 self._say_passed(user, response.fields)
                 return exchanged
@@ -115,11 +120,7 @@ class Absorber:
             return None
         if line.too_late(_caller(request, record), deadline, again_at):
             return None
-        try:
-            kept = await KeptResponse.of(response)
-        except BaseException:
-            response.abort()
-            raise
+        kept = await KeptResponse.of(response)
         if kept is None or not self._slots.has_room:  # others may have come meanwhile
             return None
         line.refusal = kept.for_others(request.message.method)

@@ -232,6 +232,30 @@ async def test_a_large_429_passes_whole(edge: Running, upstream: RawUpstream) ->
     assert (answer.status, answer.body) == (429, jira.body)
 
 
+@pytest.mark.parametrize("ends", ["Jira", "the client"])
+async def test_a_429_that_never_comes_to_its_end_leaves_nothing_behind(
+    edge: Running, upstream: RawUpstream, ends: str
+) -> None:
+
+    async def begin(exchange: Exchange) -> None:
+        await exchange.read_body()
+        exchange.writer.write(b"HTTP/1.1 429 \r\nRetry-After: 5\r\nContent-Length: 9\r\n\r\nhalf")
+        if ends == "Jira":
+            exchange.writer.close()
+
+    upstream.handler = begin
+    identity = edge.server.generations[-1].identity
+    wire = await edge.wire()
+    await wire.send(edge.message("GET", MYSELF))
+    await until(lambda: edge.server.generations[-1].lines.lines)  # its head was read
+    if ends == "Jira":
+        assert (await wire.receive()).status == 502
+    await wire.close()
+    slots = edge.server.generations[-1]._proxy.slots
+    await until(lambda: slots.waiting == slots.in_use == 0)
+    assert identity.in_flight == set()
+
+
 async def test_who_leaves_leaves_the_queue(
     edge: Running, upstream: RawUpstream, loop_clock: LoopClock
 ) -> None:
