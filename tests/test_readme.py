@@ -200,6 +200,16 @@ def test_it_leads_to_every_page() -> None:
     assert led_to == PAGES.keys() - {"index.md"}
 
 
+def test_links_of_the_pages_lead_to_files() -> None:
+    """Sphinx, which makes a site of them, knows no folders."""
+    count = 0
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+            assert (ROOT / "docs" / target).is_file(), f"{page}: {target}"
+            count += 1
+    assert count > 10
+
+
 def test_options_that_the_pages_name_exist() -> None:
     """`jira.base_url` and the like."""
     tables = {option.partition(".")[0] for option in OPTIONS}

@@ -227,7 +227,7 @@ class Authorizer:
         if user is None:
             raise NotJira(
                 f"{self._base.authority} did not say who we are.",
-                "is jira.base_url the address of Jira Data Center or Server?",
+                "see whether jira.base_url is the address of Jira Data Center or Server",
             )
         return user, display_name
 

@@ -177,12 +177,12 @@ def _page(status: int, text: str, base: BaseURL) -> NotJira:
     if "<" in text[:200]:
         return NotJira(
             f"{base} answers with a web page{named}, status {status}, which is not Jira's.",
-            "is jira.base_url right? A login page or a captive portal may be in between: "
-            + _BYPASS,
+            "see whether jira.base_url is right; a login page or a captive portal may be in"
+            " between: " + _BYPASS,
         )
     return NotJira(
         f"What {base} answers, with status {status}, is not Jira's.",
-        "is jira.base_url the address of Jira Data Center or Server?",
+        "see whether jira.base_url is the address of Jira Data Center or Server",
     )
 
 

@@ -155,7 +155,7 @@ def _require_ours(sock: ssl.SSLSocket, certificate: Path, where: str) -> None:
     if sock.getpeercert(binary_form=True) != ours:
         raise UpstreamError(
             f"What listens at {where} does not show listen.tls_certificate: no access key is sent.",
-            "is another program at that address, or was the file replaced a moment ago?",
+            "see whether another program is at that address, or the file was replaced a moment ago",
         )
 
 

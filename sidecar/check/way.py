@@ -125,7 +125,7 @@ class Way:
             raise TLSError(
                 f"{self._base.authority} did not finish the TLS handshake within"
                 f" {self._seconds:g} s.",
-                "does that port speak TLS, and does a firewall let it through?",
+                "see whether that port speaks TLS, and whether a firewall lets it through",
             ) from None
         try:
             # TLS 1.3: whether our certificate, or its lack, is accepted is said only now, one

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     epilog=example("sidecar init --base-url https://jira.example.com --consumer-key CI"),
 )
 @click.option("--base-url", metavar="URL", help="Jira's URL, with its context path.")
-@click.option("--consumer-key", metavar="KEY", help="The application link's consumer key.")
+@click.option(
+    "--consumer-key", metavar="KEY", help="A name that you choose; Jira's link gets the same."
+)
 @click.option("--bits", type=int, help="Size of the RSA key; 2048 if it is not given.")
 @click.option(
     "--from",
@@ -188,7 +190,8 @@ def _refuse_missing(values: Mapping[str, str | None]) -> None:
     if not missing or sys.stdin.isatty():
         return
     verb, it = ("are", "them") if len(missing) > 1 else ("is", "it")
-    hint = f"give {it}: there is no terminal to ask on"
+    flags = "--base-url https://jira.example.com --consumer-key OauthKey"
+    hint = f"give {it}, for example {flags}; there is no terminal to ask on"
     raise UsageError(f"{' and '.join(missing)} {verb} missing", hint)
 
 

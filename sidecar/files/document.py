@@ -43,9 +43,11 @@ class Owner:
         base_url, consumer_key = read.text("base_url"), read.text("consumer_key")
         if (base_url, consumer_key) == (str(self._base_url), self._consumer_key):
             return
+        changed = "jira.consumer_key" if base_url == str(self._base_url) else "jira.base_url"
         hint = hint or (
-            "set token.path to a file of its own, then run `sidecar auth`; or, if Jira has moved,"
-            " run `sidecar auth --replace`"
+            f"if {changed} is not what it should be, set it right; if this is another Jira beside"
+            " that one, set token.path to a file of its own, then run `sidecar auth`; if it takes"
+            " the place of that one, run `sidecar auth --replace`"
         )
         theirs = f"{quoted(base_url)} (consumer key {quoted(consumer_key)})"
         ours = f"{self._base_url} (consumer key {quoted(self._consumer_key)})"

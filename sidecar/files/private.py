@@ -335,7 +335,7 @@ def _write_hint(path: Path, error: OSError) -> str:
             f" the folder {path.parent} instead"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = f"{path.parent} must be a folder that you can write to, or choose another"
+        hint = f"{path.parent} must be a folder that you can write to"
         if error.errno == errno.EPERM:
             file = shlex.quote(str(path))
             hint += (

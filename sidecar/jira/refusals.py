@@ -83,7 +83,7 @@ def verifier_rejected() -> VerifierRefused:
     """Jira knows no such verifier, or no longer knows the request token."""
     return VerifierRefused(
         "Jira rejects the verification code.",
-        "give it exactly as Jira shows it, capitals and all; if it is right, begin again",
+        "give it exactly as Jira shows it, capitals and all",
     )
 
 

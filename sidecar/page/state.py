@@ -62,7 +62,7 @@ def _standing(service: Service) -> Iterator[Notice]:
     """Whether requests can be signed, Jira takes them, and they reach it."""
     why = service.readiness.why_not()
     if why is not None:
-        since = f" That is so since {clock_time(why.since)}." if why.since is not None else ""
+        since = f" This has been so since {clock_time(why.since)}." if why.since is not None else ""
         text = printable(why.detailed.reason, LONGEST) + since
         title = _TITLES.get(why.problem, "Jira refuses the sidecar")
         yield Notice("bad", title, text, *_advice(service, why.detailed.hint))

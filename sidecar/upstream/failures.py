@@ -82,14 +82,17 @@ class Failures:
             return OutOfDescriptors()
         reason = _reason(error)
         if error.errno == errno.ETIMEDOUT:
-            return ConnectTimeout(f"No connection to {self._where}: {reason}.", "is Jira up?")
+            return ConnectTimeout(
+                f"No connection to {self._where}: {reason}.",
+                "see whether Jira is up, and whether it takes a VPN to reach it",
+            )
         if self._has_proxy:
             return ConnectionRefused(
                 f"The proxy in jira.proxy cannot be reached: {reason}.", "check jira.proxy"
             )
         return ConnectionRefused(
             f"Cannot connect to {self._where}: {reason}.",
-            "is Jira up, and is the port in jira.base_url right?",
+            "see whether Jira is up, and whether the port in jira.base_url is right",
         )
 
     def connect_timeout(self) -> ConnectTimeout:

@@ -312,6 +312,7 @@ async def test_a_rejected_code_names_the_commands(
         assert done.code == 77
         assert "`sidecar auth --verifier CODE`" in done.hint
         assert "`sidecar auth --begin`" in done.hint
+        assert done.hint.count("begin") == 2, "begin anew with `sidecar auth --begin`, said once"
 
 
 async def test_a_wrong_context_path_names_a_command(

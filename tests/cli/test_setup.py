@@ -225,7 +225,10 @@ async def test_what_is_missing_is_named_at_once(shell: Shell) -> None:
     assert (done.code, done.error) == (2, "--base-url and --consumer-key are missing")
     done = await shell.run("init", "--base-url", "https://jira.example.com")
     assert (done.code, done.error) == (2, "--consumer-key is missing")
-    assert done.hint == "give it: there is no terminal to ask on"
+    example = "--base-url https://jira.example.com --consumer-key OauthKey"
+    assert done.hint == f"give it, for example {example}; there is no terminal to ask on"
+    mended = await shell.run("init", "--offline", *example.split())
+    assert mended.code == 0, "what the hint names works when pasted"
 
 
 async def test_the_right_url_is_taken_in_place_of_a_pages(

@@ -55,6 +55,22 @@ def test_an_owner_is_text_too(half: str) -> None:
     owner.refuse_others(dict(owner.as_json()), PATH, "token")
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"consumer_key": "Other"}, "jira.consumer_key"),
+        ({"base_url": "https://other.example.com"}, "jira.base_url"),
+    ],
+)
+def test_a_slip_in_the_configuration_is_the_first_thing_to_look_for(
+    changed: dict[str, str], named: str
+) -> None:
+    owner = Owner(BaseURL.parse("https://jira.example.com"), "OauthKey")
+    with pytest.raises(NotAuthorized) as caught:
+        owner.refuse_others({**owner.as_json(), **changed}, PATH, "token")
+    assert caught.value.hint.startswith(f"if {named} is not what it should be, set it right;")
+
+
 @pytest.mark.parametrize("half", HALVES)
 def test_half_a_surrogate_pair_is_not_written_either(half: str) -> None:
     with pytest.raises(StoreError, match="half a surrogate pair"):

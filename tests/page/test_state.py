@@ -24,7 +24,7 @@ def found(stand: Stand) -> list[Notice]:
         ("busy", "good", "Ready", "", ""),
         ("not-signed-in", "bad", "Not signed in yet", "Run sidecar", "sidecar --config /x auth"),
         ("refused", "bad", "Jira refuses the sidecar", "Run", "sidecar --config /x auth"),
-        ("away", "bad", "Jira cannot be reached", "Is Jira up", ""),
+        ("away", "bad", "Jira cannot be reached", "See whether Jira is up", ""),
         ("clock-off", "note", "The clocks differ", "Set this machine’s clock", ""),
         (
             "ends-soon",
