@@ -457,6 +457,19 @@ async def test_what_was_held_is_told(
     assert "sidecar_rate_limit_waits_total 1.0" in metrics
 
 
+async def test_a_request_that_waits_twice_was_held_for_both_times_together(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    Limited(upstream, "Retry-After: 4", refusals=2)
+    assert (await answer(loop_clock, edge.get(MYSELF))).status == 200
+    (line,) = [r.getMessage() for r in caplog.records if f"GET {MYSELF} 200" in r.getMessage()]
+    assert " absorbed=2" in line
+    counters = (await edge.get("/_sidecar/status")).json()["counters"]
+    assert counters["held_requests"] == 1
+    assert counters["held_seconds"] >= 8
+
+
 async def test_what_passed_is_told_with_what_to_do(
     edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -244,8 +244,10 @@ async def test_a_post_whose_second_try_is_lost_is_not_sent_a_third_time(
 
 
 async def test_a_get_may_lose_a_connection_and_be_healed(
-    edge: Running, upstream: RawUpstream
+    edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
+
     async def reset_refuse_answer(exchange: Exchange) -> None:
         number = len(upstream.exchanges)
         if number == 1:
@@ -258,6 +260,8 @@ async def test_a_get_may_lose_a_connection_and_be_healed(
     upstream.handler = reset_refuse_answer
     assert (await edge.get(GET)).status == 200
     assert len({tuple(e.all("Authorization")) for e in upstream.exchanges}) == 3
+    (line,) = [r.getMessage() for r in caplog.records if f"GET {GET} 200" in r.getMessage()]
+    assert " retries=2" in line
 
 
 async def test_a_get_with_a_small_body_may_lose_a_connection_too(
