@@ -243,16 +243,17 @@ async def test_a_post_whose_second_try_is_lost_is_not_sent_a_third_time(
     assert len(upstream.exchanges) == 2
 
 
+@pytest.mark.parametrize("lost", [1, 2])
 async def test_a_get_may_lose_a_connection_and_be_healed(
-    edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+    edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture, lost: int
 ) -> None:
     caplog.set_level(logging.INFO)
 
     async def reset_refuse_answer(exchange: Exchange) -> None:
         number = len(upstream.exchanges)
-        if number == 1:
+        if number == lost:
             exchange.reset()
-        elif number == 2:
+        elif number == 3 - lost:
             await exchange.say(REFUSED, FORM, status="400 Bad Request")
         else:
             await exchange.say(b"ok")
