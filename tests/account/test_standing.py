@@ -54,6 +54,11 @@ class Pauses:
     def none_begins(self) -> bool:
         return self._asked.empty()
 
+    @property
+    def given_up(self) -> int:
+        """How many nobody waits for any more."""
+        return sum(end.cancelled() for end in self._ends)
+
     def end(self) -> None:
         self._ends.pop().set_result(None)
 
@@ -355,6 +360,7 @@ class TestMended:
         desk.identity.refresh()
         await desk.pauses.begun()
         assert desk.problem is None
+        assert desk.pauses.given_up >= 1, "no pause is left that would end later"
 
     async def test_a_new_key_asks_at_once(
         self, sandbox: Sandbox, desk: Desk, other_key: RSAPrivateKey, private_key: RSAPrivateKey
