@@ -143,6 +143,15 @@ def test_a_drift_is_followed_by_a_wrong_date_that_no_refusal_has_explained() -> 
     assert world.clock.correction == pytest.approx(100, abs=1)
 
 
+def test_a_proxys_clock_that_was_put_right_is_believed_again() -> None:
+    world = World(proxy=-5000)
+    world.request()
+    world.proxy, world.jira = 0, 100
+    for _ in range(2):
+        world.request()
+    assert world.clock.correction == pytest.approx(100, abs=1)
+
+
 @pytest.mark.parametrize("age", [[(b"Age", b"86400")], []])
 def test_an_old_answer_from_a_cache_is_not_believed(age: Fields) -> None:
     world = World()
