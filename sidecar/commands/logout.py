@@ -70,8 +70,10 @@ class Logout:
                 f" yourself: {self._file.path}"
             )
             raise StoreError(f"{error.message}; it is not removed", hint) from None
-        except ConfigError:
-            return  # whatever it holds, it is of no use
+        except ConfigError as error:
+            if not _may_be_token(self._file.path):
+                hint = f"set token.path right; or remove the file yourself: {self._file.path}"
+                raise StoreError(f"{error.message}; it is not removed", hint) from None
 
     def _kept(self) -> Iterator[Kept]:
         for path in (self._file.path, self._file.former):
@@ -84,3 +86,14 @@ class Logout:
             if base_url:
                 who = full_name(user, name) if user else "the user who has approved it"
                 yield Kept(path, printable(base_url), who)
+
+
+def _may_be_token(path: Path) -> bool:
+    """Whether it is a plain file that is empty or begins as a token does: a damaged one of ours."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(1) in (b"", b"{")
+    except OSError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,26 @@ async def test_a_file_that_makes_no_sense_goes(config: Config, content: bytes) -
     write_private(config.token.path, content)
     assert Logout(config).kept() == []
     assert await Logout(config).remove() == [config.token.path]
+
+
+@pytest.mark.parametrize("what", ["a pipe", "a folder", "a configuration", "a key"])
+async def test_what_cannot_be_a_token_stays(config: Config, what: str) -> None:
+    path = config.token.path
+    path.parent.mkdir()
+    match what:
+        case "a pipe":
+            os.mkfifo(path, 0o600)
+        case "a folder":
+            path.mkdir()
+        case "a configuration":
+            write_private(path, b"[jira]\n")
+        case "a key":
+            write_private(path, b"-----BEGIN PRIVATE KEY-----\n")
+    before = path.lstat().st_ino
+    for attempt in (lambda: asyncio.sleep(0, Logout(config).kept()), Logout(config).remove):
+        with pytest.raises(StoreError, match="not removed"):
+            await attempt()
+    assert path.lstat().st_ino == before
 
 
 async def test_a_link_goes_with_what_it_leads_to(config: Config, tmp_path: Path) -> None:
