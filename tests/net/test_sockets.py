@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,31 @@ def passed(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def passing(*given: socket.socket, names: str = "") -> dict[str, str]:
         first = os.dup(0)
-        while any(_is_open(first + number) for number in range(1, len(given) + 1)):
+        while not _placed(given, first + 1):
             first += 1
-        for number, sock in enumerate(given, 1):
-            os.dup2(sock.fileno(), first + number)
+        for sock in given:
             sock.close()
         monkeypatch.setattr(sockets, "_FIRST_PASSED_FD", first + 1)
         return {"LISTEN_FDS": str(len(given)), "LISTEN_PID": ME, "LISTEN_FDNAMES": names}
 
     return passing
+
+
+def _placed(given: Sequence[socket.socket], first: int) -> bool:
+    """Whether the sockets have the descriptors from `first` on, too."""
+    numbers = range(first, first + len(given))
+    if any(map(_is_open, numbers)):
+        return False
+    for sock, number in zip(given, numbers, strict=True):
+        try:
+            os.dup2(sock.fileno(), number)
+        except OSError as error:  # EBUSY: another thread waits in accept(2), which has reserved it
+            if error.errno != errno.EBUSY:
+                raise
+            for placed in range(first, number):
+                os.close(placed)
+            return False
+    return True
 
 
 def _is_open(fd: int) -> bool:
