@@ -58,6 +58,37 @@ async def test_a_body_that_turns_out_malformed_is_answered_while_jira_waits_for_
     assert edge.server.metrics.closed_early == {}
 
 
+@pytest.mark.parametrize(
+    ("problem", "questions"),
+    [("token_rejected", 1), ("signature_invalid", 1), ("nonce_used", 0), ("version_rejected", 1)],
+)
+async def test_a_refusal_that_may_be_about_us_sets_off_one_question_of_our_own(
+    problem: str, questions: int, edge: Running, upstream: RawUpstream
+) -> None:
+    """Jira takes the question, so whatever a caller has sent, the sidecar stays ready."""
+    asked: list[str] = []
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.read_body()
+        asked.append(exchange.start_line.removesuffix(" HTTP/1.1"))
+        if exchange.target.endswith("/myself"):
+            body = b'{"name": "alana", "displayName": "Alana Example"}'
+            await exchange.say(body, "Content-Type: application/json", "X-AUSERNAME: alana")
+        else:
+            challenge = f'WWW-Authenticate: OAuth oauth_problem="{problem}"'
+            await exchange.say(b"", challenge, status="401 Unauthorized")
+
+    upstream.handler = answer
+    for _ in range(3):
+        refused = await edge.request("POST", "/rest/api/2/issue", body=b"{}")
+        assert refused.status == 401
+    standing = edge.server.generations[-1].standing
+    await until(lambda: len(asked) >= 3 + questions)
+    assert standing.refusal is None
+    assert (await edge.get("/_sidecar/ready")).status == 200
+    assert len(asked) == 3 + questions
+
+
 class TestSigning:
     async def test_a_request_is_signed_accepted_and_streamed_back(
         self, sandbox: Sandbox, sidecar: Running
