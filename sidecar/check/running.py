@@ -17,18 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.check.listeners import ANY, Place, may_have_key, places
 from sidecar.config.load import Config
 from sidecar.config.options import Address, TCPAddress, UnixAddress
-from sidecar.errors import ConfigError, UpstreamError
+from sidecar.errors import ConfigError, SidecarError, UpstreamError
 
 PATIENCE = 5.0
 """Seconds; the answer comes from memory."""
 
 _LIMIT = 1 << 20
 _REQUEST = "GET /_sidecar/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — to connect to, not to listen on
+_HEALTHY = {"status": "ok"}
 _HEAD = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[^\n]*\r\n(.*?\r\n)\r\n", re.DOTALL)
 _LENGTH = re.compile(rb"^content-length: *([0-9]{1,9})\r$", re.IGNORECASE | re.MULTILINE)
+
+
+class PickedPort(ConfigError):
+    """The configuration lets the system pick a port, and no file says which it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,34 +50,40 @@ class Said:
 def ask(config: Config, page: str, *, shows_key: bool = False) -> Said:
     """Get a page; UpstreamError where nothing answers that could be the sidecar.
 
-    Asked is admin.address if there is one, else the first of listen.addresses that exists on this
-    machine.  There, access.key_file's key is sent along if the page asks for it (`shows_key`).
+    Every place where it may listen is asked, until one answers.  Except at admin.address,
+    access.key_file's key is sent along if the page asks for it (`shows_key`).
     """
-    is_admin = config.admin.address is not None
-    addresses = (config.admin.address,) if config.admin.address else config.listen.addresses
-    certificate = None if is_admin else config.listen.tls_certificate
-    key = b""
-    if shows_key and not is_admin and config.access.key_file is not None:
-        from sidecar.files.access_keys import any_key
-
-        key = b"X-Sidecar-Key: " + any_key(config.access.key_file) + b"\r\n"
-    request = _REQUEST.format(page).encode("ascii") + key + b"\r\n"
-    sock, where = _connect(addresses)
-    with sock:
+    refused: list[str] = []
+    trouble: SidecarError | None = None
+    for place in places(config):
+        key = _key(config) if shows_key and not place.is_admin else b""
         try:
-            if certificate is None:
-                return Said(where, *_exchange(sock, request))
+            if (connected := _connected(place.addresses, refused)) is None:
+                continue
+            sock, address = connected
+            with sock:
+                said = _asked(config, place, address, sock, _REQUEST.format(page).encode(), key)
+            if place.running is None or _is_sidecars(said):
+                return said
+            raise unexpected(said)
+        except (UpstreamError, PickedPort) as error:
+            trouble = trouble or error
+    raise trouble or UpstreamError(
+        f"No sidecar listens at {', '.join(refused)}.", "start it with `sidecar run`"
+    )
+
+
+def is_sidecar(place: Place, address: Address) -> bool:
+    """Whether the sidecar answers at this address of a place."""
+    request = _REQUEST.format("health").encode() + b"\r\n"
+    try:
+        with _open(address) as sock:
+            if not place.is_secured:
+                return _exchange(sock, request) == (200, _HEALTHY)
             with _secured(sock) as secured:
-                if key:
-                    _require_ours(secured, certificate, where)
-                return Said(where, *_exchange(secured, request))
-        except (OSError, ValueError) as error:
-            late = isinstance(error, TimeoutError)
-            raise UpstreamError(
-                f"What listens at {where} does not answer"
-                + (f" within {PATIENCE:g} s." if late else " as the sidecar does."),
-                "is it the sidecar, and does it hang? Its log says more",
-            ) from None
+                return _exchange(secured, request) == (200, _HEALTHY)
+    except (OSError, ValueError):
+        return False
 
 
 def unexpected(said: Said) -> UpstreamError:
@@ -84,33 +95,81 @@ def unexpected(said: Said) -> UpstreamError:
     )
 
 
-def _connect(addresses: tuple[Address, ...]) -> tuple[socket.socket, str]:
-    """A connection to the first of the addresses that takes one; how it is called in messages."""
-    errors = []
+def _key(config: Config) -> bytes:
+    """The field that shows an access key; empty where none is asked for."""
+    if config.access.key_file is None:
+        return b""
+    from sidecar.files.access_keys import any_key
+
+    return b"X-Sidecar-Key: " + any_key(config.access.key_file) + b"\r\n"
+
+
+def _asked(
+    config: Config, place: Place, address: Address, sock: socket.socket, head: bytes, key: bytes
+) -> Said:
+    """Ask what has taken a connection; UpstreamError where it is not to be asked, or no sidecar."""
+    where, certificate = str(address), config.listen.tls_certificate
+    shows_certificate = place.is_secured and certificate is not None
+    if key and not shows_certificate and not may_have_key(config, place, address):
+        raise _not_known(where)
+    request = head + key + b"\r\n"
+    try:
+        if not place.is_secured:
+            return Said(where, *_exchange(sock, request))
+        with _secured(sock) as secured:
+            if key and certificate:
+                _require_ours(secured, certificate, where)
+            return Said(where, *_exchange(secured, request))
+    except (OSError, ValueError) as error:
+        late = isinstance(error, TimeoutError)
+        raise UpstreamError(
+            f"What listens at {where} does not answer"
+            + (f" within {PATIENCE:g} s." if late else " as the sidecar does."),
+            "is it the sidecar, and does it hang? Its log says more",
+        ) from None
+
+
+def _is_sidecars(said: Said) -> bool:
+    """Whether only the sidecar answers so: a file may lead to what took its port since."""
+    if said.status == 401:
+        return "errorMessages" in said.document
+    return said.status in (200, 503) and "ready" in said.document
+
+
+def _not_known(where: str) -> UpstreamError:
+    return UpstreamError(
+        f"What listens at {where} is not known to be this user's sidecar: no access key is sent.",
+        "run this as the user who runs the sidecar, or add the address to listen.addresses",
+    )
+
+
+def _connected(
+    addresses: tuple[Address, ...], refused: list[str]
+) -> tuple[socket.socket, Address] | None:
+    """A connection to the first that takes one; what is wrong with others is added to `refused`."""
     for address in addresses:
         if isinstance(address, TCPAddress) and address.port == 0:
-            raise ConfigError(
+            raise PickedPort(
                 f"{address}: port 0 picks a port that nobody else knows.",
                 "give admin.address, or listen.addresses, a port of its own",
             )
         try:
-            return _open(address), str(address)
+            return _open(address), address
         except OSError as error:
-            errors.append(f"{address} ({(error.strerror or str(error)).lower()})")
-    raise UpstreamError(
-        f"No sidecar listens at {', '.join(errors)}.", "start it with `sidecar run`"
-    )
+            refused.append(f"{address} ({(error.strerror or str(error)).lower()})")
+    return None
 
 
 def _open(address: Address) -> socket.socket:
     if isinstance(address, TCPAddress):
-        host = _ANY.get(address.host, address.host)
+        host = ANY.get(address.host, address.host)
         return _open_tcp(host, address.port)
     assert isinstance(address, UnixAddress)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(PATIENCE)
-        sock.connect(str(address.path))
+        name = str(address.path)
+        sock.connect("\0" + name[1:] if name.startswith("@") else name)  # @: the abstract namespace
     except OSError:
         sock.close()
         raise

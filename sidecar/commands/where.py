@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from sidecar.check.listeners import by_files
 from sidecar.config.load import Address, Config, TCPAddress
 from sidecar.errors import UsageError
 from sidecar.http.target import BaseURL, Target, absolute_form, clean
@@ -62,7 +63,9 @@ def _is_own(config: Config, scheme: str, authority: str) -> bool:
     name = url.host.rstrip(".")
     if any(_names(entry.strip().lower(), name, url.port) for entry in config.access.hosts):
         return True
-    return any(_leads_to(address, name, url.port) for address in config.listen.addresses)
+    running = [address for place in by_files(config)[0] for address in place.addresses]
+    known = (*config.listen.addresses, *running)
+    return any(_leads_to(address, name, url.port) for address in known)
 
 
 def _names(entry: str, name: str, port: int) -> bool:

@@ -52,12 +52,21 @@ def holder_of(host: str, port: int) -> Holder | None:
 
     None, too, where /proc is not Linux's.
     """
-    for address, uid, inode in _listening(port):
-        with suppress(ValueError):
-            wanted = ipaddress.ip_address(host.partition("%")[0])
+    return next((_holder(uid, inode) for uid, inode in _sockets_at(host, port)), None)
+
+
+def users_at(host: str, port: int) -> set[int]:
+    """The users whose sockets listen there; none where nobody does, or /proc is not Linux's."""
+    return {uid for uid, _ in _sockets_at(host, port)}
+
+
+def _sockets_at(host: str, port: int) -> Iterator[tuple[int, str]]:
+    """User and inode of each socket that gets what is sent to the port of an address."""
+    with suppress(ValueError):
+        wanted = ipaddress.ip_address(host.partition("%")[0])
+        for address, uid, inode in _listening(port):
             if address == wanted or address.is_unspecified or wanted.is_unspecified:
-                return _holder(uid, inode)
-    return None
+                yield uid, inode
 
 
 def _listening(

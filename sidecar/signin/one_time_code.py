@@ -25,6 +25,8 @@ AHEAD = 60.0
 """Seconds by which a code may be younger than now: two machines may share the state folder."""
 
 _CODE = re.compile(r"([0-9a-f]{1,12})-([0-9a-f]{32})")
+_BETWEEN = re.compile(r" (?=https?://|unix:)")
+"""Between two URLs; a unix socket's path may hold a space."""
 _AGAIN = "run `sidecar open` again"
 _WHAT = "one-time code"
 
@@ -73,7 +75,7 @@ class CodeFile:
         if document is None:
             return None
         reader = Reader(document, self.path, _WHAT)
-        return Running(tuple(reader.text("urls").split()), Secret(reader.text("secret")))
+        return Running(tuple(_BETWEEN.split(reader.text("urls"))), Secret(reader.text("secret")))
 
     def remove(self) -> None:
         """Remove what was written, unless a sidecar that took over has written since."""

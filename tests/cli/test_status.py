@@ -40,3 +40,17 @@ async def test_it_says_how_the_sidecar_fares_and_exits_with_what_is_wrong(
         listed = await shell.run("status", "--json")
         assert listed.code == 0
         assert json.loads(listed.out)["user"] == "alana"
+
+
+async def test_it_and_the_probe_find_one_that_listens_elsewhere_than_configured(
+    shell: Shell, sandbox: Sandbox, write_config: Callable[..., Path]
+) -> None:
+    write_config(sandbox.url, '[listen]\naddresses = ["127.0.0.1:1"]\n')
+    async with shell.running("run", "--listen", "127.0.0.1:0", until="listening on"):
+        page = await shell.run("open", "--print")
+        where = page.out.removeprefix("http://").partition("/")[0]
+        assert (await shell.run("status")).out.startswith("Ready     no (no_token)\n")
+        probed = await shell.run("check", "--ready")
+        assert (probed.code, f"The sidecar at {where} is not ready" in probed.out) == (77, True)
+        asked = await shell.run("request", f"http://{where}/rest/api/2/myself")
+        assert (asked.code, "no access token" in asked.error) == (77, True)

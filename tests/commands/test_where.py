@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.commands.where import check_form, target
 from sidecar.config.load import Config
 from sidecar.errors import RequestRefused, UsageError
+from sidecar.signin.one_time_code import CodeFile
 from tests.conftest import make_config
 
 JIRA = "https://jira.example.com/jira"
@@ -39,6 +40,16 @@ def config(tmp_path: Path, private_key: RSAPrivateKey) -> Config:
 def test_links_of_jira_and_of_the_sidecar_are_taken(config: Config, origin: str) -> None:
     for path in ("/jira/rest/api/2/issue/JJ-2?a=b", "/rest/api/2/issue/JJ-2?a=b"):
         assert str(target(config, origin + path)) == "/jira/rest/api/2/issue/JJ-2?a=b"
+
+
+def test_a_sidecar_that_listens_elsewhere_than_configured_is_known_too(config: Config) -> None:
+    """As `sidecar run --listen 127.0.0.1:9999` does."""
+    urls = ["http://127.0.0.1:9999"]
+    with pytest.raises(UsageError, match="nor on the sidecar itself"):
+        target(config, "http://localhost:9999/rest/api/2/myself")
+    CodeFile.of(config.token.path, urls).write(urls)
+    found = target(config, "http://localhost:9999/rest/api/2/myself")
+    assert str(found) == "/jira/rest/api/2/myself"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.net import holders
-from sidecar.net.holders import Holder, holder_of
+from sidecar.net.holders import Holder, holder_of, users_at
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 LINE = (
@@ -142,3 +142,14 @@ def test_without_a_process_only_the_user_is_known(proc: Path) -> None:
 def test_where_proc_is_another_systems_nobody_is_known(proc: Path) -> None:
     (proc / "net").rmdir()
     assert holder_of("127.0.0.1", 8088) is None
+
+
+def test_the_users_whose_sockets_get_what_is_sent_to_an_address(proc: Path) -> None:
+    lines = [
+        LINE.format(where=where, state="0A", uid=uid, inode=7)
+        for where, uid in (("0100007F:1F98", 1), ("00000000:1F98", 2), ("0200007F:1F98", 3))
+    ]
+    (proc / "net" / "tcp").write_text(HEAD + "".join(lines))
+    assert users_at("127.0.0.1", 8088) == {1, 2}
+    assert users_at("127.0.0.1", 8089) == set()
+    assert users_at("no.address", 8088) == set()

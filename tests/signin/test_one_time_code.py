@@ -44,6 +44,14 @@ def test_a_sidecar_on_a_unix_socket_alone_has_one_too(tmp_path: Path) -> None:
     assert CodeFile.of(tmp_path / "token.json", ["unix:/run/x"]).path.name == "open_unix.json"
 
 
+def test_a_unix_socket_may_have_a_space_in_its_path(codes: CodeFile) -> None:
+    urls = ("unix:/run/my jira/a b", *URLS, "unix:/x")
+    codes.write(urls)
+    running = codes.read()
+    assert running is not None
+    assert running.urls == urls
+
+
 def test_a_code_is_taken_once_and_the_next_one_is_another(codes: CodeFile) -> None:
     first, other = code(codes), code(codes, NOW + 1)
     codes.take(first, NOW)
