@@ -5,7 +5,6 @@ Requests and answers only; signin/dance.py shows the URL and takes the code.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -20,6 +19,7 @@ from sidecar.account.own_requests import (
     OwnRequests,
     Question,
     is_accepted,
+    json_object,
 )
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError
@@ -214,11 +214,8 @@ class Authorizer:
 
     def _document(self, step: DanceStep, answer: Answer) -> dict[str, Any]:
         """The JSON object that a 200 holds."""
-        try:
-            value = json.loads(answer.body) if answer.status == 200 else None
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
+        value = json_object(answer) if answer.status == 200 else None
+        if value is None:
             raise self._unexpected_answer(step, answer)
         return value
 

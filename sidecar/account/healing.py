@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.account.authorize import Authorizer
-from sidecar.account.identity import Identity
+from sidecar.account.identity import NEVER, Identity
 from sidecar.account.remedies import Remedies
 from sidecar.account.renewal import IN_VAIN, Renewal
 from sidecar.account.request_signer import Signed
@@ -46,7 +46,7 @@ class Healer:
         self.renewal = Renewal(identity, authorizer, troubles)
         self._clock = clock
         self._asking = asyncio.Lock()
-        self._ask_after = 0.0
+        self._ask_after = NEVER
 
     async def heal(
         self, problem: Problem, signed: Signed, fields: list[Field], *, is_safe: bool

@@ -7,6 +7,7 @@ on.  One that cannot be used is reported, and what worked before stays.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ from sidecar.signing.signer import Signer
 
 log = logging.getLogger(__name__)
 
-NEVER = float("-inf")
+NEVER = -math.inf
 _NONCE = re.compile(r"\b[0-9a-f]{32}\b")
 NEW_KEY_SECONDS = 60.0
 """So long requests may come back that were signed by the key from before."""
@@ -182,9 +183,8 @@ class Identity:
         except SidecarError as error:
             told = (
                 "Jira accepts the new private key, and it is used; but it cannot take the place of"
-                f" {self._jira.private_key}: {error.message.rstrip('.')}. What to do: run"
-                " `sidecar init --rotate-key` where the key itself is, as a user who may write"
-                " there"
+                f" {self._jira.private_key}: {error.message.rstrip('.')}. What to do: run `sidecar"
+                " init --rotate-key` where the key itself is, as a user who may write there"
             )
         else:
             told = "Jira accepts the new private key: it has taken the old one's place"

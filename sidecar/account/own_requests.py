@@ -6,10 +6,12 @@ Each is healed here, and ends within one limit on the whole, whatever Jira does.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sidecar.account.remedies import Remedies
 from sidecar.account.request_signer import RequestSigner, Signed
@@ -116,7 +118,7 @@ class OwnRequests:
     async def ask_unsigned(self, base_url: BaseURL, target: str) -> Heard:
         """Ask as anybody; `target` has the context path in it."""
         async with limited(base_url, self._seconds):
-            return await self._send(UpstreamRequest("GET", target, _fields("GET", base_url)))
+            return await self._send(UpstreamRequest("GET", target, _fields(base_url)))
 
     async def _ask_once(
         self,
@@ -131,8 +133,9 @@ class OwnRequests:
         signed = signer.prepare(
             question.method, target.path, parameters, token, extra=question.extra, url=url
         ).sign()
-        fields = _fields(question.method, signer.base_url)
-        fields.append((b"Authorization", signed.authorization))
+        fields = [*_fields(signer.base_url), (b"Authorization", signed.authorization)]
+        if question.method == "POST":
+            fields.append((b"Content-Length", b"0"))
         heard = await self._send(UpstreamRequest(question.method, str(target), fields))
         problem = _problem(question, heard.answer, token)
         return Asked(heard.answer, heard.answered_at, signed, problem)
@@ -159,8 +162,20 @@ async def is_accepted(requests: OwnRequests, signer: RequestSigner, *, two_legge
     else:
         question, token = REQUEST_TOKEN, None
     asked = await requests.ask(signer, question, token, tries=3, believe=signer.signing_url.take)
-    is_given = token is not None or b"oauth_token=" in asked.answer.body
-    return asked.problem is None and asked.answer.status == 200 and is_given
+    if asked.problem is not None or asked.answer.status != 200:
+        return False
+    if two_legged:
+        return "name" in (json_object(asked.answer) or {})
+    return b"oauth_token=" in asked.answer.body
+
+
+def json_object(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object that an answer's body is; None for anything else."""
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 @asynccontextmanager
@@ -182,15 +197,14 @@ async def limited(base_url: BaseURL, seconds: float) -> AsyncIterator[None]:
         ) from None
 
 
-def _fields(method: str, base_url: BaseURL) -> Fields:
-    fields: Fields = [
-        (b"Host", base_url.authority.encode("ascii")),
+def _fields(base_url: BaseURL) -> Fields:
+    return [
+        (b"Host", base_url.authority.encode()),
         (b"Accept", b"*/*"),
         (b"Accept-Encoding", b"identity"),
         (b"User-Agent", USER_AGENT),
         (b"X-Atlassian-Token", b"no-check"),
     ]
-    return [*fields, (b"Content-Length", b"0")] if method == "POST" else fields
 
 
 def _problem(question: Question, answer: Answer, token: TokenCredentials | None) -> Problem | None:
