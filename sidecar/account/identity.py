@@ -183,7 +183,7 @@ class Identity:
         except SidecarError as error:
             told = (
                 "Jira accepts the new private key, and it is used; but it cannot take the place of"
-                f" {self._jira.private_key}: {error.message.rstrip('.')}. What to do: run `sidecar"
+                f" {self._jira.private_key}: {error.message}. What to do: run `sidecar"
                 " init --rotate-key` where the key itself is, as a user who may write there"
             )
         else:

@@ -24,6 +24,7 @@ from sidecar.config.load import Config
 from sidecar.credentials import Secret, TokenCredentials
 from sidecar.errors import SidecarError
 from sidecar.files import keys
+from sidecar.files.private import write_private
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import Problem
 from sidecar.sandbox import Sandbox
@@ -169,9 +170,7 @@ async def test_nothing_else_is_sent_again(desk: Desk, name: str) -> None:
 async def test_a_url_is_believed_only_after_the_second_try(desk: Desk) -> None:
     inside = BaseURL.parse("http://inside:8080/jira")
     signed = desk.sign()
-    ours, theirs = (percent_encode(str(url)) for url in (signed.url, inside))
-    base_string = signed.base_string.decode().replace(ours, theirs)
-    problem = Problem("signature_invalid", {"oauth_signature_base_string": base_string})
+    problem = invalid_at(inside, signed)
     assert await desk.healer.heal(problem, signed, [], is_safe=False) == inside
     assert desk.identity.signing_url.url == desk.config.jira.base_url
     desk.healer.tried(problem, desk.sign(inside), problem)
@@ -196,6 +195,15 @@ async def test_a_second_try_for_another_reason_says_nothing_about_the_url(desk: 
     desk.healer.believe(inside)  # learnt by another request in the meantime
     desk.healer.tried(Problem("nonce_used"), signed, Problem("signature_invalid"))
     assert desk.identity.signing_url.url == inside
+
+
+async def test_nor_does_it_say_anything_about_the_token(desk: Desk) -> None:
+    desk.healer.tried(Problem("nonce_used"), desk.sign(), Problem("nonce_used"))
+    assert desk.healer.renewal.error is None
+    desk.healer.renewal.error = error = SidecarError("failed before")
+    desk.healer.tried(Problem("nonce_used"), desk.sign(), None)
+    assert desk.healer.renewal.error is error
+    assert desk.troubles.heals == {"nonce_used": 1}
 
 
 @pytest.mark.parametrize("second", [None, Problem("anonymous")])
@@ -303,6 +311,48 @@ async def test_jira_is_asked_about_a_key_that_is_to_follow_once_in_ten_seconds(
     assert not desk.healer.takes_time(invalid), "it is in use"
 
 
+async def test_jira_that_cannot_be_asked_about_the_key_has_not_taken_it(
+    desk: Desk, sandbox: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    assert desk.identity.next_key.add(other_key)
+    sandbox.faults.unavailable = True
+    assert not await desk.heals("signature_invalid")
+    assert len(sandbox.log) == 1
+    assert not await desk.heals("signature_invalid")
+    assert len(sandbox.log) == 1, "after a pause, too"
+    assert not desk.healer.has_new_key
+
+
+async def test_what_the_key_from_before_has_signed_is_signed_again_by_the_new_one(
+    desk: Desk, other_key: RSAPrivateKey
+) -> None:
+    before = desk.sign()
+    assert not await desk.heals("signature_invalid", before)
+    assert desk.identity.next_key.add(other_key)
+    desk.identity.adopt(other_key)
+    assert await desk.heals("signature_invalid", before)
+    assert await desk.heals("key_size_mismatch", before)
+    assert not await desk.heals("permission_denied", before), "this is no matter of the key"
+    inside = BaseURL.parse("http://inside:8080/jira")
+    assert await desk.healer.heal(invalid_at(inside, before), before, [], is_safe=False) == inside
+
+
+def invalid_at(url: BaseURL, signed: Signed) -> Problem:
+    """What a Jira says that believes in another URL than a request was signed for."""
+    ours, theirs = (percent_encode(str(one)) for one in (signed.url, url))
+    base_string = signed.base_string.decode().replace(ours, theirs)
+    return Problem("signature_invalid", {"oauth_signature_base_string": base_string})
+
+
+async def test_a_key_that_was_exchanged_on_disk_heals_what_was_signed_before(
+    desk: Desk, other_key: RSAPrivateKey
+) -> None:
+    before = desk.sign()
+    write_private(desk.config.jira.private_key, keys.private_key_pem(other_key))
+    assert await desk.heals("signature_invalid", before)
+    assert desk.identity.fingerprint == keys.fingerprint(other_key)
+
+
 @pytest.mark.parametrize("name", ["token_rejected", "token_expired"])
 async def test_what_is_signed_without_a_token_has_none_to_be_healed(desk: Desk, name: str) -> None:
     signed = desk.identity.request_signer.prepare("GET", "/jira/x", [], None).sign()
@@ -318,6 +368,18 @@ async def test_a_short_request_shows_whether_a_long_ones_signature_was_wrong(
     sandbox.faults.perceived_port = 1
     assert await desk.healer.probe(desk.sign()) == Problem("signature_invalid")
     assert desk.identity.signing_url.url.port == 1
+    assert await desk.healer.probe(desk.sign()) is None
+
+
+async def test_a_key_that_is_to_follow_is_tried_where_the_short_request_is_refused(
+    desk: Desk, sandbox: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    assert desk.identity.next_key.add(other_key)
+    assert await desk.healer.probe(desk.sign()) is None
+    assert len(sandbox.log) == 1, "the key in use is good"
+    sandbox.public_key = other_key.public_key()
+    assert await desk.healer.probe(desk.sign()) == Problem("signature_invalid")
+    assert desk.identity.fingerprint == keys.fingerprint(other_key)
     assert await desk.healer.probe(desk.sign()) is None
 
 

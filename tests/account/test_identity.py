@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from sidecar.account.identity import LOOK_SECONDS, Identity
+from sidecar.account.identity import Identity
 from sidecar.account.request_signer import Signed
 from sidecar.config.load import Config
 from sidecar.credentials import Secret
@@ -76,8 +76,70 @@ def test_a_request_is_signed_with_the_token_on_disk(identity: Identity) -> None:
     assert used(signed) == Secret("FIRST")
     assert b'oauth_token="FIRST"' in signed.authorization
     assert signed.base_string.startswith(b"GET&https%3A%2F%2Fjira.example.com%2Fjira%2Frest%2F")
+    assert b'oauth_consumer_key="OauthKey"' in signed.authorization
     assert identity.has_signed(signed.authorization)
     assert not identity.has_signed(b"OAuth oauth_token=OTHER")
+
+
+def test_without_a_token_nothing_is_ours(config: Config) -> None:
+    assert Identity(config).has_signed(b'OAuth oauth_token="FIRST"') is False
+
+
+def test_a_request_is_signed_for_the_url_that_jira_believes_in_or_another(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    config = make_config(JIRA, tmp_path, private_key, jira__signing_url="http://inside:8080/j")
+    store_token(config, "FIRST")
+    identity = Identity(config)
+    for signed in (sign(identity), signer_of(identity, private_key)):
+        assert signed.base_string.startswith(b"GET&http%3A%2F%2Finside%3A8080%2Fj%2Frest%2F")
+    url = BaseURL.parse("http://other/k")
+    assert sign(identity, url).base_string.startswith(b"GET&http%3A%2F%2Fother%2Fk%2Frest%2F")
+
+
+def test_timestamps_are_by_jiras_clock_whatever_key_signs(
+    config: Config, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    store_token(config, "FIRST", expires_at=1600.0)
+    identity = Identity(config, clock=lambda: 1000.0)
+    identity.clock.believe(234.0)
+    assert identity.clock_difference == 234.0
+    assert identity.refresh().expires_at == 1600.0
+    assert identity.token.lifetime() == (600.0, 600.0), "and lives by ours"
+    assert b'oauth_timestamp="1234"' in sign(identity).authorization
+    signed = signer_of(identity, other_key)
+    assert b'oauth_timestamp="1234"' in signed.authorization
+    assert b'oauth_consumer_key="OauthKey"' in signed.authorization
+    assert is_signed_with(other_key, signed)
+    write_private(config.jira.private_key, keys.private_key_pem(other_key))
+    identity.clock.believe(345.0)
+    changed = sign(identity)
+    assert is_signed_with(other_key, changed)
+    assert b'oauth_timestamp="1345"' in changed.authorization
+
+
+def signer_of(identity: Identity, key: RSAPrivateKey) -> Signed:
+    """A request that another key has signed."""
+    path = "/jira/rest/api/2/myself"
+    return identity.signer_of(key).prepare("GET", path, [], identity.refresh()).sign()
+
+
+def test_a_two_legged_request_is_ours_while_it_is_on_its_way(
+    tmp_path: Path, private_key: RSAPrivateKey
+) -> None:
+    config = make_config(JIRA, tmp_path, private_key, jira__two_legged=True, jira__act_as="alana")
+    identity = Identity(config)
+    assert (identity.two_legged, identity.act_as) == (True, "alana")
+    signed = sign(identity)
+    assert b'oauth_token=""' in signed.authorization
+    assert not identity.has_signed(signed.authorization)
+    identity.in_flight.add(signed.nonce)
+    assert identity.has_signed(signed.authorization)
+    assert identity.has_signed(b"\xff " + signed.authorization)
+    assert not identity.has_signed(signed.authorization.replace(signed.nonce.encode(), b"x"))
+    assert not identity.has_signed(b"0" + signed.nonce.encode()), "it is part of something longer"
+    identity.in_flight.discard(signed.nonce)
+    assert not identity.has_signed(signed.authorization)
 
 
 def test_a_changed_token_counts_from_the_next_request_on(
@@ -179,7 +241,9 @@ def test_a_changed_key_counts_from_the_next_request_on(
     write_private(config.jira.private_key, keys.private_key_pem(other_key))
     assert is_signed_with(other_key, sign(identity))
     assert identity.fingerprint == keys.fingerprint(other_key)
-    assert any(identity.fingerprint in record.getMessage() for record in caplog.records)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the private key has changed: its fingerprint is {identity.fingerprint} now"
+    ]
 
 
 def test_for_a_minute_a_request_may_come_back_that_the_key_from_before_has_signed(
@@ -216,8 +280,11 @@ def test_a_broken_key_is_refused_once_and_the_old_key_goes_on(
     for _ in range(3):
         assert is_signed_with(private_key, sign(identity))
     (error,) = errors(caplog)
-    assert str(config.jira.private_key) in error
-    assert "going on with the key from before" in error
+    with pytest.raises(ConfigError) as caught:
+        keys.load_private_key(config.jira.private_key, None)
+    why = caught.value
+    assert str(config.jira.private_key) in why.message
+    assert error == f"{why.message}; going on with the key from before ({why.hint})"
 
 
 def test_a_key_that_vanishes_or_is_opened_to_others_changes_nothing(
@@ -248,6 +315,57 @@ def test_a_key_and_its_passphrase_may_be_replaced_one_after_the_other(
     assert is_signed_with(other_key, sign(identity))
 
 
+def test_the_next_key_takes_the_old_ones_place_and_that_is_told(
+    identity: Identity, config: Config, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    sign(identity)
+    changes: list[str] = []
+    identity.watch(lambda: changes.append(identity.fingerprint))
+    assert identity.next_key.add(other_key)
+    kept = f"{config.jira.private_key}.bak"
+    assert identity.adopt(other_key) == (
+        "Jira accepts the new private key: it has taken the old one's place, which is kept as"
+        f" {kept}"
+    )
+    assert keys.fingerprint(keys.load_private_key(Path(kept), None)) == keys.fingerprint(
+        private_key
+    )
+    assert is_signed_with(other_key, sign(identity))
+    assert identity.has_another_key
+    assert changes == [keys.fingerprint(other_key)]
+    store_token(config, "SECOND")
+    sign(identity)
+    assert len(changes) == 2, "so is another token"
+    assert not identity.looks_at_key(), "what we have put there ourselves is no news"
+    assert identity.adopt(other_key) == (
+        "Jira accepts the new private key: it has taken the old one's place"
+    ), "another process has done it"
+
+
+def test_the_next_key_is_used_though_it_cannot_take_the_old_ones_place(
+    identity: Identity, config: Config, other_key: RSAPrivateKey
+) -> None:
+    assert identity.next_key.add(keys.generate_private_key(1024))
+    told = identity.adopt(other_key)
+    assert told.startswith(
+        "Jira accepts the new private key, and it is used; but it cannot take the place of"
+        f" {config.jira.private_key}: {config.jira.private_key}.new: "
+    )
+    assert "asked about. What to do: run `sidecar init --rotate-key` where the key" in told
+    assert is_signed_with(other_key, sign(identity))
+
+
+def test_the_next_key_has_the_passphrase_of_the_one_in_use(
+    tmp_path: Path, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    passphrase = tmp_path / "passphrase"
+    write_private(passphrase, b"one\n")
+    option = {"jira__private_key_passphrase_file": str(passphrase)}
+    identity = Identity(make_config(JIRA, tmp_path, private_key, **option))
+    assert identity.next_key.add(other_key)
+    assert b"ENCRYPTED" in identity.next_key.path.read_bytes()
+
+
 def test_a_key_that_cannot_be_used_at_the_start_is_an_error(config: Config) -> None:
     write_private(config.jira.private_key, b"nonsense")
     with pytest.raises(ConfigError):
@@ -261,10 +379,10 @@ def test_requests_within_a_millisecond_share_a_look_at_the_files(
     monkeypatch.setattr("sidecar.account.identity.time.monotonic", lambda: now)
     first = identity.refresh().token
     store_token(config, "SECOND")
-    now += 0.9 * LOOK_SECONDS
+    now += 0.0009
     assert identity.refresh().token == first
     assert used(identity.prepare("GET", "/jira/rest", []).sign()) == first
-    now += 0.2 * LOOK_SECONDS
+    now += 0.0002
     assert identity.refresh().token == Secret("SECOND")
 
 
@@ -348,8 +466,24 @@ def test_a_good_token_is_nothing_to_warn_of(identity: Identity) -> None:
 
 def test_a_missing_token_is_warned_of(config: Config) -> None:
     (warning,) = Identity(config).warnings()
-    assert "503" in warning
-    assert "sidecar auth" in warning
+    assert warning == (
+        f"There is no access token for Jira yet: {config.token.path} does not exist: requests are"
+        " answered with 503. What to do: run `sidecar auth`."
+    )
+
+
+def test_key_and_token_are_both_warned_of(tmp_path: Path) -> None:
+    config = make_config(JIRA, tmp_path, keys.generate_private_key(1024))
+    store_token(config, "FIRST")
+    identity = Identity(config)
+    identity.renewal_mark.set(identity.token.current())
+    for_key, for_token = identity.warnings()
+    assert "1024 bits" in for_key
+    assert "was cut short" in for_token
+    config.token.path.unlink()
+    for_key, for_token = Identity(config).warnings()
+    assert "1024 bits" in for_key
+    assert "503" in for_token
 
 
 def test_errors_are_the_sidecars_own(config: Config) -> None:
