@@ -90,7 +90,6 @@ class Absorber:
                 try:
                     kept = await self._keep(user, request, record, response, deadline, again_at)
                 except BaseException:
-                    response.abort()
                     close(exchanged)
                     raise
             if kept is None:
@@ -116,12 +115,10 @@ class Absorber:
     ) -> KeptResponse | None:
         """What Jira has said, in memory, where the request may wait; else None."""
         line = self._lines.lines.get(user)
-        if line is None or not self._slots.has_room:
-            return None
-        if line.too_late(_caller(request, record), deadline, again_at):
+        if line is None or line.too_late(_caller(request, record), deadline, again_at):
             return None
         kept = await KeptResponse.of(response)
-        if kept is None or not self._slots.has_room:  # others may have come meanwhile
+        if kept is None or not self._slots.has_room:
             return None
         line.refusal = kept.for_others(request.message.method)
         return kept

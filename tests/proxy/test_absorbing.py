@@ -20,7 +20,7 @@ from sidecar.downstream.request import UNREAD, Request
 from sidecar.proxy.absorbing import _caller
 from sidecar.sandbox import Sandbox
 from sidecar.telemetry.record import Record
-from tests.conftest import MakeSidecar, Running
+from tests.conftest import MakeSidecar, Running, store_token
 from tests.support.clocks import LoopClock
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import until
@@ -109,7 +109,9 @@ async def test_what_may_be_sent_again_waits_and_is(
     assert (await answer(loop_clock, asked)).status == 200
     assert len(jira.seen) == 2
     assert [bytes(exchange.body) for exchange in upstream.exchanges] == [body, body]
+    assert upstream.connections == 1
     assert waiting(edge) == 0
+    assert edge.server.generations[-1].identity.in_flight == set()
 
 
 NOT_REPEATED: dict[str, tuple[str, str]] = {
@@ -207,6 +209,55 @@ async def test_a_jira_that_refuses_what_it_says_may_come_at_once_is_asked_now_an
     assert 3 <= len(jira.seen) <= 18
 
 
+async def test_each_pause_of_a_request_that_might_be_sent_at_once_doubles_the_last(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    """From a tenth of a second up to a second."""
+    loop_clock.stand_still()
+    bucket = [f"X-RateLimit-{name}: 1000" for name in ("Limit", "FillRate")]
+    jira = Limited(upstream, *bucket, "X-RateLimit-Interval-Seconds: 1", "Retry-After: 0",
+                   refusals=6)  # fmt: skip
+    asked = asyncio.create_task(edge.get(MYSELF))
+    for number, pause in enumerate((0.1, 0.2, 0.4, 0.8, 1.0, 1.0), 1):
+        while not waiting(edge):
+            await turns(1)
+        await loop_clock.skip(pause - 0.01)
+        await turns(20)
+        assert (len(jira.seen), waiting(edge)) == (number, 1)
+        await loop_clock.skip(0.02)
+        while len(jira.seen) == number:
+            await turns(1)
+    assert (await asked).status == 200
+    counters = (await edge.get("/_sidecar/status")).json()["counters"]
+    assert counters["held_seconds"] == pytest.approx(3.5, abs=0.1)
+
+
+async def test_what_waits_for_a_tenth_of_a_second_was_held(
+    edge: Running, upstream: RawUpstream, loop_clock: LoopClock
+) -> None:
+    loop_clock.stand_still()
+    bucket = [f"X-RateLimit-{name}: 9" for name in ("Limit", "FillRate", "Interval-Seconds")]
+    Limited(upstream, *bucket, "Retry-After: 0")
+    assert (await answer(loop_clock, edge.get(MYSELF))).status == 200
+    assert (await edge.get("/_sidecar/status")).json()["counters"]["held_requests"] == 1
+
+
+async def test_what_was_held_before_it_was_sent_is_held_no_longer_altogether(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
+) -> None:
+    sidecar = await make_sidecar(upstream.url, token="t" * 32, limits__rate_wait=12)
+    jira = Limited(upstream, "Retry-After: 8", refusals=1)
+    first = asyncio.create_task(sidecar.get(MYSELF))
+    await held(sidecar)
+    second = asyncio.create_task(sidecar.get(MYSELF))
+    await held(sidecar, 2)
+    first.cancel()
+    await held(sidecar)
+    jira.refusals = 1
+    refused = await answer(loop_clock, second)
+    assert (refused.status, len(jira.seen)) == (429, 2), "8 s and 8 s would be too long"
+
+
 async def test_zero_passes_every_429(
     upstream: RawUpstream, make_sidecar: MakeSidecar, loop_clock: LoopClock
 ) -> None:
@@ -215,6 +266,19 @@ async def test_zero_passes_every_429(
     statuses = [(await sidecar.get(MYSELF)).status for _ in range(4)]
     assert statuses == [429, 429, 429, 200]
     assert waiting(sidecar) == 0
+
+
+async def test_after_a_reload_with_zero_nobody_joins_the_queue(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    Limited(upstream, "Retry-After: 20")
+    before = asyncio.create_task(edge.get(MYSELF))
+    await held(edge)
+    config: Config = edge.config
+    edge.server.reload(replace(config, limits=replace(config.limits, rate_wait=0.0)))
+    assert (await edge.get(MYSELF)).status == 200
+    assert not before.done()
+    before.cancel()
 
 
 async def test_a_body_that_is_no_longer_in_memory_is_not_sent_again(
@@ -348,8 +412,9 @@ async def test_who_is_refused_behind_others_does_not_wait_in_vain(
     jira = Limited(upstream, "Retry-After: 20", *bucket, refusals=9)
     first = asyncio.create_task(edge.get(MYSELF))
     await held(edge, 1)
-    answer = await edge.get(MYSELF)
-    assert (answer.status, answer["Retry-After"]) == (429, "20")
+    for _ in range(2):
+        answer = await edge.get(MYSELF)
+        assert (answer.status, answer.body, answer["Retry-After"]) == (429, jira.body, "20")
     assert len(jira.seen) == 1
     first.cancel()
 
@@ -468,6 +533,33 @@ async def test_a_request_that_waits_twice_was_held_for_both_times_together(
     counters = (await edge.get("/_sidecar/status")).json()["counters"]
     assert counters["held_requests"] == 1
     assert counters["held_seconds"] >= 8
+
+
+@pytest.mark.parametrize(("user", "of"), [(None, ""), ("Alana", " of alana")])
+@pytest.mark.parametrize(
+    ("bucket", "limit"),
+    [
+        ([], ""),
+        (
+            ["Limit: 9", "FillRate: 3", "Interval-Seconds: 2"],
+            " (3 each 2 s, 9 at most)",
+        ),
+    ],
+)
+async def test_whose_limit_it_is_and_what_it_is_are_told_where_they_are_known(
+    edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture, user: str | None,
+    of: str, bucket: list[str], limit: str,
+) -> None:  # fmt: skip
+    store_token(edge.config, "t" * 32, user=user)
+    Limited(upstream, "Retry-After: 2", *[f"X-RateLimit-{field}" for field in bucket])
+    assert (await edge.request("PUT", f"{ISSUE}/JJ-2", body=b"{}")).status == 429
+    began, passed = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert began.startswith(
+        f"Jira limits the rate of requests{of}{limit}: they wait for their turn, 30 s at most."
+    )
+    assert passed.startswith(
+        f"Jira refused a request{of} for its rate limit{limit}, and the 429 was passed on:"
+    )
 
 
 async def test_what_passed_is_told_with_what_to_do(
@@ -589,6 +681,21 @@ async def test_other_users_are_not_held(clocked: Any, loop_clock: LoopClock) -> 
     assert not waits.done()
     await passing(loop_clock, waits.done)
     assert (await waits).status == 200
+
+
+async def test_jira_tells_no_letter_case_of_its_users_apart(
+    clocked: Any, loop_clock: LoopClock
+) -> None:
+    sandbox, sidecar = await clocked(two_legged=True)
+    sandbox.faults.throw({"rate_capacity": 1, "rate_fill": 1, "rate_interval": 10})
+    william, same = [("X-Sidecar-Act-As", name) for name in ("william", "WILLIAM")]
+    assert (await sidecar.get(MYSELF, william)).status == 200
+    asked = len(sandbox.log)
+    waits = [asyncio.create_task(sidecar.get(MYSELF, each)) for each in (william, same)]
+    await held(sidecar, 2)
+    assert len(sandbox.log) == asked
+    for task in waits:
+        task.cancel()
 
 
 async def test_a_long_search_waits_like_the_get_that_it_is(

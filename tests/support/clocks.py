@@ -22,6 +22,11 @@ class LoopClock:
     def __exit__(self, *_: object) -> None:
         del self._loop.time
 
+    def stand_still(self) -> None:
+        """Let no more time pass than what is skipped."""
+        now = self._time()
+        self._time = lambda: now
+
     async def skip(self, seconds: float) -> None:
         """Let so many seconds have passed: whatever was to wait for less is due."""
         self._skipped += seconds
