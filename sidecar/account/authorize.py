@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -244,12 +244,16 @@ class Authorizer:
         believe = self._identity.signing_url.believe if takes_url else None
         tries = 3 if heals_url else 2  # clock and URL may both be wrong
         signer = self._identity.request_signer
-        asked = await self._requests.ask(signer, question, token, tries=tries, believe=believe)
+
+        def ask() -> Awaitable[Asked]:
+            return self._requests.ask(signer, question, token, tries=tries, believe=believe)
+
+        asked = await ask()
         about_key = asked.problem is not None and asked.problem.name in KEY_PROBLEMS
         if about_key and await self.take_next_key():
-            asked = await self._requests.ask(signer, question, token, tries=tries, believe=believe)
+            asked = await ask()
         if asked.problem is not None:
-            raise self._refused(step, asked.problem, asked.signed.base_string.decode("ascii"))
+            raise self._refused(step, asked.problem, asked.signed.base_string.decode())
         if asked.answer.status != 200:
             raise self._unexpected_answer(step, asked.answer)
         return asked.answer
@@ -272,7 +276,7 @@ def parse_verifier(text: str, temporary: TemporaryCredentials) -> Secret:
     URL of another request token too, and NotAuthorized for the URL that says "denied".
     """
     text = text.strip(_AROUND)
-    if "oauth_verifier=" in text or "oauth_token=" in text or "://" in text:
+    if "oauth_verifier=" in text or "oauth_token=" in text:
         text = _from_url(text, temporary)
     if not _CODE.fullmatch(text):
         raise VerifierRefused(

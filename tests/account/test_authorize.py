@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.account.authorize import REQUEST_TOKEN_LIFE, Authorizer, parse_verifier
+from sidecar.account.identity import Identity
+from sidecar.config.load import Config
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import (
     ConfigError,
@@ -26,8 +28,11 @@ from sidecar.errors import (
     UpstreamError,
 )
 from sidecar.files import keys
+from sidecar.files.private import write_private
+from sidecar.jira.problems import Problem
 from sidecar.jira.refusals import VerifierRefused
 from sidecar.sandbox import Sandbox, provider
+from sidecar.upstream.pool import Upstream
 from tests.conftest import make_config
 from tests.support.dancing import Clock, Odd, answer, approve, authorizing, decide, seen
 
@@ -68,6 +73,41 @@ async def authorizer(jira: Sandbox, make: Make) -> Authorizer:
     return await make(jira.url)
 
 
+class Desk:
+    """An authorizer, what it knows, and what it tells."""
+
+    def __init__(self, config: Config, upstream: Upstream, clock: Clock) -> None:
+        self.config = config
+        self.identity = Identity(config, clock=clock)
+        self.told: list[str] = []
+        self.authorizer = Authorizer(
+            self.identity, upstream, 60.0, clock=clock, tell=self.told.append
+        )
+
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+async def make_desk(
+    private_key: RSAPrivateKey, tmp_path: Path, clock: Clock
+) -> AsyncIterator[MakeDesk]:
+    async with AsyncExitStack() as stack:
+
+        def make(base_url: str, **options: Any) -> Desk:
+            config = make_config(base_url, tmp_path, private_key, **options)
+            upstream = Upstream(config)
+            stack.push_async_callback(upstream.close)
+            return Desk(config, upstream, clock)
+
+        yield make
+
+
+@pytest.fixture
+async def desk(jira: Sandbox, make_desk: MakeDesk) -> Desk:
+    return make_desk(jira.url)
+
+
 async def approved(authorizer: Authorizer) -> tuple[TemporaryCredentials, Secret]:
     """A request token that the user has allowed, and its verifier."""
     temporary = await authorizer.request_token()
@@ -95,6 +135,13 @@ async def test_request_tokens_are_dated_before_they_were_asked_for(
     authorizer: Authorizer, clock: Clock
 ) -> None:
     assert (await authorizer.request_token()).issued_at == clock.now
+
+
+async def test_without_a_callback_jira_is_to_show_the_code(
+    authorizer: Authorizer, jira: Sandbox
+) -> None:
+    await authorizer.request_token()
+    assert 'oauth_callback="oob"' in jira.log[-1].fields.get("authorization")
 
 
 async def test_the_approval_page_is_below_the_context_path(
@@ -313,6 +360,172 @@ async def test_what_gives_a_token_is_not_asked_again_where_a_copy_came_before(
             await asking.pop(step)
         asking.popitem()[1].close()
         assert len(odd.requests) == 1
+
+
+async def test_at_a_sign_in_a_url_is_healed_only_where_that_is_asked_for(
+    desk: Desk, jira: Sandbox
+) -> None:
+    """There a user can mend the configuration; and the URL has to last."""
+    token = TokenCredentials(Secret(jira.grant().token), Secret(""))
+    jira.faults.throw({"perceived_scheme": "https", "clock_offset": 7200.0})
+    for step in (desk.authorizer.whoami, desk.authorizer.introduce):
+        with pytest.raises(ConfigError, match="believes that its URL is"):
+            await step(token)
+    assert await desk.authorizer.server_url(token) is None
+    assert desk.identity.signing_url.url.scheme == "http"
+    desk.identity.clock.believe(0.0)
+    assert (await desk.authorizer.whoami(token, heals_url=True))[0] == "alana"
+    assert desk.identity.signing_url.url.scheme == "https"
+    jira.faults.perceived_scheme = None
+    introduced = await desk.authorizer.introduce(token, heals_url=True)
+    assert (introduced.user, introduced.server_url) == ("alana", jira.url)
+
+
+async def test_what_heals_the_url_as_well_has_one_try_more(desk: Desk, jira: Sandbox) -> None:
+    token = TokenCredentials(Secret(jira.grant().token), Secret(""))
+    jira.faults.nonce_used = 2
+    assert (await desk.authorizer.whoami(token, heals_url=True))[0] == "alana"
+    jira.faults.nonce_used = 3
+    with pytest.raises(NotAuthorized):
+        await desk.authorizer.whoami(token, heals_url=True)
+    assert jira.faults.nonce_used == 0
+
+
+async def test_a_renewal_heals_the_url_for_good(desk: Desk, jira: Sandbox) -> None:
+    grant = jira.grant()
+    old = TokenCredentials(Secret(grant.token), Secret(""), Secret(grant.session_handle))
+    jira.faults.perceived_scheme = "https"
+    assert (await desk.authorizer.renew(old)).token != old.token
+    assert desk.identity.signing_url.url.scheme == "https"
+
+
+# ── who we are, as far as Jira is concerned ─────────────────────────────────────────────────
+
+
+async def test_the_short_question_heals_clock_and_url_and_no_more(
+    desk: Desk, jira: Sandbox, clock: Clock
+) -> None:
+    token = TokenCredentials(Secret(jira.grant().token), Secret(""))
+    jira.faults.throw({"perceived_scheme": "https", "clock_offset": 7200.0})
+    asked = await desk.authorizer.ask_myself(token)
+    assert desk.authorizer.names(asked) == ("alana", "Alana Example")
+    assert clock.now - 60 < asked.answered_at <= clock.now
+    assert desk.identity.signing_url.url.scheme == "https"
+    seen_before = len(jira.log)
+    jira.faults.nonce_used = 10
+    asked = await desk.authorizer.ask_myself(token)
+    assert asked.problem is not None
+    assert len(jira.log) == seen_before + 3
+
+
+async def test_a_name_in_an_answer_that_is_no_200_is_nobodys(make: Make) -> None:
+    async with Odd(answer(503, '{"name": "alana"}')) as odd:
+        authorizer = await make(odd.url)
+        asked = await authorizer.ask_myself(TOKEN)
+        with pytest.raises(UpstreamError, match="with 503"):
+            authorizer.names(asked)
+
+
+async def test_a_probe_tells_of_wrong_signatures_alone(desk: Desk, jira: Sandbox) -> None:
+    token = TokenCredentials(Secret(jira.grant().token), Secret(""))
+    assert await desk.authorizer.probe(token) is None
+    jira.faults.clock_offset = 7200.0
+    assert await desk.authorizer.probe(token) is None
+    jira.faults.perceived_scheme = "https"
+    assert await desk.authorizer.probe(token) == Problem("signature_invalid"), "it is healed now"
+    assert await desk.authorizer.probe(token) is None
+    jira.revoke()
+    assert await desk.authorizer.probe(token) is None
+
+
+async def test_two_legged_each_question_names_the_user_of_the_configuration(
+    make_desk: MakeDesk, make_sandbox: MakeSandbox, clock: Clock
+) -> None:
+    jira = await make_sandbox(impersonation=True, clock=clock)
+    desk = make_desk(jira.url, jira__two_legged=True, jira__act_as="william")
+    token = desk.identity.refresh()
+    assert (await desk.authorizer.introduce(token)).user == "william"
+    assert desk.authorizer.names(await desk.authorizer.ask_myself(token))[0] == "william"
+    assert [request.target for request in jira.log] == [
+        "/rest/api/2/myself?xoauth_requestor_id=william",
+        "/rest/api/2/serverInfo?xoauth_requestor_id=william",
+        "/rest/api/2/myself?xoauth_requestor_id=william",
+    ]
+
+
+# ── the key that is to follow ───────────────────────────────────────────────────────────────
+
+
+async def test_without_another_key_jira_is_not_asked(desk: Desk, jira: Sandbox) -> None:
+    assert await desk.authorizer.take_next_key() is False
+    assert (len(jira.log), desk.told) == (0, [])
+
+
+async def test_a_key_that_jira_does_not_accept_yet_goes_on_waiting(
+    desk: Desk, jira: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    assert desk.identity.next_key.add(other_key)
+    assert await desk.authorizer.take_next_key() is False
+    assert seen(jira) == ["POST request-token"]
+    assert desk.told == []
+    assert desk.identity.next_key.is_there()
+
+
+async def test_a_key_that_jira_accepts_is_used_and_that_is_told(
+    desk: Desk, jira: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    assert desk.identity.next_key.add(other_key)
+    jira.public_key = other_key.public_key()
+    assert await desk.authorizer.take_next_key() is True
+    assert desk.identity.fingerprint == keys.fingerprint(other_key)
+    (told,) = desk.told
+    assert told.startswith("Jira accepts the new private key: it has taken the old one's place")
+    assert await desk.authorizer.take_next_key() is True, "it was a moment ago"
+    assert len(jira.log) == 1
+
+
+async def test_a_key_that_was_exchanged_on_disk_is_another_without_a_question(
+    desk: Desk, jira: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    write_private(desk.config.jira.private_key, keys.private_key_pem(other_key))
+    assert await desk.authorizer.take_next_key() is True
+    assert seen(jira) == []
+
+
+async def test_a_key_of_no_use_is_told_of_and_not_tried(desk: Desk, jira: Sandbox) -> None:
+    write_private(desk.identity.next_key.path, b"nonsense")
+    assert await desk.authorizer.take_next_key() is False
+    (told,) = desk.told
+    assert told.startswith(f"{desk.identity.next_key.path}: ")
+    assert "; the new key is not tried (" in told
+    assert seen(jira) == []
+
+
+async def test_two_legged_a_key_is_accepted_where_jira_says_who_we_are(
+    make_desk: MakeDesk, make_sandbox: MakeSandbox, clock: Clock, other_key: RSAPrivateKey
+) -> None:
+    jira = await make_sandbox(two_legged=True, clock=clock)
+    desk = make_desk(jira.url, jira__two_legged=True)
+    assert desk.identity.next_key.add(other_key)
+    jira.public_key = other_key.public_key()
+    assert await desk.authorizer.take_next_key() is True
+    assert seen(jira) == ["GET myself"]
+
+
+async def test_a_step_that_the_key_fails_is_taken_again_with_the_next_one(
+    desk: Desk, jira: Sandbox, other_key: RSAPrivateKey
+) -> None:
+    assert desk.identity.next_key.add(other_key)
+    await desk.authorizer.request_token()
+    assert len(jira.log) == 1, "the key in use is good"
+    jira.faults.problem = "consumer_key_refused"
+    with pytest.raises(SidecarError):
+        await desk.authorizer.request_token()
+    assert len(jira.log) == 2, "the key is not to blame"
+    jira.faults.clear()
+    jira.public_key = other_key.public_key()
+    assert (await desk.authorizer.request_token()).token
+    assert [request.verdict for request in jira.log][2:] == ["signature_invalid", "ok", "ok"]
 
 
 # ── renewal ─────────────────────────────────────────────────────────────────────────────────
@@ -543,6 +756,7 @@ async def test_no_secret_is_in_an_error_or_a_repr(authorizer: Authorizer, jira: 
         f' "https://tool.example.com/cb?a=b&oauth_verifier=qTJkPi&oauth_token={"R" * 32}#top" ',
         f"?oauth_token={'R' * 32}&oauth_verifier=qTJkPi",
         "oauth_verifier=qTJkPi",
+        "http://127.0.0.1:1/x?oauth_verifier=qTJkPi#?oauth_verifier=other",
     ],
 )
 def test_a_code_or_a_url_is_understood(text: str) -> None:
@@ -557,10 +771,14 @@ def test_a_code_or_a_url_is_understood(text: str) -> None:
         ("two words", "neither"),
         ("é", "neither"),
         ("http://127.0.0.1:1/x", "neither"),
+        ("http://127.0.0.1:1/x?oauth_verifier=\u00e9", "neither"),
         (f"http://127.0.0.1:1/x?oauth_token={'R' * 32}", "neither"),
         (f"http://127.0.0.1:1/x?oauth_token={'R' * 32}&oauth_verifier=", "neither"),
         (f"http://127.0.0.1:1/x?oauth_token={'Q' * 32}&oauth_verifier=qTJkPi", "another sign-in"),
         (f"http://127.0.0.1:1/x?oauth_token={'Q' * 32}&oauth_verifier=denied", "another sign-in"),
+        (f"oauth_token={'Q' * 32}", "another sign-in"),
+        (f"http://x?oauth_token={'Q' * 32}&a=?&oauth_verifier=qTJkPi", "another sign-in"),
+        ("a" * 257, "neither"),
         ("a" * 300, "neither"),
     ],
 )
