@@ -159,7 +159,7 @@ class TestShown:
         await tab.open(url_of(sidecar))
         await tab.until("document.getElementById('live-state').textContent === 'Live'")
         await tab.evaluate(f"{button}.click()")
-        await until(lambda: sidecar.server._local.open_pages == 0)
+        await until(lambda: sidecar.server._local.visits == 0)
         await sidecar.get("/rest/api/2/myself")
         assert await tab.evaluate(ROWS) == 0
         await tab.evaluate(f"{button}.click()")

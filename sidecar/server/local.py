@@ -23,18 +23,22 @@ class LocalAnswers:
         self._pages = pages
         self._service = service
         self._router: Router | None = None
+        self.visits = 0
+        """How many are being answered: the metrics count none of them as in flight."""
 
     async def answer(self, visit: Visit) -> Reply:
         """Answer one request; RequestRefused where there is no such page."""
+        self.visits += 1
+        try:
+            return await self._answer(visit)
+        finally:
+            self.visits -= 1
+
+    async def _answer(self, visit: Visit) -> Reply:
         path = visit.path
         if path in (RESERVED_ROOT, RESERVED) or path.startswith(_FOR_PEOPLE):
             return await self._page().answer(visit)
         return self._pages.answer(visit.method, path)
-
-    @property
-    def open_pages(self) -> int:
-        """How many pages are kept up to date: each is a request that goes on."""
-        return 0 if self._router is None else self._router.streams.open
 
     def end_streams(self) -> None:
         """Have open pages come again: the service ends, or is about to be another."""

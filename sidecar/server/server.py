@@ -243,7 +243,7 @@ class Server:
             is_ready=why is None,
             not_ready=why.label if why else "",
             in_flight=sum(generation.in_flight for generation in self.generations)
-            - self._local.open_pages,
+            - self._local.visits,
             waiting=sum(generation.waiting for generation in self.generations),
             held=self._held(),
             connections=len(self.listener.connections),

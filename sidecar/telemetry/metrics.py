@@ -35,7 +35,8 @@ METRICS = {
     "or no_token, token_not_ours, token_unusable, shutting_down.",
     "sidecar_requests_total": "Requests by method, class of status, and whose answer it was "
     "(jira or sidecar); status is none where the client left before an answer began.",
-    "sidecar_requests_in_flight": "Requests being answered, those that wait among them.",
+    "sidecar_requests_in_flight": "Requests being answered, those that wait among them, but for "
+    "those to /_sidecar/*.",
     "sidecar_requests_waiting": "Requests that wait for their turn to be sent to Jira.",
     "sidecar_rate_limit_waiting": "Those of them that wait because Jira's rate limit is used up.",
     "sidecar_client_connections": "Open connections of clients.",

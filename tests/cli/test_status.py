@@ -36,6 +36,7 @@ async def test_it_says_how_the_sidecar_fares_and_exits_with_what_is_wrong(
         store_token(load(file, {"HOME": str(tmp_path)}, {}), sandbox.grant().token, user="alana")
         ready = await shell.run("status")
         assert (ready.code, ready.err) == (0, "")
+        assert "; 0 in flight, 0 waiting" in ready.out  # its own question is none
         assert ready.out.startswith(f"Ready     yes\nJira      {sandbox.url}\nAs        alana\n")
         listed = await shell.run("status", "--json")
         assert listed.code == 0

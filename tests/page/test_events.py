@@ -64,7 +64,7 @@ class Stream:
 
 
 def streams(sidecar: Running) -> int:
-    return sidecar.server._local.open_pages
+    return sidecar.server._local.visits
 
 
 async def test_a_page_is_told_of_new_requests(sidecar: Running) -> None:
@@ -225,7 +225,7 @@ async def test_a_key_that_is_taken_away_ends_the_pages_that_it_opened(
 
 async def test_an_open_page_is_no_request_in_flight(sidecar: Running) -> None:
     stream = await Stream.open(sidecar)
-    assert (await sidecar.get("/_sidecar/status")).json()["counters"]["in_flight"] == 1
+    assert (await sidecar.get("/_sidecar/status")).json()["counters"]["in_flight"] == 0
     await stream.close()
 
 
