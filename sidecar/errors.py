@@ -29,7 +29,12 @@ sysexits(3), statuses RFC 9110's, Proxy-Status tokens RFC 9209 §2.3's.
 from __future__ import annotations
 
 import errno
+import re
 from typing import ClassVar
+
+_WORD = re.compile(r"[a-z]+(?=[ ,:;.?!]|$)(?!\.\w)")
+_COMMANDS = ("sidecar", "sudo", "curl", "chmod", "chown", "kill", "mv", "rm", "ssh", "systemctl")
+"""Words that a hint may begin with and that are typed as they are."""
 
 DESCRIPTORS_HINT = "raise LimitNOFILE= in the unit, or `ulimit -n`"
 
@@ -207,6 +212,25 @@ def is_out_of_descriptors(error: OSError) -> bool:
     return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
-def as_sentence(hint: str) -> str:
-    """A hint with a full stop, unless it ends as a sentence already."""
-    return hint if hint.endswith((".", "?", "!")) else hint + "."
+def as_sentence(text: str) -> str:
+    """A message or hint with a full stop, unless it ends as a sentence already."""
+    return text if text.endswith((".", "?", "!")) else text + "."
+
+
+def own_sentence(hint: str) -> str:
+    """A hint as a sentence of its own: a word begins in upper case, a name stays as it is."""
+    word = _WORD.match(hint)
+    if word is None or word[0] in _COMMANDS:
+        return as_sentence(hint)
+    return as_sentence(hint[:1].upper() + hint[1:])
+
+
+def with_hint(message: str, hint: str, label: str = "What to do") -> str:
+    """What is wrong and, after the label, what to do about it; a hint begins in lower case."""
+    said = as_sentence(message)
+    return f"{said} {label}: {as_sentence(hint)}" if hint else said
+
+
+def in_brackets(hint: str) -> str:
+    """A hint to be put behind what is wrong; empty where there is none."""
+    return f" ({hint})" if hint else ""

@@ -22,7 +22,7 @@ from sidecar.account.own_requests import (
     json_object,
 )
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
-from sidecar.errors import NotJira, SidecarError
+from sidecar.errors import NotJira, SidecarError, in_brackets
 from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
 from sidecar.jira.problems import Problem
@@ -153,7 +153,7 @@ class Authorizer:
         try:
             key = self._identity.next_key.load()
         except SidecarError as error:
-            self._tell(f"{error.message}; the new key is not tried ({error.hint})")
+            self._tell(f"{error.message}; the new key is not tried{in_brackets(error.hint)}")
             return False
         if key is None:
             return self._identity.has_another_key

@@ -20,7 +20,7 @@ from sidecar.account.signing_url import SigningURL
 from sidecar.account.token_in_use import LinkItself, TokenInUse
 from sidecar.config.load import Config
 from sidecar.credentials import TokenCredentials
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, in_brackets, with_hint
 from sidecar.files import keys
 from sidecar.files.private import FileWatch
 from sidecar.files.tokens import TokenFile
@@ -200,7 +200,7 @@ class Identity:
             self.token.current()
         except SidecarError as error:
             reason = error.message.rstrip(".")
-            found.append(f"{reason}: requests are answered with 503. What to do: {error.hint}.")
+            found.append(with_hint(f"{reason}: requests are answered with 503", error.hint))
             return found
         return found + self.token.warnings()
 
@@ -225,7 +225,8 @@ class Identity:
         try:
             self._private_key = self._load_key()
         except SidecarError as error:
-            log.error("%s; going on with the key from before (%s)", error.message, error.hint)
+            hint = in_brackets(error.hint)
+            log.error("%s; going on with the key from before%s", error.message, hint)
             return
         if self.fingerprint == before:
             return

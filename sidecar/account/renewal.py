@@ -22,6 +22,7 @@ from sidecar.errors import (
     NameNotResolved,
     NotAuthorized,
     SidecarError,
+    in_brackets,
 )
 from sidecar.files.tokens import KeptBeside
 from sidecar.jira.refusals import RenewedUnseen
@@ -250,9 +251,9 @@ class Renewal:
         self._identity.token.use(renewed)
         self._note(error)
         log.error(
-            "the access token was renewed: %s.  Putting it in place is tried again and again (%s)",
+            "the access token was renewed: %s.  Putting it in place is tried again and again%s",
             error.message,
-            error.hint,
+            in_brackets(error.hint),
         )
         self._saving = asyncio.create_task(self._keep_saving())
 
@@ -263,9 +264,9 @@ class Renewal:
         self._note(error)
         log.error(
             "the access token was renewed and cannot be stored: %s.  It is lost if the sidecar"
-            " ends before that; storing it is tried again and again (%s)",
+            " ends before that; storing it is tried again and again%s",
             error.message,
-            error.hint,
+            in_brackets(error.hint),
         )
         self._saving = asyncio.create_task(self._keep_saving())
 
@@ -307,7 +308,7 @@ class Renewal:
         self.error = error
         self._note(error)
         if (again := self._quiet.due("renewal")) is not None:
-            hint = f" ({error.hint})" if error.hint else ""
+            hint = in_brackets(error.hint)
             log.error("the access token cannot be renewed: %s%s%s", error.message, hint, again)
 
     def _note(self, error: SidecarError) -> None:

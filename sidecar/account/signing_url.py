@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from sidecar.errors import with_hint
 from sidecar.http.target import BaseURL
 from sidecar.jira.base_strings import Difference, compare_base_strings
 from sidecar.jira.problems import Problem
@@ -93,4 +94,4 @@ class SigningURL:
             signature_base_string("GET", f"{at}/rest", []) for at in (url, self._base_url)
         )
         difference = compare_base_strings(theirs, ours, self._base_url.path)
-        return f"{difference.sentence} What to do: {difference.hint}."
+        return with_hint(difference.sentence, difference.hint)

@@ -27,7 +27,7 @@ from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
 from sidecar.account.own_requests import Asked
 from sidecar.account.token_in_use import LinkItself
-from sidecar.errors import SidecarError, as_sentence
+from sidecar.errors import SidecarError, with_hint
 from sidecar.http.shown import full_name
 from sidecar.jira.problems import Problem, explain
 from sidecar.telemetry.troubles import Troubles
@@ -226,4 +226,4 @@ class Standing:
         if error.message != self._said:
             self._said = error.message
             level = logging.WARNING if self._is_nameless() else logging.DEBUG
-            log.log(level, "%s What to do: %s", error.message, as_sentence(error.hint))
+            log.log(level, "%s", with_hint(error.message, error.hint))

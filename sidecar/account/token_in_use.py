@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sidecar.credentials import TWO_LEGGED, WARNING_SECONDS, TokenCredentials
-from sidecar.errors import NotAuthorized, SidecarError
+from sidecar.errors import NotAuthorized, SidecarError, in_brackets, with_hint
 from sidecar.files.tokens import TokenFile
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,11 @@ class TokenInUse:
             known, self._error = self._error, error
             is_news = known is None or known.message != error.message
             if self.last_read is not None and is_news:
-                log.error("%s; going on with the token from before (%s)", error.message, error.hint)
+                log.error(
+                    "%s; going on with the token from before%s",
+                    error.message,
+                    in_brackets(error.hint),
+                )
             return
         outlived = self._outlived
         if outlived is not None and (found is None or found.token == outlived.token):
@@ -155,8 +159,7 @@ class TokenInUse:
         error = self._file.store_error()
         if error is None:
             return ""
-        reason = error.message.rstrip(".")
-        return f"no new one could be stored. {reason}. What to do: {error.hint}."
+        return f"no new one could be stored. {with_hint(error.message, error.hint)}"
 
     def _take(self, token: TokenCredentials | None) -> None:
         is_another = token != self.last_read

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from sidecar.downstream.request import Request
-from sidecar.errors import OutOfDescriptors, Overloaded, RequestRefused, SidecarError, as_sentence
+from sidecar.errors import OutOfDescriptors, Overloaded, RequestRefused, SidecarError, with_hint
 from sidecar.http.fields import Fields, serialize
 from sidecar.http.shown import sf_string
 from sidecar.telemetry.record import Record
@@ -132,11 +132,8 @@ def error_reply(
     What cannot be understood also ends the connection: where the next request begins is
     anybody's guess.
     """
-    text = f"sidecar: {error.message}"
-    hint = named(error.hint)
-    if hint:
-        text += f" Hint: {as_sentence(hint)}"
-    details = sf_string(f"{error.message} {hint}".strip())
+    text = with_hint(error.message, named(error.hint), "Hint")
+    details = sf_string(text)
     fields: Fields = [
         (b"Proxy-Status", f"sidecar; error={error.proxy_error}; details={details}".encode())
     ]
@@ -146,7 +143,7 @@ def error_reply(
         fields += [(name.encode(), value.encode()) for name, value in error.fields]
     return json_reply(
         error.status,
-        {"errorMessages": [text], "errors": {}},
+        {"errorMessages": [f"sidecar: {text}"], "errors": {}},
         fields + (extra or []),
         close=error.ends_connection or error.proxy_error == "http_request_error",
         head_only=head_only,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sidecar.access.acting import UserPatterns
 from sidecar.access.keys import Holder, KeyRing, digest
 from sidecar.config.tables import Access
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, as_sentence
 from sidecar.files.private import Signature, read_private, signature_of
 from sidecar.http.shown import quoted
 
@@ -96,7 +96,7 @@ class AccessKeys:
                 log.warning(
                     "%s; what could be read before stays in use. What to do: %s",
                     message,
-                    hint,
+                    as_sentence(hint),
                 )
         if (change := _change(before.digests, self._reading.digests)) is not None:
             log.info("the access keys have changed, and count from now on: %s", change)

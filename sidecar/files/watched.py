@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sidecar.errors import ConfigError
+from sidecar.errors import ConfigError, as_sentence
 from sidecar.files.private import FileWatch
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Watched(Generic[T]):
                 "%s; the %s that was read before stays in use. What to do: %s",
                 error,
                 self._what,
-                error.hint,
+                as_sentence(error.hint),
             )
             return False
         log.info("the %s has changed, and counts from now on", self._what)

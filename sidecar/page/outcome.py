@@ -11,7 +11,7 @@ from sidecar.errors import (
     SidecarError,
     StoreError,
     UpstreamError,
-    as_sentence,
+    own_sentence,
 )
 from sidecar.http.shown import full_name
 from sidecar.jira.refusals import Denied, VerifierRefused
@@ -67,7 +67,7 @@ def of_error(error: SidecarError, complete: Callable[[str], str], *, waits: bool
             f"If that was not what you meant: {_AGAIN}",
         ]
         return {**_values("bad", title, paragraphs), "status": 200}
-    hint = complete(as_sentence(error.hint[:1].upper() + error.hint[1:])) if error.hint else ""
+    hint = complete(own_sentence(error.hint)) if error.hint else ""
     if type(error) is NotAuthorized and not waits:
         hint = _AGAIN  # its own hint names the command
     return {

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sidecar.account.clock import TOLERANCE
 from sidecar.credentials import WARNING_SECONDS
-from sidecar.errors import as_sentence
+from sidecar.errors import own_sentence
 from sidecar.http.shown import printable
 from sidecar.page.service import Service
 from sidecar.page.words import failure
@@ -163,9 +163,5 @@ def _advice(service: Service, hint: str) -> tuple[str, str]:
         return "", ""
     found = _COMMAND.search(hint)
     command = (found[1] or found[2]).strip() if found else ""
-    sentence = _capital(as_sentence(hint)).replace("`", "")
+    sentence = own_sentence(hint).replace("`", "")
     return service.complete(sentence), service.complete(command)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from sidecar.config.load import Config
-from sidecar.errors import DESCRIPTORS_HINT, SidecarError, is_out_of_descriptors
+from sidecar.errors import DESCRIPTORS_HINT, SidecarError, in_brackets, is_out_of_descriptors
 from sidecar.net import descriptors
 from sidecar.server.notify import Notifier, Watchdog
 from sidecar.server.server import Server
@@ -140,7 +140,7 @@ class _Service:
             waiting = self._server.reload(config)
         except SidecarError as error:
             self._server.metrics.reloads["failure"] += 1
-            hint = f" ({error.hint})" if error.hint else ""
+            hint = in_brackets(error.hint)
             log.error("not reloaded, all is as before: %s%s", error.message, hint)
             self._note = "; the last reload failed"
         else:

@@ -16,7 +16,7 @@ from hmac import compare_digest
 from pathlib import Path
 
 from sidecar.credentials import Secret
-from sidecar.errors import StoreError
+from sidecar.errors import StoreError, in_brackets
 from sidecar.signin.one_time_code import CodeFile, CodeRefused
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ class Ownership:
             codes.write(urls)
         except StoreError as error:
             log.info(
-                "`sidecar open` will not find this sidecar: %s (%s)", error.message, error.hint
+                "`sidecar open` will not find this sidecar: %s%s",
+                error.message,
+                in_brackets(error.hint),
             )
         else:
             self._codes = codes

@@ -132,7 +132,8 @@ class Troubles:
         again = self._quiet.due(error.proxy_error)
         if again is not None:
             todo = f" What to do: {as_sentence(error.hint)}" if error.hint else ""
-            log.warning("%s%s%s (%s)", error.message, again, todo, error.proxy_error)
+            said = as_sentence(error.message)
+            log.warning("%s%s%s (%s)", said, again, todo, error.proxy_error)
 
     def limited(self, sentence: str, hint: str, *, passed: bool = False) -> None:
         """Note that Jira limits a user's rate; `passed` where its 429 went to a client."""

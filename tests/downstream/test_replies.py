@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.downstream.replies import RETRY_AFTER_SECONDS, error_reply, json_reply
-from sidecar.errors import NotAuthorized, Overloaded, RequestRefused, SidecarError
+from sidecar.errors import ConfigError, NotAuthorized, Overloaded, RequestRefused, SidecarError
 from sidecar.proxy import relay
 from tests.conftest import Running
 from tests.support.raw_upstream import Exchange, RawUpstream
@@ -33,9 +33,17 @@ def test_an_error_says_what_and_what_to_do(message: str, hint: str) -> None:
 def test_an_error_names_its_kind_for_machines() -> None:
     fields = dict(error_reply(NotAuthorized('No "token".', "run it"), head_only=False).fields)
     assert fields[b"Proxy-Status"] == (
-        b'sidecar; error=proxy_configuration_error; details="No \\"token\\". run it"'
+        b'sidecar; error=proxy_configuration_error; details="No \\"token\\". Hint: run it."'
     )
     assert b"Retry-After" not in fields
+
+
+def test_what_is_wrong_ends_before_the_hint_begins() -> None:
+    """A message that names a file has no full stop of its own."""
+    reply = error_reply(ConfigError("token.json: is damaged", "move it away"), head_only=True)
+    said = "token.json: is damaged. Hint: move it away."
+    assert json.loads(reply.body)["errorMessages"] == [f"sidecar: {said}"]
+    assert dict(reply.fields)[b"Proxy-Status"].endswith(f'details="{said}"'.encode())
 
 
 def test_overload_says_when_to_come_again() -> None:

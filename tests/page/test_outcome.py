@@ -80,6 +80,11 @@ def test_hints_are_sentences_with_their_commands_completed() -> None:
     assert values["paragraphs"] == ["Wrong.", "Run `sidecar init`.!"]
 
 
+def test_a_hint_that_begins_with_a_name_keeps_it() -> None:
+    values = of_error(ConfigError("No.", "jira.base_url is another one"), str, waits=False)
+    assert values["paragraphs"][-1] == "jira.base_url is another one."
+
+
 def test_who_is_on_the_page_is_sent_to_no_command() -> None:
     error = NotAuthorized("Expired.", "run `sidecar auth` again")
     assert "sidecar auth" not in "".join(of_error(error, str, waits=False)["paragraphs"])
