@@ -80,7 +80,7 @@ class Sender:
         body: RequestBody,
         record: Record,
         slot: Slot,
-        user: str | None = None,
+        user: str | None,
     ) -> Exchanged:
         """Sign and send, at most twice more: after a lost connection, and after healing.
 
@@ -92,13 +92,12 @@ class Sender:
         outgoing = await self._outgoing(request, acting_as(target, user), fields, body)
         outgoing.acting_as = user
         if outgoing.method == "GET" and is_search(target.path, self._base.path):
-            outgoing.search = target.query or ""
+            outgoing.search = target.query
             if is_too_long(outgoing):
                 await send_as_post(outgoing, record)
         if isinstance(outgoing.content, RequestBody) and self._healer.renewal.has_just_begun:
             async with slot.given_up():  # it can be sent only once
                 await self._healer.renewal.wait_while_new()
-        record.forwarded = True
         exchanged = await self._exchange(outgoing, record, slot)
         response = exchanged.response
         if response.status == 429 or self._lines.lines or is_empty(response.fields):
@@ -138,7 +137,7 @@ class Sender:
             async with slot.given_up() if self._healer.takes_time(problem) else nullcontext():
                 url = await self._healer.heal(problem, signed, response.fields, is_safe=is_safe)
         except BaseException:
-            self._abort(response, signed)
+            self.close(exchanged)
             raise
         if url is None:
             return exchanged
@@ -152,14 +151,14 @@ class Sender:
         self, exchanged: Exchanged, outgoing: Outgoing, record: Record, slot: Slot
     ) -> Exchanged:
         """Ask by a short request what is wrong with a long one; send that again if it is safe."""
-        response, _, signed, _ = exchanged
+        signed = exchanged.signed
         if 0 < len(signed.base_string) < _LONG_BASE_STRING:
             return exchanged
         try:
             async with slot.given_up():
                 problem = await self._healer.probe(signed)
         except BaseException:
-            self._abort(response, signed)
+            self.close(exchanged)
             raise
         is_healed = self._identity.signing_url.url != signed.url or self._healer.has_new_key
         if problem is None and len(outgoing.parameters) > _FEW_PARAMETERS:
@@ -167,7 +166,7 @@ class Sender:
             return exchanged._replace(problem=problem)
         may_resend = record.method in _RETRIED_METHODS and outgoing.is_replayable
         if problem is None or not is_healed or not may_resend:
-            return exchanged._replace(problem=problem, is_put_right=is_healed and bool(problem))
+            return exchanged._replace(problem=problem, is_put_right=is_healed)
         self.close(exchanged)
         return await self._send_again(problem, outgoing, record, None)
 
@@ -201,8 +200,7 @@ class Sender:
                 )
             except BaseException as error:
                 self._identity.in_flight.discard(signed.nonce)
-                may_retry = outgoing.may_reconnect
-                if not (may_retry and isinstance(error, ConnectionLost)):
+                if not (outgoing.may_reconnect and isinstance(error, ConnectionLost)):
                     raise
                 outgoing.may_reconnect = False
                 fresh = True
@@ -211,13 +209,9 @@ class Sender:
             try:
                 problem = await self._problem(outgoing, response, signed)
             except BaseException:
-                self._abort(response, signed)
+                self.close(Exchanged(response, None, signed))
                 raise
             return Exchanged(response, problem, signed)
-
-    def _abort(self, response: UpstreamResponse | KeptResponse, signed: Signed) -> None:
-        response.abort()
-        self._identity.in_flight.discard(signed.nonce)
 
     def close(self, exchanged: Exchanged) -> None:
         """End an exchange: its response was read, or is of no use."""
@@ -308,15 +302,8 @@ def _parameters(
 
 
 async def first_bytes(response: UpstreamResponse | KeptResponse, limit: int) -> bytes:
-    """The first bytes of a body, decoded; they are still there to be relayed.
-
-    If they can't be had, the response is aborted.
-    """
-    try:
-        data = await response.peek(limit)
-    except BaseException:
-        response.abort()
-        raise
+    """The first bytes of a body, decoded; they are still there to be relayed."""
+    data = await response.peek(limit)
     if (first(response.fields, b"content-encoding") or b"").lower() != b"gzip":
         return data
     try:

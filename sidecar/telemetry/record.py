@@ -50,7 +50,6 @@ class Record:
     """Seconds that it waited for its turn because of Jira's rate limit."""
     absorbed: int = 0
     """How many 429s of Jira's its client was spared."""
-    forwarded: bool = False
     problem: str = ""
     """The OAuth problem that reached the client."""
     error: str = ""

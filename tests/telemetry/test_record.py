@@ -49,7 +49,6 @@ class TestRecord:
         assert (record.status, record.answered_by, record.received, record.sent) == (
             0, "sidecar", 0, 0,
         )  # fmt: skip
-        assert not record.forwarded
 
     @pytest.mark.parametrize(
         ("path", "is_local"),
