@@ -11,10 +11,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sidecar.account.token_in_use import unused_token
-from sidecar.check.step import Passed
+from sidecar.check.step import NeedsNewToken, Passed
 from sidecar.config.load import Config
 from sidecar.credentials import LATEST, WARNING_SECONDS, TokenCredentials
-from sidecar.errors import ConfigError, NotAuthorized, SidecarError
+from sidecar.errors import ConfigError, SidecarError
 from sidecar.files import keys
 from sidecar.files.access_keys import read_access_keys, without_key
 from sidecar.files.private import refuse_unless_private
@@ -159,7 +159,7 @@ def load_token(config: Config) -> TokenCredentials:
     found = file.load()
     if found is None:
         message = f"There is no access token for Jira yet: {file.path} does not exist."
-        raise NotAuthorized(message, "run `sidecar auth`")
+        raise NeedsNewToken(message, "run `sidecar auth`")
     return found
 
 
@@ -191,14 +191,14 @@ def has_ended(token: TokenCredentials, now: float) -> bool:
     return token.expires_at is not None and token.expires_at <= now
 
 
-def ended(token: TokenCredentials, now: float) -> NotAuthorized:
+def ended(token: TokenCredentials, now: float) -> NeedsNewToken:
     """The error for a token whose life is over: a living session renews it."""
     when = f" on {day(token.expires_at)}" if token.expires_at else ""
     message = f"The access token came to its end{when}."
     if not token.is_renewable(now):
-        return NotAuthorized(message, "run `sidecar auth`")
+        return NeedsNewToken(message, "run `sidecar auth`")
     until = f", until {day(token.session_expires_at)}" if token.session_expires_at else ""
-    return NotAuthorized(
+    return NeedsNewToken(
         message,
         f"`sidecar run` renews it by itself with its next request{until};"
         " or run `sidecar auth` for a new one",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
-from sidecar.errors import SidecarError
+from sidecar.errors import NotAuthorized, SidecarError
 
 Status = Literal["pass", "fail", "skipped"]
 Value = TypeVar("Value")
@@ -22,6 +22,8 @@ class Step:
     hint: str = ""
     exit_code: int = 0
     """What `check` exits with if this is the first step that failed."""
+    awaits_signature: bool = False
+    """Whether what mends it works only once Jira accepts our signature, a later step."""
 
     def as_json(self) -> dict[str, str]:
         """The step as `--json` shows it."""
@@ -40,13 +42,18 @@ class Passed(NamedTuple):
     hint: str = ""
 
 
+class NeedsNewToken(NotAuthorized):
+    """There is no token that is alive: a new one needs a signature that Jira accepts."""
+
+
 class NotTried(Exception):
     """A step cannot be tried; the text names what it needs."""
 
 
 def failed(name: str, error: SidecarError, hint: str = "") -> Step:
     """Make the step of an error; `hint` is used if the error has none."""
-    return Step(name, "fail", error.message, error.hint or hint, error.exit_code)
+    awaits_signature = isinstance(error, NeedsNewToken)
+    return Step(name, "fail", error.message, error.hint or hint, error.exit_code, awaits_signature)
 
 
 def exit_code(steps: Sequence[Step]) -> int:
@@ -55,10 +62,14 @@ def exit_code(steps: Sequence[Step]) -> int:
 
 
 def summary(steps: Sequence[Step]) -> str:
-    """The whole result in one line; what two steps say in the same words is one problem."""
+    """The whole result in one line, beginning with what is to be mended first.
+
+    What two steps say in the same words is one problem.
+    """
     problems: list[str] = []
-    for step in steps:
-        if step.status == "fail" and not any(said in step.message for said in problems):
+    wrong = [step for step in steps if step.status == "fail"]
+    for step in sorted(wrong, key=lambda step: step.awaits_signature):
+        if not any(said in step.message for said in problems):
             problems.append(step.message)
     if not problems:
         return "All is well."

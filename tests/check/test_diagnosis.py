@@ -7,6 +7,7 @@ import time
 import pytest
 
 from sidecar.check import local
+from sidecar.check.step import summary
 from sidecar.credentials import LATEST, Secret
 from sidecar.sandbox import Sandbox
 from tests.support.checking import DAY, NAMES, NOW, Diagnose, diagnose
@@ -85,6 +86,19 @@ async def test_a_token_is_warned_of_from_30_days_before_its_end(
     assert step.status == "pass"
     assert noted in step.message
     assert ("sidecar auth" in step.hint) == bool(noted)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_before_anything_is_entered_in_jira_that_is_what_is_to_be_done_first(
+    sandbox: Sandbox, diagnose: Diagnose, *, ended: bool
+) -> None:
+    sandbox.faults.problem = "consumer_key_unknown"
+    facts: dict[str, object] = {"expires_at": 1.7e9} if ended else {}
+    result = await diagnose(sandbox.url, token="T" * 32 if ended else None, facts=facts)
+    assert (result.failed, result.code) == (["token", "signature"], 77)
+    said = result["signature"].message
+    assert "consumer key" in said
+    assert summary([*result.steps.values()]) == f"2 problems, first of all: {said}"
 
 
 async def test_without_a_token_the_key_is_tried_all_the_same(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.check.step import (
+    NeedsNewToken,
     NotTried,
     Step,
     as_json,
@@ -53,6 +54,15 @@ def test_the_summary_counts_each_problem_once() -> None:
     assert summary([GOOD, expired]) == "1 problem: it has expired"
     assert summary([mode, modes, NOT_TRIED]) == "1 problem: key.pem: open to others"
     assert summary([mode, expired]).startswith("2 problems, first of all: key.pem")
+
+
+def test_what_needs_a_signature_that_jira_accepts_is_not_what_is_to_be_mended_first() -> None:
+    """`sidecar auth` fails as long as Jira does not know the consumer."""
+    none = failed("token", NeedsNewToken("There is no token."))
+    unknown = failed("signature", ConfigError("Jira does not know the consumer."))
+    assert summary([none, unknown]) == "2 problems, first of all: Jira does not know the consumer."
+    assert exit_code([none, unknown]) == 77  # the first step's, all the same
+    assert summary([none]) == "1 problem: There is no token."
 
 
 def test_what_was_not_tried_is_one_line() -> None:
