@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from sidecar.account.authorize import Authorizer
-from sidecar.account.identity import Identity
+from sidecar.account.identity import NEVER, Identity
 from sidecar.credentials import WARNING_SECONDS, TokenCredentials
 from sidecar.errors import (
     CertificateError,
@@ -84,10 +84,10 @@ class Renewal:
         self._running: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._pause = 0.0
-        self._paused_until = 0.0
-        self._new_until = 0.0
+        self._paused_until = NEVER
+        self._new_until = NEVER
         self._quiet = Quiet()
-        self._daily = Quiet(_DAY)
+        self._daily = Quiet(_DAY, clock)
         self.error: SidecarError | None = None
         """Why the last renewal failed; None again once Jira has accepted a new token."""
         self._trouble: tuple[TokenCredentials | None, SidecarError] | None = None

@@ -79,7 +79,7 @@ class Standing:
         self._sleep = sleep
         self._chance = chance
         self._asking: asyncio.Task[None] | None = None
-        self._is_doubted = False
+        self._doubted = asyncio.Event()
         self._is_closed = False
         self._changed = asyncio.Event()
         self._tried = asyncio.Event()
@@ -98,7 +98,7 @@ class Standing:
 
     def doubt(self) -> None:
         """Ask soon: Jira has refused a caller's request, and that may be about us."""
-        self._is_doubted = True
+        self._doubted.set()
         if not self._is_closed and (self._asking is None or self._asking.done()):
             self._asking = asyncio.create_task(self._keep_asking())
 
@@ -129,7 +129,7 @@ class Standing:
         """Ask until Jira takes us, and nobody has doubted that since."""
         pause = FIRST_PAUSE
         while True:
-            self._is_doubted = False
+            self._doubted.clear()
             self._changed.clear()
             is_taken = await self._ask()
             self._tried.set()
@@ -139,7 +139,7 @@ class Standing:
                 pause = FIRST_PAUSE
             elif not is_taken:
                 pause = min(2 * pause, LONGEST_PAUSE / (1 + SPREAD))
-            elif not self._is_doubted:
+            elif not self._doubted.is_set():
                 return
 
     async def _changes_within(self, seconds: float) -> bool:

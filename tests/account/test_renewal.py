@@ -71,6 +71,14 @@ class Desk:
         store_token(self.config, grant.token, **facts)
         return self.identity.token.current()
 
+    def grant_at(self, obstacle: Obstacle) -> TokenCredentials:
+        """Store a new token all the same."""
+        obstacle.is_there = False
+        try:
+            return self.grant()
+        finally:
+            obstacle.is_there = True
+
     @property
     def stored(self) -> str:
         """The token on disk."""
@@ -275,6 +283,36 @@ async def test_the_end_of_a_token_is_warned_of_once_a_day(
     assert renewals(desk.sandbox) == 0
 
 
+async def test_a_day_later_the_end_is_warned_of_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.grant(expires_at=time.time() + 29 * 86400)
+    told = []
+    for later in (0.0, 86_399.0, 1.0):
+        desk.now += later
+        desk.renewal.renew_if_near_end()
+        told.append(len(logged(caplog)))
+    assert told == [1, 1, 2]
+    assert logged(caplog) == [desk.identity.token.expiry_warning()] * 2
+
+
+@pytest.mark.parametrize(("left", "is_told"), [(30 * 86400.0, True), (30 * 86400.0 + 1, False)])
+async def test_the_end_is_warned_of_from_30_days_before_it(
+    desk: Desk,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    left: float,
+    is_told: bool,
+) -> None:
+    desk.grant(expires_at=1.0)
+    monkeypatch.setattr(desk.identity.token, "lifetime", lambda: (left, 10 * left))
+    desk.renewal.renew_if_near_end()
+    assert bool(logged(caplog)) == is_told
+    monkeypatch.setattr(desk.identity.token, "lifetime", lambda: (30 * 86400.0, 10 * left))
+    desk.renewal.renew_if_near_end()
+    assert len(logged(caplog)) == 1, "what was not said yet is said when it is due"
+
+
 async def test_near_its_end_a_token_is_tried_to_be_renewed_no_more_often_than_at_its_end(
     desk: Desk,
 ) -> None:
@@ -415,7 +453,9 @@ async def test_a_failed_renewal_is_logged_with_what_to_do_if_there_is_something(
     assert logged(caplog) == [f"the access token cannot be renewed: Jira went away.{shown}"]
 
 
-async def test_a_renewal_whose_answer_is_lost_is_remembered(desk: Desk) -> None:
+async def test_a_renewal_whose_answer_is_lost_is_remembered(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     old = desk.grant()
     desk.sandbox.faults.reset = True  # after Jira has made the new token
     assert not await desk.renewal.replace(old)
@@ -427,6 +467,8 @@ async def test_a_renewal_whose_answer_is_lost_is_remembered(desk: Desk) -> None:
     assert not await desk.renewal.replace(old)  # Jira does not know the old one any more
     assert desk.identity.renewal_mark.is_about(old)
     assert "was cut short" in Identity(desk.config).warnings()[0]
+    await desk.renewal.close(60)
+    assert not logged(caplog, logging.CRITICAL), "it was not stopped by the end"
 
 
 async def test_a_token_that_a_renewal_cut_short_has_cost_is_explained(
@@ -503,6 +545,27 @@ async def test_a_token_file_that_was_removed_is_not_brought_back(desk: Desk) -> 
     assert not await desk.renewal.replace(old)
     assert renewals(desk.sandbox) == 0
     assert not desk.config.token.path.exists()
+    assert desk.renewal.error is None, "there is nothing that could be renewed"
+
+
+async def test_what_is_no_error_of_ours_reaches_whoever_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(*_: object) -> TokenCredentials:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(Authorizer, "renew", break_down)
+    with pytest.raises(RuntimeError, match="a fault"):
+        await desk.renewal.replace(desk.grant())
+
+
+async def test_a_trouble_is_that_of_the_token_in_use(desk: Desk) -> None:
+    old = desk.grant()
+    desk.sandbox.faults.link_gone = True
+    assert not await desk.renewal.replace(old)
+    assert desk.renewal.trouble is desk.renewal.error is not None
+    desk.grant()
+    assert desk.renewal.trouble is None
 
 
 # ── storing ─────────────────────────────────────────────────────────────────────────────────
@@ -567,6 +630,7 @@ async def test_a_new_token_that_cannot_be_put_in_place_is_kept_beside_it_and_cou
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Something is mounted, or made read-only, while Jira is asked."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(renewing, "FIRST_PAUSE", 0.01)
     renew = Authorizer.renew
     old = desk.grant()
@@ -586,8 +650,16 @@ async def test_a_new_token_that_cannot_be_put_in_place_is_kept_beside_it_and_cou
         restarted = Identity(desk.config)
         assert restarted.token.current() == new
         assert not any("cut short" in warning for warning in restarted.warnings())
-        assert "is kept in" in logged(caplog, logging.ERROR)[0]
+        (told,) = logged(caplog, logging.INFO)
+        assert told.startswith("the access token was renewed: ")
+        assert "is kept in" in told
+        assert "tried again and again (" in told
+        assert "None" not in told
+        assert desk.renewal.trouble is not None
+        assert desk.troubles.last is not None
+        assert desk.troubles.last.problem == "token_not_renewed"
     await asyncio.wait_for(desk.renewal.wait_saved(), 10)
+    assert desk.renewal.trouble is None
     assert desk.stored == new.token.reveal()
     assert desk.identity.token.current() == new
     assert not logged(caplog, logging.CRITICAL)
@@ -670,6 +742,39 @@ async def test_a_new_token_that_cannot_be_stored_is_used_and_stored_as_soon_as_i
     assert not any(new.token.reveal() in line for line in logged(caplog, logging.DEBUG))
 
 
+async def test_an_error_that_stops_storing_is_told_with_what_to_do(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = desk.grant()
+    obstacle = Obstacle(monkeypatch)
+    assert await desk.renewal.replace(old)
+    (told,) = logged(caplog)
+    assert told == (
+        "the access token was renewed and cannot be stored: the disk is broken.  It is lost if the"
+        " sidecar ends before that; storing it is tried again and again (replace it)"
+    )
+    await asyncio.wait_for(obstacle.tried_often.wait(), 5)
+    assert logged(caplog)[1:] == [
+        "the renewed access token is still not stored: the disk is broken"
+    ]
+
+
+async def test_what_is_stored_at_last_is_no_longer_unsaved_though_the_next_renewal_fails(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obstacle = Obstacle(monkeypatch)
+    monkeypatch.setattr(renewing, "FIRST_PAUSE", 3600.0)
+    old = desk.grant_at(obstacle)
+    assert await desk.renewal.replace(old)
+    first = desk.identity.token.current()
+    assert desk.identity.token.unsaved() == first
+    obstacle.is_there = False
+    desk.sandbox.faults.link_gone = True
+    assert not await desk.renewal.replace(first)
+    assert desk.stored == first.token.reveal()
+    assert desk.identity.token.unsaved() is None
+
+
 async def test_storing_is_tried_again_after_pauses_that_double_up_to_the_longest(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, loop_clock: LoopClock
 ) -> None:
@@ -739,8 +844,10 @@ async def test_an_unstored_token_is_stored_at_the_end(
     monkeypatch.setattr(renewing, "FIRST_PAUSE", 3600.0)
     await desk.renewal.replace(old)
     obstacle.is_there = False
+    tasks = asyncio.all_tasks()
     await desk.renewal.close(60)
     assert desk.stored == desk.identity.token.current().token.reveal() != old.token.reveal()
+    assert len(asyncio.all_tasks()) == len(tasks) - 1, "nobody goes on trying"
 
 
 async def test_a_token_that_is_lost_at_the_end_is_said_to_be(
@@ -799,16 +906,16 @@ async def test_the_end_does_not_wait_for_ever_and_the_next_start_knows(
     renewing_it = asyncio.create_task(desk.renewal.replace(old))
     await jira.asked.wait()
     await desk.renewal.close(0)
-    assert not await renewing_it
-    (line,) = logged(caplog, logging.CRITICAL)
-    assert "stopped while Jira was asked" in line
-    assert desk.stored == old.token.reveal()
-    assert desk.identity.renewal_mark.is_about(old)
     assert sorted(os.listdir(desk.config.token.path.parent)) == [
         ".token.json.lock",
         ".token.json.renewal",
         "token.json",
     ], "the room that was reserved is given back"
+    assert not await renewing_it
+    (line,) = logged(caplog, logging.CRITICAL)
+    assert "stopped while Jira was asked" in line
+    assert desk.stored == old.token.reveal()
+    assert desk.identity.renewal_mark.is_about(old)
     async with desk.identity.token_file.locked(0):
         pass
     assert "was cut short" in Identity(desk.config).warnings()[0]
@@ -847,6 +954,30 @@ async def test_an_upload_waits_for_a_renewal_only_while_that_is_new(
     await waiting
     assert desk.identity.token.current().token != old.token
     assert not desk.renewal.has_just_begun
+
+
+async def test_whoever_waits_for_a_renewal_has_what_it_brought_on_disk(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock's patience counts for other processes alone."""
+    await desk.renewal.wait_saved()  # at once: there is nothing to wait for
+    monkeypatch.setattr(renewing, "LOCK_PATIENCE", 0.0)
+    obstacle = Obstacle(monkeypatch)
+    old = desk.grant_at(obstacle)
+    jira = Answering(monkeypatch)
+    replacing = asyncio.create_task(desk.renewal.replace(old))
+    await jira.asked.wait()
+    replaced = asyncio.create_task(desk.renewal.wait_replaced(old))
+    saved = asyncio.create_task(desk.renewal.wait_saved())
+    await turns(10)
+    assert not replaced.done()
+    jira.go.set()
+    assert await replacing
+    assert await replaced
+    assert not saved.done()
+    obstacle.is_there = False
+    await asyncio.wait_for(saved, 5)
+    assert desk.stored == desk.identity.token.current().token.reveal() != old.token.reveal()
 
 
 # ── another process ─────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from sidecar.account.authorize import Authorizer
 from sidecar.account.healing import Healer
 from sidecar.account.identity import Identity
-from sidecar.account.standing import FIRST_PAUSE, LONGEST_PAUSE, PATIENCE, SPREAD, Standing
+from sidecar.account.standing import FIRST_PAUSE, LONGEST_PAUSE, SPREAD, Refusal, Standing
 from sidecar.credentials import Secret
 from sidecar.files import keys
 from sidecar.files.private import write_private
@@ -130,6 +131,15 @@ async def desk(sandbox: Sandbox, make_desk: MakeDesk) -> Desk:
     return desk
 
 
+async def is_let_through(desk: Desk) -> bool:
+    """Whether a request that comes now does not wait for Jira's first answer."""
+    waiting = asyncio.create_task(desk.standing.wait_tried())
+    await turns(2)
+    is_through = waiting.done()
+    waiting.cancel()
+    return is_through
+
+
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     ours = [record for record in caplog.records if record.name.startswith("sidecar")]
     return [(record.levelno, record.getMessage()) for record in ours]
@@ -137,9 +147,26 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
 
 class TestAsking:
     async def test_nobody_asks_before_somebody_doubts(self, sandbox: Sandbox, desk: Desk) -> None:
-        await desk.standing.wait_tried()
+        assert await is_let_through(desk), "nor does anybody wait"
         assert not desk.standing.is_in_doubt
         assert not sandbox.log
+
+    async def test_a_doubt_from_before_the_start_is_settled_at_once(
+        self, sandbox: Sandbox, desk: Desk
+    ) -> None:
+        desk.standing.start(is_doubted=True)
+        await desk.pauses.begun()
+        assert len(sandbox.log) == 1
+
+    async def test_a_refusal_from_before_a_reload_holds_until_jira_is_asked(
+        self, sandbox: Sandbox, desk: Desk
+    ) -> None:
+        before = Refusal(Problem("token_rejected"), "No token.", "sign in", 500.0)
+        desk.standing.start(before)
+        assert desk.standing.refusal is before
+        await desk.pauses.begun()
+        assert len(sandbox.log) == 1
+        assert desk.problem is None
 
     async def test_the_question_is_our_own_and_its_answer_decides(
         self, sandbox: Sandbox, desk: Desk
@@ -209,6 +236,7 @@ class TestAsking:
         sandbox.revoke()
         await desk.doubted()
         await desk.standing.close()
+        assert not desk.standing.is_in_doubt
         desk.standing.doubt()
         await turns(3)
         assert not desk.standing.is_in_doubt
@@ -238,6 +266,7 @@ class TestRefused:
         assert await desk.doubted() == problem
         refusal = desk.standing.refusal
         assert refusal is not None
+        assert refusal.sentence
         assert refusal.hint
         assert refusal.since == 1000.0
         assert desk.troubles.last is not None
@@ -288,8 +317,29 @@ class TestRefused:
         assert [level for level, _ in told].count(logging.WARNING) == 2, "each problem once"
         rejected = explain(Problem("token_rejected"))
         assert told[0][1].startswith(f"{rejected.sentence} What to do: {rejected.hint}.")
-        assert "not ready" in told[1][1]
+        assert told[1][1] == (
+            "not ready: Jira refuses the sidecar's own question, too (token_rejected)"
+        )
         assert told[-1] == (logging.INFO, "ready again: Jira takes the sidecar's own question")
+
+    async def test_what_is_known_of_the_token_says_more_than_the_problems_name(
+        self, sandbox: Sandbox, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(desk.identity.token_file, "other_machine", lambda: "there")
+        sandbox.revoke()
+        await desk.doubted()
+        assert desk.standing.refusal is not None
+        assert "it was stored on there, another machine" in desk.standing.refusal.sentence
+        assert "each machine needs a token of its own" in desk.standing.refusal.hint
+
+    async def test_the_question_does_no_harm_if_a_copy_of_it_came_before(
+        self, sandbox: Sandbox, desk: Desk
+    ) -> None:
+        sandbox.faults.nonce_used = 10
+        assert await desk.doubted() == "nonce_used"
+        assert len(sandbox.log) == 3
+        assert desk.standing.refusal is not None
+        assert "acted upon" not in desk.standing.refusal.sentence
 
     async def test_what_can_be_healed_is_no_refusal(self, sandbox: Sandbox, desk: Desk) -> None:
         sandbox.faults.throw({"clock_offset": 7200.0, "perceived_scheme": "https"})
@@ -356,6 +406,11 @@ class TestMended:
         store_token(desk.config, "still-dead" * 3)
         desk.identity.refresh()
         assert await desk.pauses.begun() == FIRST_PAUSE, "and the pauses begin anew"
+        tasks = len(asyncio.all_tasks())
+        for _ in range(3):
+            desk.pauses.end()
+            await desk.pauses.begun()
+        assert len(asyncio.all_tasks()) == tasks, "nothing is left of a pause"
         store_token(desk.config, sandbox.grant().token)
         desk.identity.refresh()
         await desk.pauses.begun()
@@ -464,7 +519,8 @@ class TestTwoLegged:
         desk.pauses.end()
         await desk.pauses.begun()
         token = desk.identity.token.current()
-        assert (token.user, token.server_url) == ("builds", sandbox.url)
+        assert (token.user, token.display_name) == ("builds", "Build Robot")
+        assert token.server_url == sandbox.url
         assert desk.problem is None
         told = said(caplog)
         assert [level for level, _ in told] == [logging.WARNING, *[logging.INFO] * 3]
@@ -485,7 +541,9 @@ class TestTwoLegged:
         ((level, text),) = said(caplog)
         assert level == logging.WARNING
         assert "with 503" in text
-        assert "What to do: " in text
+        assert re.search(r" What to do: \w.*[^.]\.$", text)
+        assert "None" not in text
+        assert desk.standing.refusal is None
 
     async def test_the_question_names_the_user_of_the_configuration(
         self, make_sandbox: MakeSandbox, make_desk: MakeDesk
@@ -495,6 +553,9 @@ class TestTwoLegged:
         desk.standing.start()
         await desk.pauses.begun()
         assert desk.identity.token.current().user == "alana"
+        asked = len(sandbox.log)
+        assert await self.again(desk) is None
+        assert len(sandbox.log) == asked + 1, "what Jira calls itself is known"
         sandbox.faults.impersonation = False
         assert await self.again(desk) == "two_legged_not_allowed"
         assert desk.standing.refusal is not None
@@ -519,10 +580,30 @@ class TestTwoLegged:
             desk.standing.start()
             await arrived.wait()
             waiting = asyncio.create_task(desk.standing.wait_tried())
-            await asyncio.sleep(0)
+            await turns(2)
+            await loop_clock.skip(4.9)
             assert not waiting.done()
-            assert PATIENCE == 5.0
-            await loop_clock.skip(PATIENCE)
+            await loop_clock.skip(0.1)
             await waiting
-            await desk.standing.wait_tried()
+            assert await is_let_through(desk), "nobody waits for the same a second time"
             await desk.standing.close()
+
+    async def test_nobody_waits_once_there_is_an_answer(
+        self, make_sandbox: MakeSandbox, make_desk: MakeDesk
+    ) -> None:
+        sandbox = await make_sandbox(two_legged=True)
+        desk = make_desk(sandbox.url, jira__two_legged=True)
+        desk.standing.start()
+        assert not await is_let_through(desk)
+        await desk.pauses.begun()
+        assert await is_let_through(desk)
+
+    async def test_nobody_waits_after_the_end(self, make_desk: MakeDesk) -> None:
+        async with RawUpstream(Exchange.hang) as upstream:
+            desk = make_desk(upstream.url, jira__two_legged=True)
+            desk.standing.start()
+            waiting = asyncio.create_task(desk.standing.wait_tried())
+            await upstream.request()
+            await desk.standing.close()
+            await turns(3)
+            assert waiting.done()
