@@ -13,13 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from sidecar.signing.process import SigningProcess
-from sidecar.signing.signatures import (
-    LEAST_AHEAD,
-    MOST_AHEAD,
-    MOST_PROCESSES,
-    WINDOW,
-    Signatures,
-)
+from sidecar.signing.signatures import Signatures
 from sidecar.signing.signer import Signer
 from tests.signing.test_process import is_alive, pid_of
 from tests.support.clocks import Ticking
@@ -28,6 +22,8 @@ from tests.support.raw_upstream import RawUpstream
 from tests.support.services import Manager, port_of
 from tests.support.waiting import PATIENCE, until
 from tests.support.wire import Client
+
+only_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 
 
 class Counting(Signer):
@@ -92,7 +88,7 @@ def held_up(process: SigningProcess) -> Iterator[None]:
 
 async def test_a_lone_request_after_the_other_signs_on_the_loop() -> None:
     signatures = Signatures(lambda: False, Ticking(SECONDS))
-    for _ in range(3 * WINDOW):
+    for _ in range(300):
         assert await signatures.make(SIGNER, b"text") == SIGNER.signature(b"text")
     assert signatures._processes == []
 
@@ -101,17 +97,71 @@ async def test_many_at_once_that_come_slowly_sign_on_the_loop() -> None:
     signatures = Signatures(lambda: True, Ticking(10 * SECONDS))
     signatures._change_signer(SIGNER)
     signatures._quickest = SECONDS  # so that most of the time goes by between signatures
-    for _ in range(3 * WINDOW):
+    for _ in range(300):
         await signatures.make(SIGNER, b"text")
     assert signatures._processes == []
 
 
-async def test_the_first_rush_is_helped_at_once_however_young_the_machine_is(
-    busy: Signatures,
-) -> None:
-    for _ in range(WINDOW + 1):
-        await busy.make(SIGNER, b"text")
-    assert len(busy._processes) == 1
+class Hand:
+    """A clock that stands still until a test puts it forward."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Taking(Counting):
+    """A signer whose signatures take a second each, by that clock."""
+
+    def __init__(self, clock: Hand) -> None:
+        super().__init__(SIGNER.private_key, "OauthKey")
+        self.clock = clock
+
+    def signature(self, base_string: bytes) -> bytes:
+        self.clock.now += 1.0
+        return super().signature(base_string)
+
+
+async def hundred(signatures: Signatures, signer: Taking, seconds: float) -> None:
+    """Ask for a hundred, the last of them so long after `seconds` began to count."""
+    end = signer.clock.now + seconds
+    for _ in range(99):
+        await signatures.make(signer, b"text")
+    assert signer.clock.now <= end
+    signer.clock.now = end
+    await signatures.make(signer, b"text")
+
+
+async def test_a_hundred_within_four_times_what_they_take_are_a_rush() -> None:
+    clock = Hand()
+    signatures = Signatures(lambda: True, clock, cores=2)
+    signer = Taking(clock)
+    await hundred(signatures, signer, 400.0)
+    assert signatures._processes == []
+    clock.now -= 1.0  # the hundredth began the second hundred, and took one second
+    await hundred(signatures, signer, 400.0)
+    assert signatures._processes == []
+    clock.now -= 1.0
+    await hundred(signatures, signer, 399.0)
+    assert len(signatures._processes) == 1
+    await signatures.close()
+
+
+async def test_a_rush_is_over_when_a_hundred_took_longer() -> None:
+    clock = Hand()
+    signatures = Signatures(lambda: True, clock, cores=2)
+    signer = Taking(clock)
+    await hundred(signatures, signer, 399.0)
+    await until(lambda: signatures._processes[0].is_ready)
+    signer.made = 0
+    for _ in range(99):
+        await signatures.make(signer, b"text")
+    assert signer.made == 0
+    clock.now += 400.0
+    await signatures.make(signer, b"text")
+    assert signer.made == 1
+    await signatures.close()
 
 
 async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
@@ -119,7 +169,7 @@ async def test_in_a_rush_a_process_makes_them(busy: Signatures) -> None:
     await rush(busy, signer)
     keep_rushing(busy)
     signer.made = 0
-    texts = [b"%d" % number for number in range(LEAST_AHEAD)]
+    texts = [b"%d" % number for number in range(6)]
     made = await asyncio.gather(*(busy.make(signer, text) for text in texts))
     assert signer.made == 0
     assert made == [signer.signature(text) for text in texts]
@@ -132,28 +182,52 @@ async def test_what_a_process_has_no_room_for_the_loop_makes_one_in_each_turn(
     process = await rush(busy, signer)
     keep_rushing(busy)
     signer.made = 0
-    texts = [b"%d" % number for number in range(2 * MOST_AHEAD)]
+    texts = [b"%d" % number for number in range(32)]
     with held_up(process):
         made = asyncio.gather(*(busy.make(signer, text) for text in texts))
         await asyncio.sleep(0)
         for turn in range(7):
-            assert process.waiting == MOST_AHEAD
+            assert process.waiting == 16
             assert signer.made == turn
             await asyncio.sleep(0)
     assert await made == [SIGNER.signature(text) for text in texts]
 
 
-async def test_of_a_few_the_loop_is_left_its_share(busy: Signatures) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "asked"), [(6, 6), (7, 6), (8, 6), (9, 6), (11, 8), (16, 12), (22, 16), (24, 16)]
+)
+async def test_the_loop_is_left_a_quarter_of_what_is_wanted_and_what_is_over_sixteen(
+    busy: Signatures, wanted: int, asked: int
+) -> None:
     signer = counting()
     process = await rush(busy, signer)
     keep_rushing(busy)
     signer.made = 0
+    texts = [b"%d" % number for number in range(wanted)]
     with held_up(process):
-        made = asyncio.gather(*(busy.make(signer, b"%d" % number) for number in range(8)))
+        made = asyncio.gather(*(busy.make(signer, text) for text in texts))
+        for _ in range(wanted):
+            await asyncio.sleep(0)
+        assert (process.waiting, signer.made) == (asked, wanted - asked)
+    assert await made == [SIGNER.signature(text) for text in texts]
+
+
+@pytest.mark.parametrize(("seconds", "helps"), [(0.0005, True), (0.00051, False)])
+async def test_the_loop_helps_where_a_signature_takes_half_a_millisecond_at_most(
+    seconds: float, helps: bool
+) -> None:
+    signatures = Signatures(lambda: True, Ticking(SECONDS), cores=1)
+    signer = counting()
+    process = await rush(signatures, signer)
+    keep_rushing(signatures, seconds)
+    signer.made = 0
+    with held_up(process):
+        made = asyncio.gather(*(signatures.make(signer, b"text") for _ in range(8)))
         for _ in range(5):
             await asyncio.sleep(0)
-        assert (process.waiting, signer.made) == (LEAST_AHEAD, 2)
-    assert await made == [SIGNER.signature(b"%d" % number) for number in range(8)]
+        assert (signer.made > 0) is helps
+    await made
+    await signatures.close()
 
 
 async def test_what_waits_here_is_passed_on_as_soon_as_there_is_room(busy: Signatures) -> None:
@@ -166,7 +240,7 @@ async def test_what_waits_here_is_passed_on_as_soon_as_there_is_room(busy: Signa
         made = asyncio.gather(*(busy.make(signer, text) for text in texts))
         for _ in range(5):
             await asyncio.sleep(0)
-        assert process.waiting == MOST_AHEAD
+        assert process.waiting == 16
     assert await made == [SIGNER.signature(text) for text in texts]
     assert signer.made == 0
 
@@ -177,7 +251,7 @@ async def test_who_leaves_while_it_waits_here_costs_no_signature(
     process = await rush(busy)
     keep_rushing(busy, 0.003)
     with held_up(process):
-        staying = [asyncio.create_task(busy.make(SIGNER, b"x")) for _ in range(MOST_AHEAD)]
+        staying = [asyncio.create_task(busy.make(SIGNER, b"x")) for _ in range(16)]
         leaving = [asyncio.create_task(busy.make(SIGNER, b"y")) for _ in range(200)]
         await asyncio.sleep(0)
         for task in leaving:
@@ -197,33 +271,90 @@ async def test_who_leaves_while_it_waits_here_costs_no_signature(
     await asyncio.gather(*staying)
 
 
+async def test_who_leaves_before_the_loop_helps_costs_no_signature(busy: Signatures) -> None:
+    signer = counting()
+    process = await rush(busy, signer)
+    keep_rushing(busy)
+    signer.made = 0
+    with held_up(process):
+        tasks = [asyncio.create_task(busy.make(signer, b"x")) for _ in range(40)]
+        await asyncio.sleep(0)
+        for task in tasks[16:-1]:
+            task.cancel()
+        assert await tasks[-1] == SIGNER.signature(b"x")
+        assert (process.waiting, signer.made) == (16, 1)
+    await asyncio.gather(*tasks[:16])
+
+
 async def test_a_key_that_would_hold_the_loop_up_is_signed_with_on_all_cores(
     busy: Signatures,
 ) -> None:
     first = await rush(busy)
     keep_rushing(busy, 0.003)
     with held_up(first):
-        texts = [b"%d" % number for number in range(2 * MOST_AHEAD)]
+        texts = [b"%d" % number for number in range(32)]
         made = [asyncio.create_task(busy.make(SIGNER, text)) for text in texts]
         await until(lambda: len(busy._processes) == 2 and busy._processes[1].is_ready)
         await asyncio.wait([asyncio.create_task(busy.make(SIGNER, b"more"))])
         # The other one alone has made what the first has no room for.
-        assert [task.done() for task in made] == [False] * MOST_AHEAD + [True] * MOST_AHEAD
+        assert [task.done() for task in made] == [False] * 16 + [True] * 16
     assert await asyncio.gather(*made) == [SIGNER.signature(text) for text in texts]
 
 
 @pytest.mark.parametrize(
     ("cores", "seconds", "most"),
-    [(1, 0.0, 1), (1, 0.003, 1), (2, 0.0, 1), (2, 0.003, 2), (4, 0.0, 3), (64, 0.003, 4)],
+    [
+        *[(1, 0.0, 1), (1, 0.003, 1), (2, 0.0, 1), (2, 0.0005, 1), (2, 0.00051, 2), (2, 0.003, 2)],
+        *[(4, 0.0, 3), (64, 0.003, 4)],
+    ],
 )
 async def test_no_more_processes_than_cores_that_have_something_to_sign(
     cores: int, seconds: float, most: int
 ) -> None:
-    assert MOST_PROCESSES == 4
     signatures = Signatures(lambda: True, Ticking(SECONDS), cores=cores)
     await rush(signatures)
     keep_rushing(signatures, seconds)
-    for _ in range(MOST_PROCESSES + 1):
+    for _ in range(5):
+        signatures._start_process()
+        await until(lambda: all(process.is_ready for process in signatures._processes))
+    assert len(signatures._processes) == most
+    await signatures.close()
+
+
+async def test_one_process_is_started_at_a_time() -> None:
+    signatures = Signatures(lambda: True, Ticking(SECONDS), cores=64)
+    await rush(signatures)
+    for _ in range(3):
+        signatures._start_process()
+    assert [process.is_ready for process in signatures._processes] == [True, False]
+    await signatures.close()
+
+
+@only_linux
+async def test_cores_that_we_may_not_run_on_do_not_count() -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        signatures = Signatures(lambda: True, Ticking(SECONDS))
+    finally:
+        os.sched_setaffinity(0, cores)
+    await rush(signatures)
+    keep_rushing(signatures, 0.003)
+    signatures._start_process()
+    assert len(signatures._processes) == 1
+    await signatures.close()
+
+
+@pytest.mark.parametrize(("counted", "most"), [(3, 3), (None, 1)])
+async def test_where_the_system_does_not_tell_them_apart_all_cores_count(
+    counted: int | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    signatures = Signatures(lambda: True, Ticking(SECONDS))
+    await rush(signatures)
+    keep_rushing(signatures, 0.003)
+    for _ in range(3):
         signatures._start_process()
         await until(lambda: all(process.is_ready for process in signatures._processes))
     assert len(signatures._processes) == most
@@ -266,30 +397,40 @@ async def test_when_the_process_is_killed_everybody_gets_a_signature_all_the_sam
     await asyncio.sleep(0)
     os.kill(pid_of(process), signal.SIGKILL)
     assert await asyncio.gather(*asked) == [SIGNER.signature(b"%d" % n) for n in range(200)]
-    await until_gone(busy)
+    await until(lambda: process not in busy._processes)
     assert "is gone: it ended with status -9. Nothing is lost" in caplog.text
 
 
-async def test_after_a_failure_another_is_started_only_after_a_pause(
-    busy: Signatures, monkeypatch: pytest.MonkeyPatch
+async def test_after_a_failure_another_is_started_only_after_a_minute(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    process = await rush(busy)
+    clock = Hand()
+    signatures = Signatures(lambda: True, clock, cores=2)
+    keep_rushing(signatures)
+    process = await rush(signatures)
     os.kill(pid_of(process), signal.SIGKILL)
-    await until_gone(busy)
-    for _ in range(2 * WINDOW):
-        await busy.make(SIGNER, b"text")
-    assert busy._processes == []
-    busy._start_after = 0.0
-    assert await rush(busy) is not process
+    await until_gone(signatures)
+    assert "another is started after 60 s if needed" in caplog.text
+    for clock.now, started in [(1000.0, 0), (1059.9, 0), (1060.0, 1)]:
+        keep_rushing(signatures)
+        await signatures.make(SIGNER, b"text")
+        assert len(signatures._processes) == started
+    assert await rush(signatures) is not process
+    await signatures.close()
 
 
-async def test_after_a_rest_two_requests_at_once_start_none_again(busy: Signatures) -> None:
+async def test_after_a_rest_two_requests_at_once_start_none_again(
+    busy: Signatures, caplog: pytest.LogCaptureFixture
+) -> None:
     process = await rush(busy)
     keep_rushing(busy)
     process.close()  # as it does itself when it has nothing to do
     await until_gone(busy)
     await asyncio.gather(busy.make(SIGNER, b"a"), busy.make(SIGNER, b"b"))
     assert busy._processes == []
+    keep_rushing(busy)
+    assert await rush(busy) is not process  # but the next rush does, at once
+    assert caplog.text == ""
 
 
 async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:
@@ -301,13 +442,27 @@ async def test_a_changed_key_is_another_processs(busy: Signatures) -> None:
     assert second is not first
     assert await asked == SIGNER.signature(b"before")
     await first.wait_closed()
+    await until(lambda: not busy._ending)  # so that it does not stay in memory
+
+
+async def test_what_waits_here_when_the_key_changes_is_signed_with_its_own(
+    busy: Signatures,
+) -> None:
+    process = await rush(busy)
+    keep_rushing(busy, 0.003)
+    with held_up(process):
+        asked = [asyncio.create_task(busy.make(SIGNER, b"before")) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert await busy.make(OTHER, b"after") == OTHER.signature(b"after")
+        assert await asked[-1] == SIGNER.signature(b"before")
+    assert await asyncio.gather(*asked) == [SIGNER.signature(b"before")] * 20
 
 
 async def test_closed_it_leaves_no_process_and_still_signs(busy: Signatures) -> None:
     pid = pid_of(await rush(busy))
     await busy.close()
     assert not is_alive(pid)
-    for _ in range(2 * WINDOW):
+    for _ in range(200):
         assert await busy.make(SIGNER, b"text") == SIGNER.signature(b"text")
     assert busy._processes == []
 
@@ -366,9 +521,6 @@ async def under_load(
     async with manager.running() as process:
         client = Client("127.0.0.1", port_of(await process.says("listening on")))
         yield UnderLoad(process, client)
-
-
-only_linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks into /proc")
 
 
 @only_linux
