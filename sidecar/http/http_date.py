@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sidecar.http.cache import Cache
 
@@ -35,10 +35,10 @@ def _parse(value: bytes) -> int | None:
     if len(year) == 2:
         year = ("19" if year >= "70" else "20") + year
     try:
-        at = datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, tzinfo=UTC)
+        at = datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute)
     except ValueError:  # no such month, day, hour or minute
         return None
-    return timegm(at.utctimetuple()) + second if second <= 60 else None
+    return timegm(at.timetuple()) + second if second <= 60 else None
 
 
 _known = Cache(_parse, len, entries=16, size=2048)  # an upstream's Date changes once a second

@@ -48,7 +48,7 @@ def without_extensions(paths: frozenset[str]) -> frozenset[str]:
 
 def is_wrapped(reading: str) -> bool:
     """Whether this is `/s/…/_/PATH`: nothing in Jira answers there, but at PATH."""
-    return reading[:3].lower() == "/s/" and "/_/" in reading[2:]
+    return reading[:3].lower() == "/s/" and "/_/" in reading
 
 
 def below(path: str, context_path: str) -> str:
@@ -89,10 +89,8 @@ def _unwrapped(reading: str) -> Iterator[str]:
     """Yield what follows each `/_/` of `/s/…/_/PATH`: the last counts, or the first."""
     if not is_wrapped(reading):
         return
-    at, found = reading.find("/_/", 2), 0
-    while at >= 0:
-        found += 1
-        if found > MOST_WRAPPINGS:
-            raise RequestRefused(400, "The path has too many segments _.", "send what follows them")
-        yield reading[at + 2 :]
-        at = reading.find("/_/", at + 2)
+    ends = [wrapping.end() for wrapping in re.finditer("/_(?=/)", reading)]
+    if len(ends) > MOST_WRAPPINGS:
+        raise RequestRefused(400, "The path has too many segments _.", "send what follows them")
+    for end in ends:
+        yield reading[end:]

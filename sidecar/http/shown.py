@@ -15,7 +15,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 def printable_ascii(text: str, limit: int = 200) -> str:
     """Return the text fit for a field: "?" for all but printable ASCII, at most `limit` long."""
-    return text[:limit].encode("ascii", "replace").decode("ascii").translate(_ASCII)
+    return text[:limit].encode("ascii", "replace").decode().translate(_ASCII)
 
 
 def quoted(text: str, limit: int = 60) -> str:
@@ -47,4 +47,4 @@ def escaped_ascii(text: str) -> str:
     """Return the text as printable ASCII; all else is written as Python writes it."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join([char if " " <= char <= "~" else ascii(char)[1:-1] for char in text])
+    return "".join([char if char == "\\" else ascii(char)[1:-1] for char in text])

@@ -65,9 +65,9 @@ class Unsigned:
 
     def authorization(self, signature: bytes) -> bytes:
         """Return the value of `Authorization` with this RSA signature."""
-        text = b2a_base64(signature, newline=False).decode("ascii")
+        text = b2a_base64(signature, newline=False).decode()
         text = text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
-        return f'{self._header}, oauth_signature="{text}"'.encode("ascii")
+        return f'{self._header}, oauth_signature="{text}"'.encode()
 
 
 class _Constants(NamedTuple):
@@ -131,7 +131,7 @@ class Signer:
         if isinstance(parameters, LongParameters):
             return Unsigned(header, nonce, hashing=parameters.base_string_hash(method, uri, signed))
         base_string = signature_base_string(method, uri, [*parameters, *signed])
-        return Unsigned(header, nonce, base_string.encode("ascii"))
+        return Unsigned(header, nonce, base_string.encode())
 
     @property
     def private_key(self) -> RSAPrivateKey:

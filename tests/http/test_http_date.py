@@ -27,6 +27,12 @@ def test_a_leap_second_and_a_two_digit_year_of_this_century_are_dates() -> None:
     assert http_date(b"Monday, 24-Nov-25 05:33:00 GMT") == timegm((2025, 11, 24, 5, 33, 0))
 
 
+def test_a_year_of_two_digits_is_one_of_1970_to_2069() -> None:
+    assert http_date(b"Thursday, 01-Jan-70 00:00:00 GMT") == 0
+    assert http_date(b"Tuesday, 01-Jan-69 00:00:00 GMT") == timegm((2069, 1, 1, 0, 0, 0))
+    assert http_date(b"Friday, 31-Dec-99 00:00:00 GMT") == timegm((1999, 12, 31, 0, 0, 0))
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -64,6 +64,14 @@ def test_without_a_limit_of_its_own_a_text_is_cut_where_a_line_still_shows_it() 
 
 def test_a_structured_string_is_cut_before_it_is_escaped() -> None:
     assert sf_string('""""', 2) == r'"\"\""'
+    assert sf_string(r"a\b") == r'"a\\b"'
+
+
+def test_what_just_fits_is_quoted_whole() -> None:
+    assert quoted("x" * 60) == '"' + "x" * 60 + '"'
+    assert quoted("x" * 61) == '"' + "x" * 60 + '…"'
+    assert quoted("x" * 300, 300) == '"' + "x" * 300 + '"'
+    assert quoted("x" * 301, 300) == '"' + "x" * 300 + '…"'
 
 
 @given(st.text())

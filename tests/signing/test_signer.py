@@ -202,6 +202,7 @@ def test_nonces_are_128_random_bits_and_never_repeat() -> None:
             for nonce in some
         ]
     assert len(set(nonces)) == 20_000
+    assert len({half for nonce in nonces for half in (nonce[:16], nonce[16:])}) == 40_000
     assert all(re.fullmatch("[0-9a-f]{32}", nonce) for nonce in nonces)
 
 
@@ -224,6 +225,11 @@ def test_a_forked_child_does_not_repeat_its_parents_nonces() -> None:
     )
     child, parent = result.stdout.split()
     assert child != parent
+
+
+def test_a_signature_is_percent_encoded_in_capitals() -> None:
+    header = signer().prepare("GET", "http://j/", [], TOKEN).authorization(b"\xfb\xff")
+    assert header.endswith(b', oauth_signature="%2B%2F8%3D"')
 
 
 def test_nothing_secret_is_in_a_repr() -> None:
