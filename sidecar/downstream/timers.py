@@ -67,6 +67,7 @@ class IdleConnections:
 
     def __init__(self) -> None:
         self._since: OrderedDict[Closable, float] = OrderedDict()  # the longest idle first
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -74,7 +75,7 @@ class IdleConnections:
 
     def add(self, connection: Closable) -> None:
         """Note that a connection is idle from now on."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._since[connection] = now
         if self._timer is None:  # one timer does for all connections, and for many requests
             self._wake_at(now + IDLE_SECONDS)
@@ -92,11 +93,11 @@ class IdleConnections:
         return True
 
     def _wake_at(self, when: float) -> None:
-        self._timer = asyncio.get_running_loop().call_at(when, self._close_old)
+        self._timer = self._loop.call_at(when, self._close_old)
 
     def _close_old(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         while self._since:
             since = next(iter(self._since.values()))
             if now < since + IDLE_SECONDS:

@@ -40,6 +40,7 @@ class UpstreamResponse:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         terms: Terms,
         connection: UpstreamConnection,
         connect_seconds: float,
@@ -49,7 +50,7 @@ class UpstreamResponse:
         self._terms = terms
         self._connection = connection
         self._give_back = give_back
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._upload: asyncio.Task[None] | None = None
         self._is_sent = False
         self._ahead = b""

@@ -107,7 +107,7 @@ class Upstream:
         rested = None if fresh else self._take()
         connection = rested or await self._dial()
         response = UpstreamResponse(
-            self._terms, connection, perf_counter() - started, self._give_back
+            self._loop, self._terms, connection, perf_counter() - started, self._give_back
         )
         try:
             await response.exchange(head, request)

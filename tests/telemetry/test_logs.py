@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,17 @@ class Sink(io.StringIO):
         if self.fd is None:
             raise OSError
         return self.fd
+
+
+class Keeping(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
 
 
 @pytest.fixture
@@ -85,6 +97,25 @@ class TestForms:
             "retries": 0,
             "request_id": "abc",
         }
+
+    def test_a_request_s_line_is_a_record_as_any_other(self) -> None:
+        handler = Keeping()
+        logs.log.addHandler(handler)
+        level, began = logs.log.level, time.time()
+        logs.log.setLevel(logging.INFO)
+        try:
+            logs.log_request(RECORD)
+            logs.log.info("%s", "another line")
+        finally:
+            logs.log.removeHandler(handler)
+            logs.log.setLevel(level)
+        ours, other = handler.records
+        assert vars(ours).keys() >= vars(other).keys() - {"message"}
+        assert began <= ours.created <= other.created
+        assert ours.msecs == pytest.approx(ours.created % 1 * 1000)
+        for name in ("name", "levelname", "levelno", "exc_info", "stack_info"):
+            assert getattr(ours, name) == getattr(other, name)
+        logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s").format(ours)
 
     def test_whose_key_it_was_and_where_from(self, stderr: Sink) -> None:
         named = Record("GET", "/x", "abc", 0.0, 401, client="uid:1000", caller="build")

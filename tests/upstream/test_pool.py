@@ -167,7 +167,9 @@ async def test_what_happens_between_connecting_and_asking_is_noticed(
     upstream = await connect(server.url)
     connection = await upstream._dial()
     await until(lambda: connection.transport is None, SOON)
-    response = UpstreamResponse(upstream._terms, connection, 0.0, upstream._give_back)
+    response = UpstreamResponse(
+        asyncio.get_running_loop(), upstream._terms, connection, 0.0, upstream._give_back
+    )
     with pytest.raises(error):
         await response.exchange(b"GET / HTTP/1.1\r\n\r\n", request())
 
