@@ -22,7 +22,9 @@ import pytest
 from aiohttp import web
 
 from sidecar.files.private import write_private
+from sidecar.net.accepting import stop_accepting
 from sidecar.sandbox import Sandbox
+from sidecar.sandbox.connections import Connections
 from tests.conftest import MakeSidecar, Running
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.raw_upstream import Exchange, RawUpstream
@@ -60,13 +62,13 @@ class PageServer:
 
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[PageServer]:
-        server = web.Server(self._answer, access_log=None)
+        server = Connections(self._answer, access_log=None)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
         self.port = listener.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
-            listener.close()
+            await stop_accepting([listener])
             await server.shutdown(0.1)
             await listener.wait_closed()
 

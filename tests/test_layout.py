@@ -83,7 +83,9 @@ def test_pure_packages_do_no_io() -> None:
 def test_the_sandbox_shares_no_code_with_the_signer() -> None:
     for path in (PACKAGE / "sandbox").rglob("*.py"):
         for imported in _ours(path):
-            assert imported.partition(".")[0] in {"__init__", "errors", "sandbox"}, path
+            assert imported.partition(".")[0] in {"__init__", "errors", "sandbox"} or (
+                imported == "net.accepting"  # which knows of sockets, and of nothing that is sent
+            ), path
 
 
 def test_the_list_names_what_there_is() -> None:

@@ -11,9 +11,11 @@ from ssl import SSLContext
 from aiohttp import HttpVersion11, web
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from sidecar.net.accepting import stop_accepting
 from sidecar.sandbox.answers import Answer
 from sidecar.sandbox.body import WireBody
 from sidecar.sandbox.catalog import ADMINISTRATORS
+from sidecar.sandbox.connections import Connections
 from sidecar.sandbox.faults import Faults
 from sidecar.sandbox.jira import Jira, Wire
 from sidecar.sandbox.link import Link
@@ -74,7 +76,7 @@ class Sandbox:
             Validator(self.link, self.faults, self._now), self.faults, self._now
         )
         self._ssl = ssl
-        self._server: web.Server | None = None
+        self._server: Connections | None = None
         self._listener: asyncio.Server | None = None
         self._jira: Jira | None = None
 
@@ -82,7 +84,7 @@ class Sandbox:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; OSError if the port is taken.  Port 0 picks one."""
-        self._server = web.Server(
+        self._server = Connections(
             self._handle,
             handler_cancellation=True,
             access_log=None,
@@ -104,7 +106,7 @@ class Sandbox:
     async def stop(self) -> None:
         """Stop listening and close every connection, answers under way included."""
         if self._listener is not None and self._server is not None:
-            self._listener.close()
+            await stop_accepting([self._listener])
             self._server.pre_shutdown()
             await self._server.shutdown(STOP_GRACE)
             await self._listener.wait_closed()

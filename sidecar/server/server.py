@@ -23,6 +23,7 @@ from sidecar.errors import ConfigError, SidecarError
 from sidecar.files.access_keys import without_key
 from sidecar.files.watched import Watched
 from sidecar.net import descriptors, sockets, tls
+from sidecar.net.accepting import stop_accepting
 from sidecar.net.sockets import BACKLOG, Listening, open_sockets
 from sidecar.pacing.lines import Lines
 from sidecar.page.service import Service
@@ -299,19 +300,9 @@ class Server:
         return await loop.create_unix_server(listener, **options)
 
     async def _stop_accepting(self, *, is_admin: bool) -> None:
-        """Close listening sockets; what was accepted from them still becomes a connection.
-
-        asyncio makes a connection one turn of its loop after it has accepted, and drops it if
-        the server was closed in between.
-        """
-        loop = asyncio.get_running_loop()
         closing = [pair for pair in self._servers if pair[0].is_admin == is_admin]
-        for listening, _ in closing:
-            loop.remove_reader(listening.socket.fileno())
-        for _ in range(2):
-            await asyncio.sleep(0)
+        await stop_accepting([server for _, server in closing])
         for listening, server in closing:
-            server.close()
             listening.remove()
             self._servers.remove((listening, server))
 

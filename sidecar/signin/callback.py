@@ -11,11 +11,13 @@ import asyncio
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from hmac import compare_digest
 from types import TracebackType
 from typing import Self
 
 from sidecar.credentials import Secret
+from sidecar.net.accepting import stop_accepting
 from sidecar.signin import callback_pages
 from sidecar.signin.callback_pages import Page
 from sidecar.signing.signature import decode_query
@@ -48,6 +50,7 @@ class Callback:
         self._arrived: asyncio.Task[None] | None = None  # answers the browser that Jira sent
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Listen on a port that the system picks; OSError if it cannot be done."""
@@ -75,7 +78,8 @@ class Callback:
         self._verifier.cancel()
         if self._server is None:
             return
-        self._server.close()
+        await stop_accepting([self._server])
+        self._is_closed = True
         self.show(callback_pages.ENDED)
         if self._arrived is not None:
             await asyncio.wait([self._arrived], timeout=SHOWING_SECONDS)
@@ -98,9 +102,16 @@ class Callback:
         await self.close()
 
     def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:  # asyncio had accepted it, and only now hands it over
+            writer.transport.abort()
+            return
         handler = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._handlers.add(handler)
-        handler.add_done_callback(self._handlers.discard)
+        handler.add_done_callback(partial(self._over, writer))
+
+    def _over(self, writer: asyncio.StreamWriter, handler: asyncio.Task[None]) -> None:
+        self._handlers.discard(handler)
+        writer.transport.abort()  # nothing, where the answer has been sent
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request and close; the right one once the sign-in is over."""
@@ -113,11 +124,6 @@ class Callback:
             await writer.wait_closed()
         except (OSError, EOFError, TimeoutError):
             return  # a browser that went away, or never asked anything
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
-        finally:
-            writer.close()
 
     async def _pass_on(self, verifier: Secret) -> Page:
         """Hand over the verifier, and wait for what is to be said of it."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.support.stream_server import StreamServer
+
 _PIECE = 65536
 
 
@@ -32,38 +34,18 @@ class Line:
     answered: bytearray = field(default_factory=bytearray)
 
 
-class Tap:
+class Tap(StreamServer):
     """Listens on a loopback port of its own and passes every connection on to the sidecar's."""
 
     def __init__(self, port: int) -> None:
+        super().__init__(self._pass_on)
         self._sidecar_port = port
-        self._server: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
-        self.port = 0
         self.lines: list[Line] = []
-
-    async def __aenter__(self) -> Tap:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server
-        self._server.close()
-        for task in self._passing:
-            task.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
-        await self._server.wait_closed()
 
     @property
     def requests(self) -> list[Sent]:
         """What clients sent so far, connection by connection."""
         return [request for line in self.lines for request in read_requests(bytes(line.asked))]
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._pass_on(reader, writer))
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line()
@@ -75,8 +57,7 @@ class Tap:
                 _copy(theirs, writer, line.answered),
             )
         finally:
-            for end in (ours, writer):
-                end.close()
+            ours.close()
 
 
 async def _copy(

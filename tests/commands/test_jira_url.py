@@ -20,6 +20,7 @@ from sidecar.errors import CertificateError, ConfigError, UpstreamError, UsageEr
 from sidecar.http.target import BaseURL
 from sidecar.sandbox import Sandbox
 from tests.support.dancing import Odd, answer
+from tests.support.stream_server import StreamServer
 from tests.support.waiting import SOON
 
 JIRA = "https://jira.example.com"
@@ -108,11 +109,9 @@ async def redirecting(target: str) -> AsyncIterator[str]:
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split()[1].decode()
         writer.write(answer(301, "", f"Location: {target}{path}"))
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with StreamServer(serve) as server:
+        yield f"http://127.0.0.1:{server.port}"
 
 
 async def test_a_redirect_on_the_same_host_is_followed(sandbox: Sandbox) -> None:

@@ -17,6 +17,7 @@ from sidecar.credentials import Secret, TokenCredentials
 from sidecar.signin.callback import PATIENCE, Callback, parse_head
 from sidecar.signin.callback_pages import DENIED, signed_in
 from tests.support.clocks import LoopClock
+from tests.support.late import TURNS, ends_what_arrives
 from tests.support.wire import Client, Response, turns
 
 TOKEN = "R" * 32
@@ -335,3 +336,9 @@ def test_every_well_formed_head_is_read(
     assert request is not None
     assert (request.method, request.target) == (method, target)
     assert list(request.fields) == [(name.lower(), value) for name, value in fields]
+
+
+@pytest.mark.parametrize("after", TURNS)
+async def test_a_connection_that_arrives_at_the_end_is_ended(after: int) -> None:
+    """Browsers open some that they do not need, at any time."""
+    assert await ends_what_arrives(Callback(), lambda one: urlsplit(one.url).port or 0, after)

@@ -13,6 +13,7 @@ from sidecar.account.identity import Identity
 from sidecar.config.load import Config
 from sidecar.sandbox import Sandbox
 from sidecar.upstream.pool import Upstream
+from tests.support.stream_server import StreamServer
 from tests.support.wire import Client, Response
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -81,22 +82,17 @@ def seen(sandbox: Sandbox) -> list[str]:
     return [f"{r.method} {r.target.partition('?')[0].rpartition('/')[2]}" for r in sandbox.log]
 
 
-class Odd:
+class Odd(StreamServer):
     """A server that gives each request the next of its answers, whatever was asked."""
 
     def __init__(self, *answers: bytes) -> None:
+        super().__init__(self._answer)
         self.answers = list(answers)
         self.requests: list[bytes] = []
-        self.url = ""
 
-    async def __aenter__(self) -> Odd:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(await reader.readuntil(b"\r\n\r\n"))

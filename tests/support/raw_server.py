@@ -7,7 +7,9 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Self
 
+from tests.support.stream_server import StreamServer
 from tests.support.waiting import PATIENCE, SOON
 from tests.support.wire import reset
 
@@ -72,11 +74,8 @@ class Peer:
 Script = Callable[[Peer], Awaitable[None]]
 
 
-class RawServer:
-    """Runs a script for each connection; the connection ends with it.
-
-    A script that raises fails the test, but for the connection's end in the middle of it.
-    """
+class RawServer(StreamServer):
+    """Runs a script for each connection; the connection ends with it."""
 
     def __init__(
         self,
@@ -86,38 +85,22 @@ class RawServer:
         context: ssl.SSLContext | None = None,
         receive_buffer: int = 0,
     ) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        super().__init__(self._play, sock=self._socket, ssl=context, limit=1 << 21)
         self._script = script
         self._host = host
         self._context = context
         self._receive_buffer = receive_buffer
-        self._tasks: set[asyncio.Task[None]] = set()
         self.peers: list[Peer] = []
         self.ended = asyncio.Event()
         """Set when a connection's script is over."""
 
-    async def __aenter__(self) -> RawServer:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+    async def __aenter__(self) -> Self:
         if self._receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        sock.bind((self._host, 0))
-        self.port = sock.getsockname()[1]
-        self._server = await asyncio.start_server(
-            self._arrived, sock=sock, ssl=self._context, limit=1 << 21
-        )
-        return self
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        for peer in self.peers:
-            peer.writer.transport.abort()
-        await asyncio.sleep(0)
-        failures = [result for result in results if isinstance(result, Exception)]
-        if failures and error is None:
-            raise failures[0]
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        self._socket.bind((self._host, 0))
+        return await super().__aenter__()
 
     @property
     def url(self) -> str:
@@ -125,27 +108,17 @@ class RawServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self.port}"
 
-    def stop_listening(self) -> None:
-        """Take no more connections; those that are there go on."""
-        self._server.close()
-
     async def end(self) -> None:
         """Wait until a connection's script is over; soon, and not when a pool gets tired of it."""
         async with asyncio.timeout(SOON):
             await self.ended.wait()
 
-    def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer)
         self.peers.append(peer)
-        self._tasks.add(asyncio.get_running_loop().create_task(self._run(peer)))
-
-    async def _run(self, peer: Peer) -> None:
         try:
             await self._script(peer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
         finally:
-            peer.finish()
             self.ended.set()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
+from tests.support.stream_server import StreamServer
 from tests.support.waiting import PATIENCE
 from tests.support.wire import reset
 
@@ -125,18 +126,15 @@ async def say_ok(exchange: Exchange) -> None:
     await exchange.say(b"ok", "Content-Type: text/plain", "X-Upstream: 1")
 
 
-class RawUpstream:
+class RawUpstream(StreamServer):
     """Listens on a free port of 127.0.0.1.  `handler` may be changed between requests."""
 
     def __init__(self, handler: Handler = say_ok) -> None:
+        super().__init__(self._record, host="127.0.0.1", port=0, limit=1 << 17)
         self.handler = handler
         self.exchanges: list[Exchange] = []
         self.connections = 0
-        self.port = 0
         self._arrived = asyncio.Condition()
-        self._faults: list[BaseException] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
     @property
     def url(self) -> str:
@@ -148,25 +146,8 @@ class RawUpstream:
             await self._arrived.wait_for(lambda: len(self.exchanges) > number)
         return self.exchanges[number]
 
-    async def __aenter__(self) -> RawUpstream:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 17)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        if self._faults and error is None:
-            raise self._faults[0]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _record(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         exchange = None
         try:
             while start := await reader.read(1):
@@ -176,37 +157,23 @@ class RawUpstream:
                     self._arrived.notify_all()
                 await exchange.read_head(start)
                 await self.handler(exchange)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the exchange shows it: it is not complete
-        except Exception as fault:  # noqa: BLE001 — raised at the end of the test
-            self._faults.append(fault)
         finally:
-            self._tasks.discard(task)
             if exchange is not None:
-                exchange.over.set()
+                exchange.over.set()  # which shows whether it is complete
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
-            writer.close()
 
 
-class Canary:
+class Canary(StreamServer):
     """A listener that nobody may ever connect to."""
 
     def __init__(self) -> None:
+        super().__init__(self._count)
         self.connections = 0
-        self._server: asyncio.Server
 
     @property
     def authority(self) -> str:
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Canary:
-        self._server = await asyncio.start_server(self._count, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _count(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _count(self, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        writer.close()
