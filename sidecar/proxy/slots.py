@@ -75,7 +75,7 @@ class Slot:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._is_held = False
+        self._is_held: bool  # from its entry on
 
     async def __aenter__(self) -> Self:
         await self._slots.acquire()

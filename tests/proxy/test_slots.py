@@ -72,6 +72,15 @@ async def test_a_slot_that_is_given_up_goes_to_whoever_waits_and_comes_back_in_t
     assert (slots.in_use, slots.waiting) == (0, 0)
 
 
+async def test_a_slot_that_comes_back_is_counted_beside_the_others() -> None:
+    slots = Slots(2, 1)
+    async with slots.take(), slots.take() as slot:
+        async with slot.given_up():
+            assert (slots.in_use, slots.waiting) == (1, 1)
+        assert (slots.in_use, slots.waiting) == (2, 0)
+    assert slots.in_use == 0
+
+
 async def test_where_no_more_may_wait_a_slot_is_kept() -> None:
     slots = Slots(1, 0)
     async with slots.take() as slot:

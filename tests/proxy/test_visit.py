@@ -43,6 +43,16 @@ async def test_a_form_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "parameters", [b"", b" ; charset=utf-8", b";charset=utf-8; boundary=x", b";"]
+)
+@pytest.mark.parametrize(
+    "name", [b"application/x-www-form-urlencoded", b"Application/X-WWW-Form-URLencoded"]
+)
+async def test_a_form_is_known_by_its_media_type_alone(name: bytes, parameters: bytes) -> None:
+    assert await visit(b"a=1", (b"content-type", name + parameters)).form() == {"a": "1"}
+
+
+@pytest.mark.parametrize(
     ("body", "fields"),
     [
         (b"a=1", ()),
