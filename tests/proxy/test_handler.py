@@ -7,18 +7,26 @@ import gzip
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from sidecar.account.healing import SEND_AGAIN
 from sidecar.files.private import write_private
+from sidecar.jira.problems import Problem, explain
 from sidecar.proxy import handler
 from sidecar.sandbox import Sandbox
+from sidecar.signing.signatures import Signatures
 from tests.conftest import MakeSidecar, Running, store_token
+from tests.support.clocks import LoopClock
+from tests.support.loading import store_grant
+from tests.support.owning import Owner
 from tests.support.raw_upstream import Exchange, RawUpstream
 from tests.support.waiting import until
-from tests.support.wire import Client
+from tests.support.wire import Client, turns
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 MakeSandbox = Callable[..., Awaitable[Sandbox]]
@@ -228,9 +236,10 @@ class TestTargets:
         for name in ("clean", "readings", "request_fields"):
             monkeypatch.setattr(handler, name, watched(name, getattr(handler, name)))
         counting = asyncio.create_task(count_turns())
-        for target, apart in (("/x?" + "a" * 10_000, True), ("/x?a", False)):
-            await sidecar.get(target)
+        for size, apart in ((8 * 1024, False), (8 * 1024 + 1, True), (10_000, True)):
+            await sidecar.get("/x?".ljust(size, "a"))
             assert (len(set(seen.values())) == len(seen)) is apart
+            assert max(seen.values()) - min(seen.values()) < 10, "nobody sleeps in between"
         counting.cancel()
 
 
@@ -285,7 +294,10 @@ class TestCallers:
     ) -> None:
         answer = await sidecar.post_json(target, {"username": "x", "password": "y"})
         assert answer.status == 200
-        assert set(answer.json()) == {"session", "loginInfo"}
+        assert answer.json() == {
+            "session": {"name": "JSESSIONID", "value": "signed-by-the-sidecar"},
+            "loginInfo": {"failedLoginCount": 0, "loginCount": 1},
+        }
         assert (await sidecar.request("DELETE", target)).status == 204
         assert not sandbox.log
         await sidecar.get("/rest/auth/1/session")
@@ -362,18 +374,215 @@ class TestCallers:
         for method in ("TRACE", "PURGE", "PROPFIND"):
             answer = await sidecar.request(method, "/rest/api/2/myself")
             assert answer.status == 405
-            assert "PATCH" in answer["Allow"]
+            allow = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+            assert allow in answer.fields
         assert not sandbox.log
 
+    @pytest.mark.parametrize("scheme", ["OAuth", "oauth", "OAUTH"])
     async def test_our_own_signature_coming_round_is_508(
+        self, sandbox: Sandbox, sidecar: Running, scheme: str
+    ) -> None:
+        await sidecar.get("/rest/api/2/myself")
+        ours = sandbox.log[0].fields.get("authorization")
+        assert ours is not None
+        ours = ours.replace("OAuth", scheme, 1)
+        answer = await sidecar.get("/rest/api/2/myself", ("Authorization", ours))
+        assert answer.status == 508
+        assert "error=proxy_loop_detected" in answer["Proxy-Status"]
+        assert "it has come round in a loop" in answer.message
+        assert "jira.base_url leads back to the sidecar" in answer.message
+
+    async def test_what_is_not_signed_by_us_or_not_signed_at_all_is_no_loop(
         self, sandbox: Sandbox, sidecar: Running
     ) -> None:
         await sidecar.get("/rest/api/2/myself")
         ours = sandbox.log[0].fields.get("authorization")
         assert ours is not None
-        answer = await sidecar.get("/rest/api/2/myself", ("Authorization", ours))
-        assert answer.status == 508
-        assert "error=proxy_loop_detected" in answer["Proxy-Status"]
+        for value in ('OAuth oauth_token="another"', ours.replace("OAuth", "Bearer", 1)):
+            answer = await sidecar.get("/rest/api/2/myself", ("Authorization", value))
+            assert answer.status == 200
+
+    async def test_no_expectation_but_100_continue_is_met(self, sidecar: Running) -> None:
+        answer = await sidecar.get("/rest/api/2/myself", ("Expect", "a-miracle"))
+        assert answer.status == 417
+
+    async def test_a_refusal_too_may_be_read_by_an_allowed_origin(
+        self, sandbox: Sandbox, make_sidecar: MakeSidecar
+    ) -> None:
+        origin = ("Origin", "https://tools.example.com")
+        sidecar = await make_sidecar(sandbox.url, access__origins=[origin[1]])
+        answer = await sidecar.get("/rest/api/2/myself", origin)
+        assert answer.status == 503
+        assert answer["Access-Control-Allow-Origin"] == origin[1]
+        assert not (await sidecar.get("/x")).all("Access-Control-Allow-Origin")
+
+    async def test_a_refusal_of_head_has_no_body(self, make_sidecar: MakeSidecar) -> None:
+        sidecar = await make_sidecar("http://127.0.0.1:9")
+        async with await sidecar.wire() as wire:
+            for method, target, status in (("HEAD", "/x", 503), ("GET", "/_sidecar/health", 200)):
+                await wire.send(sidecar.message(method, target))
+                assert (await wire.receive(method=method)).status == status
+
+    async def test_a_wrong_key_alone_is_answered_after_a_while(
+        self, make_sidecar: MakeSidecar, tmp_path: Path, loop_clock: LoopClock
+    ) -> None:
+        write_private(tmp_path / "key", b"right\n")
+        sidecar = await make_sidecar("http://127.0.0.1:9", access__key_file=str(tmp_path / "key"))
+        loop_clock.stand_still()
+        assert (await sidecar.get("/x")).status == 401
+        wrong = asyncio.create_task(sidecar.get("/x", ("X-Sidecar-Key", "wrong")))
+        assert (await sidecar.get("/x", ("X-Sidecar-Key", "right"))).status == 503
+        assert not wrong.done()
+        await loop_clock.skip(1)
+        answer = await wrong
+        assert (answer.status, answer.all("Connection")) == (401, [])
+
+    async def test_the_holder_of_a_key_is_told_in_the_log_and_nobody_else(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar, tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        caplog.set_level(logging.INFO)
+        (tmp_path / "keys").mkdir(0o700)
+        write_private(tmp_path / "keys" / "ci", b"right\n")
+        sidecar = await make_sidecar(
+            upstream.url, token="t", access__key_file=str(tmp_path / "keys")
+        )
+        assert (await sidecar.get("/x", ("X-Sidecar-Key", "right"))).status == 200
+        await until(lambda: [line for line in lines(caplog) if " caller=ci" in line])
+        assert (await sidecar.get("/_sidecar/health")).status == 200
+        assert (await sidecar.get("/x")).status == 401
+        await until(lambda: [line for line in lines(caplog) if "GET /x 401" in line])
+        assert [" caller=" in line for line in lines(caplog) if "GET /x 401" in line] == [False]
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged."""
+    return [record.getMessage() for record in caplog.records]
+
+
+class TestTheSidecarItself:
+    """Which requests are for the sidecar itself, and who may ask."""
+
+    @pytest.mark.parametrize(
+        ("target", "is_ours"),
+        [
+            ("/_sidecar", True),
+            ("/_sidecar?x", True),
+            ("/_sidecar/", True),
+            ("/_sidecar/nothing", True),
+            ("/_sidecars", False),
+            ("/_sidecar.html", False),
+            ("/x/_sidecar/health", False),
+            ("/", False),
+        ],
+    )
+    async def test_what_lies_below_its_own_path_is_never_forwarded(
+        self, edge: Running, upstream: RawUpstream, target: str, is_ours: bool
+    ) -> None:
+        await edge.get(target)
+        assert len(upstream.exchanges) == (0 if is_ours else 1)
+
+    @pytest.mark.parametrize(
+        ("target", "is_open"),
+        [
+            ("/_sidecar/health", True),
+            ("/_sidecar/ready", True),
+            ("/_sidecar/health?a?b", True),
+            ("/_sidecar/ready?/_sidecar/status", True),
+            ("/_sidecar/status", False),
+            ("/_sidecar/status?/_sidecar/health", False),
+            ("/_sidecar/healthy", False),
+        ],
+    )
+    async def test_only_health_and_ready_are_told_to_who_shows_no_key(
+        self, make_sidecar: MakeSidecar, tmp_path: Path, target: str, is_open: bool
+    ) -> None:
+        write_private(tmp_path / "key", b"right\n")
+        sidecar = await make_sidecar(
+            "http://127.0.0.1:9", token="t", access__key_file=str(tmp_path / "key")
+        )
+        assert ((await sidecar.get(target)).status == 401) is not is_open
+
+    async def test_another_site_leads_here_only_where_a_sign_in_waits_for_that(
+        self, sandbox: Sandbox, sidecar: Running
+    ) -> None:
+        owner = Owner(sidecar)
+        location = await owner.decide(await owner.begin())
+        elsewhere = location.replace("/callback/", "/callback/x")
+        assert (await owner.arrive(elsewhere)).status == 403
+        assert (await owner.arrive(location)).status == 200
+
+
+class TestActing:
+    """Whom a two-legged request acts as."""
+
+    @pytest.fixture
+    async def acting(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar, tmp_path: Path
+    ) -> Running:
+        (tmp_path / "keys").mkdir(0o700)
+        write_private(tmp_path / "keys" / "ci", b"right\n")
+        return await make_sidecar(
+            upstream.url,
+            jira__two_legged=True,
+            jira__act_as="alana",
+            access__act_as=["ci: william"],
+            access__key_file=str(tmp_path / "keys"),
+        )
+
+    @pytest.mark.parametrize(
+        ("field", "user"), [((), "alana"), ((("X-Sidecar-Act-As", "william"),), "william")]
+    )
+    async def test_it_names_who_is_configured_or_whom_its_caller_may_name(
+        self, acting: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture,
+        field: tuple[tuple[str, str], ...], user: str,
+    ) -> None:  # fmt: skip
+        caplog.set_level(logging.INFO)
+        answer = await acting.get("/x", ("X-Sidecar-Key", "right"), *field)
+        assert answer.status == 200
+        assert upstream.exchanges[-1].target == f"/x?xoauth_requestor_id={user}"
+        await until(lambda: [line for line in lines(caplog) if f" as={user}" in line])
+
+    async def test_it_names_nobody_else(self, acting: Running, upstream: RawUpstream) -> None:
+        key = ("X-Sidecar-Key", "right")
+        refused = await acting.get("/x", key, ("X-Sidecar-Act-As", "eve"))
+        assert refused.status == 403
+        refused = await acting.get("/x?user_id=eve", key)
+        assert refused.status == 400
+        assert "The query has a parameter user_id" in refused.message
+        assert "/x" not in {exchange.target.partition("?")[0] for exchange in upstream.exchanges}
+
+    async def test_it_waits_until_jira_was_asked_once_and_then_acts_as_whom_jira_has_named(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        go_on = asyncio.Event()
+
+        async def answer(exchange: Exchange) -> None:
+            if exchange.target.endswith("/myself"):
+                await go_on.wait()
+            body = b'{"name": "alana", "displayName": "Alana Example"}'
+            await exchange.say(body, "Content-Type: application/json", "X-AUSERNAME: alana")
+
+        upstream.handler = answer
+        sidecar = await make_sidecar(upstream.url, jira__two_legged=True)
+        asked = asyncio.create_task(sidecar.get("/x"))
+        await upstream.request()
+        await until(lambda: sidecar.server.listener.connections)
+        await turns(50)
+        assert len(upstream.exchanges) == 1
+        go_on.set()
+        assert (await asked).status == 200
+        await until(lambda: [line for line in lines(caplog) if "GET /x 200" in line])
+        assert [" as=alana" in line for line in lines(caplog) if "GET /x 200" in line] == [True]
+
+    async def test_an_access_token_acts_as_its_own_user_whatever_a_query_says(
+        self, edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        assert (await edge.get("/x?user_id=eve")).status == 200
+        await until(lambda: [line for line in lines(caplog) if "GET /x 200" in line])
+        assert [" as=" in line for line in lines(caplog) if "GET /x 200" in line] == [False]
 
 
 class TestToken:
@@ -391,6 +600,33 @@ class TestToken:
         store_token(sidecar.config, sandbox.grant().token)
         assert (await sidecar.get("/rest/api/2/myself")).status == 200
         assert (await sidecar.get("/_sidecar/ready")).status == 200
+
+    async def test_the_commands_in_hints_are_completed(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar
+    ) -> None:
+        def named(hint: str) -> str:
+            return hint.replace("sidecar auth", "sidecar --config x auth")
+
+        sidecar = await make_sidecar(upstream.url, named=named)
+        assert "run `sidecar --config x auth`" in (await sidecar.get("/x")).message
+        store_token(sidecar.config, "t")
+
+        async def refuse(exchange: Exchange) -> None:
+            challenge = 'WWW-Authenticate: OAuth oauth_problem="token_rejected"'
+            await exchange.say(b"", challenge, status="401 Unauthorized")
+
+        upstream.handler = refuse
+        answer = await sidecar.get("/x")
+        problem = dict(answer.fields)[b"Sidecar-Problem"]
+        assert b"sidecar --config x auth" in problem
+
+    async def test_a_token_that_comes_to_its_end_is_renewed(
+        self, sandbox: Sandbox, sidecar: Running
+    ) -> None:
+        store_grant(sidecar, sandbox.grant(), expires_at=time.time() - 1)
+        before = sidecar.token_file.load()
+        assert (await sidecar.get("/rest/api/2/myself")).status == 200
+        await until(lambda: sidecar.token_file.load() != before)
 
     async def test_a_token_that_others_can_read_is_not_used(
         self, sandbox: Sandbox, make_sidecar: MakeSidecar
@@ -459,6 +695,75 @@ class TestLinks:
         upstream.handler = say_json({"self": "https://jira.corp.example/rest/1"})
         ours = f"http://{edge.authority}" if is_learnt else "https://jira.corp.example"
         assert (await edge.get("/rest/api/2/x")).json() == {"self": f"{ours}/rest/1"}
+
+    @pytest.mark.parametrize(
+        ("method", "status"), [("GET", 404), ("GET", 201), ("POST", 200), ("OPTIONS", 200)]
+    )
+    async def test_what_jira_calls_itself_is_learnt_from_a_good_answer_to_get_alone(
+        self, edge: Running, upstream: RawUpstream, method: str, status: int
+    ) -> None:
+        async def answer(exchange: Exchange) -> None:
+            await exchange.say(
+                b'{"baseUrl": "https://jira.corp.example"}', "Content-Type: application/json",
+                status=f"{status} X",
+            )  # fmt: skip
+
+        upstream.handler = answer
+        assert (await edge.request(method, "/rest/api/2/serverInfo")).status == status
+        upstream.handler = say_json({"self": "https://jira.corp.example/rest/1"})
+        assert (await edge.get("/x")).json() == {"self": "https://jira.corp.example/rest/1"}
+
+    async def test_what_jira_was_called_when_somebody_signed_in_is_known_at_once(
+        self, upstream: RawUpstream, make_sidecar: MakeSidecar
+    ) -> None:
+        sidecar = await make_sidecar(upstream.url)
+        store_token(sidecar.config, "t", server_url="https://jira.corp.example")
+        upstream.handler = say_json({"self": "https://jira.corp.example/rest/1"})
+        answer = await sidecar.get("/rest/api/2/x")
+        assert answer.json() == {"self": f"http://{sidecar.authority}/rest/1"}
+
+    @pytest.mark.parametrize(
+        "content", [["https://jira.corp.example"], "https://jira.corp.example", 1, None]
+    )
+    async def test_a_server_info_that_is_no_object_passes(
+        self, edge: Running, upstream: RawUpstream, content: object,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        caplog.set_level(logging.DEBUG)
+        upstream.handler = say_json(content)
+        assert (await edge.get("/rest/api/2/serverInfo")).json() == content
+        assert "a serverInfo answer names no usable baseUrl" in caplog.text
+
+    @pytest.mark.parametrize("body", [b"", b"no JSON", b"[" * 60_000])
+    async def test_a_server_info_that_is_not_understood_passes(
+        self, edge: Running, upstream: RawUpstream, body: bytes
+    ) -> None:
+        async def answer(exchange: Exchange) -> None:
+            await exchange.say(body, "Content-Type: application/json")
+
+        upstream.handler = answer
+        assert (await edge.get("/rest/api/2/serverInfo")).body == body
+
+    async def test_of_a_server_info_64_kib_are_looked_at_and_no_more_is_waited_for(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        seen = asyncio.Event()
+        beginning = b'{"x": "'.ljust(64 * 1024, b"x")
+
+        async def answer(exchange: Exchange) -> None:
+            head = (
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            )
+            await exchange.answer(head % (len(beginning) + 2) + beginning)
+            await seen.wait()
+            await exchange.answer(b'"}')
+
+        upstream.handler = answer
+        async with await edge.wire(limit=1 << 20) as wire:
+            await wire.send(edge.message("GET", "/rest/api/2/serverInfo"))
+            assert (await wire.head())[0] == 200
+            seen.set()
+            assert await wire.reader.readuntil(b'"}')
 
     async def test_a_base_url_that_is_no_base_url_is_not_learnt(
         self, edge: Running, upstream: RawUpstream
@@ -557,6 +862,18 @@ class TestBodies:
         assert answer.json()["body_length"] == 5
         assert not sandbox.log[0].fields.all("expect")
 
+    async def test_who_speaks_http_1_0_is_asked_for_no_body(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        fields = ("Expect", "100-continue"), ("Content-Length", "5")
+        head = edge.message("POST", "/x", *fields).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        async with await edge.wire() as wire:
+            await wire.send(head)
+            await upstream.request()  # which waits for the body
+            await wire.send(b"hello")
+            assert (await wire.receive()).status == 200
+            assert wire.interim == []
+
     async def test_ranges_pass_untouched(self, sandbox: Sandbox, sidecar: Running) -> None:
         upload = await _upload(sidecar, b"0123456789" * 1000)
         target = upload["content"].partition("/jira")[2]
@@ -611,11 +928,13 @@ class TestRecord:
     async def test_what_jira_answers_counts_with_the_bytes_of_both_bodies(
         self, edge: Running, upstream: RawUpstream
     ) -> None:
+        started = time.perf_counter()
         assert (await edge.request("POST", "/x", body=b"12345")).body == b"ok"
         await until(lambda: edge.server.metrics.requests == {("POST", 2, "jira"): 1})
         metrics = edge.server.metrics
         assert (metrics.received, metrics.sent, dict(metrics.errors)) == (5, 2, {})
         assert sum(metrics.durations.counts) == sum(metrics.signings.counts) == 1
+        assert 0 < metrics.durations.sum < time.perf_counter() - started
 
     async def test_a_login_that_is_answered_here_counts_as_ours(
         self, edge: Running, upstream: RawUpstream
@@ -663,7 +982,150 @@ class TestRecord:
         self, edge: Running, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
-        ids = [(await edge.raw(b"NONSENSE / HTTP/1.1\r\n\r\n"))["X-Request-Id"] for _ in range(2)]
+        answers = [await edge.raw(b"NONSENSE / HTTP/1.1\r\n\r\n") for _ in range(2)]
+        ids = [dict(answer.fields)[b"X-Request-Id"].decode() for answer in answers]
         assert len(set(ids)) == 2
         for own_id in ids:
             assert own_id in caplog.text
+        for answer in answers:
+            assert answer.message.startswith("sidecar: ")
+
+    async def test_an_answer_that_jira_cuts_short_counts_as_ended_by_jira(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        async def cut(exchange: Exchange) -> None:
+            await exchange.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+            exchange.writer.close()
+
+        upstream.handler = cut
+        async with await edge.wire() as wire:
+            await wire.send(edge.message("GET", "/x"))
+            assert b"half" in await wire.ends()
+        await until(lambda: edge.server.metrics.closed_early == {"jira": 1})
+
+    async def test_only_what_is_wrong_on_the_way_to_jira_is_remembered_as_a_trouble(
+        self, edge: Running, upstream: RawUpstream
+    ) -> None:
+        assert (await edge.get("/x%")).status == 400
+        assert (await edge.get("/_sidecar/status")).json()["last_problem"] is None
+
+        async def reset(exchange: Exchange) -> None:
+            exchange.reset()
+
+        upstream.handler = reset
+        assert (await edge.get("/x")).status == 502
+        trouble = (await edge.get("/_sidecar/status")).json()["last_problem"]
+        assert trouble["problem"] == "connection_terminated"
+
+    async def test_a_problem_is_counted_by_its_name_and_a_healed_one_is_told_with_its_sentence(
+        self, edge: Running, upstream: RawUpstream, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+
+        async def refuse(exchange: Exchange) -> None:
+            challenge = "oauth_problem=timestamp_refused&oauth_acceptable_timestamps=100-700"
+            form = "Content-Type: application/x-www-form-urlencoded"
+            await exchange.say(challenge.encode(), form, status="400 Bad Request")
+            await exchange.hang()
+
+        upstream.handler = refuse
+        assert (await edge.request("POST", "/x", body=bytes(300_000))).status == 400
+        await until(
+            lambda: [line for line in lines(caplog) if " problem=timestamp_refused" in line]
+        )
+        (told,) = [line for line in lines(caplog) if line.endswith("(timestamp_refused)")]
+        assert told.startswith(explain(Problem("timestamp_refused")).sentence)
+        assert SEND_AGAIN.partition(":")[2] in told
+        problems = (await edge.get("/_sidecar/status")).json()["counters"]["problems"]
+        assert problems == {"timestamp_refused": 1}
+
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_that_a_first_copy_may_have_acted_is_told_of_what_does_something(
+        self, sandbox: Sandbox, sidecar: Running, method: str
+    ) -> None:
+        sandbox.faults.nonce_used = 2
+        problem = (await sidecar.request(method, "/_sandbox/echo"))["Sidecar-Problem"]
+        assert problem.startswith("nonce_used; ")
+        assert ("the first copy" in problem) is (method == "POST")
+
+    async def test_a_bug_is_500_and_stands_in_the_log(
+        self, edge: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise LookupError("of our own")
+
+        monkeypatch.setattr(handler, "request_fields", fail)
+        answer = await edge.request("POST", "/x")
+        assert answer.status == 500
+        assert "of our own" not in answer.message
+        (logged,) = [record for record in caplog.records if record.exc_info]
+        assert logged.getMessage() == "a bug while answering POST"
+
+
+class Signing(Signatures):
+    """Signatures that remember what they were told."""
+
+    made: ClassVar[list[Signing]] = []
+
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        super().__init__(is_busy)
+        self.is_busy = is_busy
+        self.is_closed = False
+        self.made.append(self)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        await super().close()
+
+
+async def test_signing_is_told_whether_there_is_more_than_one_request_and_when_it_is_over(
+    upstream: RawUpstream, make_sidecar: MakeSidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "Signatures", Signing)
+    monkeypatch.setattr(Signing, "made", [])
+    go_on, busy = asyncio.Event(), list[bool]()
+
+    async def answer(exchange: Exchange) -> None:
+        busy.append(Signing.made[0].is_busy())
+        await go_on.wait()
+        await exchange.say(b"ok")
+
+    upstream.handler = answer
+    sidecar = await make_sidecar(upstream.url, token="t")
+    asked = []
+    for number in range(2):
+        asked.append(asyncio.create_task(sidecar.get("/x")))
+        await until(lambda: len(busy) > number)  # noqa: B023 - it is awaited
+    assert busy == [False, True]
+    go_on.set()
+    assert [(await one).status for one in asked] == [200, 200]
+    await sidecar.server.stop(1.0)
+    assert Signing.made[0].is_closed
+
+
+async def test_requests_go_by_the_connection_of_those_before_them(
+    edge: Running, upstream: RawUpstream
+) -> None:
+    for _ in range(3):
+        assert (await edge.get("/x")).status == 200
+    assert upstream.connections == 1
+
+
+async def test_where_others_wait_for_a_rate_limit_what_jira_told_them_is_the_answer(
+    upstream: RawUpstream, make_sidecar: MakeSidecar
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        bucket = [f"X-RateLimit-{name}: 1" for name in ("Limit", "FillRate")]
+        fields = (*bucket, "X-RateLimit-Interval-Seconds: 20", "Retry-After: 20")
+        await exchange.say(b"slower", *fields, status="429 Too Many Requests")
+
+    upstream.handler = refuse
+    origin = ("Origin", "https://tools.example.com")
+    sidecar = await make_sidecar(upstream.url, token="t", access__origins=[origin[1]])
+    first = asyncio.create_task(sidecar.get("/x"))
+    await until(lambda: sidecar.server.generations[-1].lines.waiting)
+    answer = await sidecar.get("/x", origin)
+    assert (answer.status, answer.body, answer["Retry-After"]) == (429, b"slower", "20")
+    assert answer["Access-Control-Allow-Origin"] == origin[1]
+    assert len(upstream.exchanges) == 1
+    first.cancel()

@@ -15,12 +15,13 @@ def test_the_signature_comes_last_and_shows_in_no_repr() -> None:
     fields = [(b"Host", b"jira.example.com")]
     signed = encode_parameters([("n4me", "v4lue")])
     outgoing = Outgoing("POST", Target("/a", "b=c"), signed, fields, b"body", False, False)
+    outgoing.search = "jql=s3cret"
     assert outgoing.is_replayable
     for authorization in (b"OAuth 1", b"OAuth 2"):
         request = outgoing.signed(authorization)
         assert (request.method, request.target, request.body) == ("POST", "/a?b=c", b"body")
         assert request.fields == [*fields, (b"Authorization", authorization)]
-    for hidden in ("body", "n4me", "v4lue", "jira.example.com"):
+    for hidden in ("body", "n4me", "v4lue", "jira.example.com", "s3cret"):
         assert hidden not in repr(outgoing)
     assert outgoing.fields == fields
 
