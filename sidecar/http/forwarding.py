@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
+from enum import Enum
 from typing import NamedTuple
 
 from sidecar.errors import ProtocolError, RequestRefused
@@ -82,21 +82,11 @@ _KEEPING = frozenset({b"close", b"keep-alive"})
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-class _Fate(Enum):
-    KEEP = auto()
-    MALFORMED = auto()
-    URL = auto()
-    LINK = auto()
-    ETAG = auto()
-    OF_BODY = auto()
-    DROP = auto()
-    CONNECTION = auto()
-    ACCEPT_ENCODING = auto()
-    USER_AGENT = auto()
-    ATLASSIAN_TOKEN = auto()
-    REQUEST_ID = auto()
-    RANGE = auto()
-    IF_MATCH = auto()
+_Fate = Enum(
+    "_Fate",
+    "KEEP DROP MALFORMED CONNECTION URL LINK ETAG OF_BODY"
+    " ACCEPT_ENCODING USER_AGENT ATLASSIAN_TOKEN REQUEST_ID RANGE IF_MATCH",
+)
 
 
 _SPECIAL = {
@@ -317,7 +307,7 @@ def _malformed() -> ProtocolError:
 def nominated_fields(connection: Iterable[bytes]) -> set[bytes]:
     """The lower-case names that Connection fields list (RFC 9110 §7.6.1)."""
     options = set(b",".join(connection).lower().split(b","))
-    return {option.strip(b" \t") for option in options} - {b"close", b"keep-alive", b""}
+    return {option.strip(b" \t") for option in options} - _KEEPING - {b""}
 
 
 def accepts_gzip(values: Sequence[bytes]) -> bool:

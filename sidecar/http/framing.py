@@ -70,7 +70,7 @@ def request_line(head: bytes, limit: int) -> re.Match[bytes]:
     if line is None or line[1] not in KNOWN_METHODS:
         raise _bad_request_line(head.partition(b"\r\n")[0])
     if not line[2].startswith(b"/"):
-        absolute_form(line[2].decode("utf-8", "surrogateescape"))
+        absolute_form(line[2].decode())
     return line
 
 

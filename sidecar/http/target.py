@@ -23,7 +23,7 @@ LONGEST_URL = 2000
 _LONGEST_AUTHORITY = 300
 """A name of 253 characters, brackets and a port."""
 
-_BASE_URL = re.compile(r"(?i:(https?)://)([^/?#]*)([^?#]*)([?#].*)?", re.DOTALL)
+_BASE_URL = re.compile(r"(?i:(https?)://)([^/?#]*)([^?#]*)([?#].*)?")
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/?#\\%\s]+))(?::([0-9]{0,5}))?")
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 
@@ -43,7 +43,7 @@ _PLAIN = re.compile(
     re.VERBOSE,
 )
 _UNSAFE = {char: f"%{ord(char):02X}" for char in '"<>^`{|}[]'}
-_NEVER = re.compile(r"[^!\x22\x24-\x7e]")
+_NEVER = re.compile(r'[^!"$-~]')
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOT_SEGMENT = re.compile(rb"(?:\A|[/\\])\.{1,2}(?:;[^/\\]*)?(?:[/\\]|\Z)")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -59,9 +59,9 @@ class BaseURL:
     port: int
     path: str
     """The context path: "" or "/jira", never with a slash at its end."""
-    authority: str = field(init=False, compare=False, repr=False)
+    authority: str = field(init=False, repr=False)
     """`host[:port]`: a default port is left out, IPv6 stands in brackets."""
-    origin: str = field(init=False, compare=False, repr=False)
+    origin: str = field(init=False, repr=False)
     """`scheme://host[:port]`."""
 
     def __post_init__(self) -> None:
@@ -129,10 +129,7 @@ def clean(raw: str, context_path: str) -> Target:
     names what cannot be signed and sent as the client means it.
     """
     match = _PLAIN.fullmatch(raw)
-    if match is None:
-        raw = _encode_unsafe(raw)
-        match = _PLAIN.fullmatch(raw)
-    path, query = match.groups() if match else _clean_with_care(raw)
+    path, query = match.groups() if match else _clean_with_care(_encode_unsafe(raw))
     if not context_path or path == context_path or path.startswith(context_path + "/"):
         return Target(path, query)
     return Target(context_path + path, query)
@@ -210,8 +207,8 @@ def _parse_authority(authority: str) -> tuple[str, int | None] | None:
     try:
         if match[1]:
             return ipaddress.IPv6Address(match[1]).compressed, port
-        host = match[2].encode("idna").decode("ascii").lower()
-        if not match[2].isascii() and host.encode("ascii").decode("idna") != match[2].lower():
+        host = match[2].encode("idna").decode().lower()
+        if not match[2].isascii() and host.encode().decode("idna") != match[2].lower():
             return None  # IDNA 2003 would make strasse of straße: another host
     except ValueError:
         return None
@@ -241,7 +238,7 @@ def _clean_path(path: str) -> str:
         raise RequestRefused(
             400, "The path has a % that begins no encoded octet.", "percent-encode % as %25"
         )
-    octets = path.encode("ascii")
+    octets = path.encode()
     _refuse_segments(octets)
     for _ in range(3):  # Jira, its gateways and its plugins may each decode once
         if b"%" not in octets:
@@ -293,9 +290,9 @@ def _refuse_characters(text: str) -> None:
 def _encoding_hint(text: str) -> str:
     """Name the first character and its encoding, or an example if the text is not UTF-8."""
     try:
-        char = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[0]
+        char = text.encode(errors="surrogateescape").decode(errors="replace")[0]
     except UnicodeEncodeError:
-        char = "\ufffd"
-    if char == "\ufffd" or not char.isprintable():
+        char = "\N{REPLACEMENT CHARACTER}"
+    if char == "\N{REPLACEMENT CHARACTER}" or not char.isprintable():
         return "percent-encode its UTF-8 form, é as %C3%A9"
     return f"percent-encode {char} as {quote(char)}"

@@ -47,9 +47,9 @@ DROPPED = [
     "Referer", "Sec-Fetch-Site", "Sec-CH-UA", "Sec-WebSocket-Key", "TE", "Trailer",
     "Transfer-Encoding", "Upgrade", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
     "X-Forwarded-Prefix", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
-    "X-HTTP-Host-Override", "X-Original-Host", "X-Original-Method", "X-Original-URI",
-    "X-Original-URL", "X-Override-URL", "X-Override-Method", "X-Real-IP", "X-Rewrite-URL",
-    "X-Sidecar-Act-As", "X-Sidecar-Key",
+    "X-HTTP-DestinationURL", "X-HTTP-Host-Override", "X-Original-Host", "X-Original-Method",
+    "X-Original-URI", "X-Original-URL", "X-Override-URL", "X-Override-Method", "X-Real-IP",
+    "X-Rewrite-URL", "X-Sidecar-Act-As", "X-Sidecar-Key",
 ]  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def test_what_only_looks_like_a_dropped_field_passes() -> None:
         (b"Second", b"4"),
         (b"Hostname", b"5"),
         (b"Overrides", b"6"),
+        (b"X_Host", b"7"),
     ]
     assert sent(*fields) == fields
 
@@ -108,6 +109,20 @@ def test_what_connection_names_is_added_again_where_it_must_be_there() -> None:
     assert out == [(b"Host", HOST), *ADDED]
 
 
+def test_what_connection_names_leaves_other_fields_alone() -> None:
+    nominating = (b"Connection", b"X-A")
+    assert request_fields([nominating, (b"x-a", b"1")], HOST, b"id") == [(b"Host", HOST), *ADDED]
+    named = [(b"X-Atlassian-Token", b"theirs"), (b"X-Request-Id", b"theirs")]
+    encoding = (b"Accept-Encoding", b"gzip")
+    out = request_fields([nominating, *named, encoding], HOST, b"id")
+    assert out == [(b"Host", HOST), *named, encoding]
+
+
+def test_options_of_connection_that_name_no_field_are_told_from_those_that_do() -> None:
+    assert nominated_fields([b"Close, X-A\t", b",keep-ALIVE , x-b"]) == {b"x-a", b"x-b"}
+    assert nominated_fields([b"close", b"keep-alive", b""]) == set()
+
+
 def test_nothing_else_is_added() -> None:
     assert request_fields([], HOST, b"id") == [(b"Host", HOST), *ADDED]
 
@@ -129,6 +144,9 @@ def test_what_the_client_says_itself_stays() -> None:
         (b"gzip;q=0.001", True),
         (b"*;q=0, gzip", True),
         (b"gzip ; q=1", True),
+        (b"x-gzip, gzip;q=0", False),
+        (b"gzip, x-gzip;q=0", True),
+        (b"x-gzip;q=0, *", False),
         (b"", False),
         (b"identity", False),
         (b"br, zstd, deflate", False),
@@ -169,6 +187,7 @@ def test_a_range_is_one_of_the_plain_bytes() -> None:
     [
         b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
         b"Mozilla/4.0 (compatible; MSIE 7.0)",
+        b"mozilla/5.0",
         b"Opera/9.80 (Windows NT 6.1)",
         b"WebDAVFS/3.0.0 (03008000) Darwin/20.6.0 (x86_64)",
         b"WebDAVLib/1.3",
@@ -351,6 +370,17 @@ def test_what_is_known_of_a_message_from_before_changes_nothing(
         for changes in (False, True):
             plain = response_fields(answer, body_changes=changes)
             assert response_fields(Received(answer), body_changes=changes) == plain
+
+
+def test_what_is_known_of_a_message_is_not_worked_out_again() -> None:
+    message = Received([(b"X-A", b"1")])
+    out = request_fields(message, HOST, b"id")
+    message.append((b"X-B", b"2"))  # as nobody does
+    assert request_fields(message, HOST, b"id") == out
+    answer = Received([(b"Server", b"1"), (b"Date", b"2")])
+    response_fields(answer)
+    assert Received([(b"Server", b"3"), (b"Date", b"4")]).names.kept is answer.names.kept
+    assert answer.names.kept is not None
 
 
 # Validators

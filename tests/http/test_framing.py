@@ -15,10 +15,15 @@ from sidecar.downstream.receiving import Receiver
 from sidecar.errors import RequestRefused
 from sidecar.http import framing
 from sidecar.http.framing import (
+    bad_body,
     body_length,
     check_beginning,
     check_expectation,
+    malformed,
     request_line,
+    too_large,
+    too_late,
+    unknown_method,
     without_trailing_space,
 )
 from sidecar.http.methods import KNOWN_METHODS
@@ -133,6 +138,9 @@ def test_the_length_of_a_body_is_what_its_head_says(
         (head_with(version=b"1.10"), 400, "request line"),
         (head_with().replace(b"POST ", b"POST  "), 400, "request line"),
         (head_with().replace(b"POST ", b"post "), 400, "method"),
+        (head_with().replace(b"POST ", b"POSTS "), 400, "method"),
+        (head_with().replace(b"POST /x HTTP/1.1", b"POST"), 400, "request line"),
+        (b"\x16\x03\x01 /x HTTP/1.1\r\n\r\n", 400, "came in TLS"),
         (head_with().replace(b"/x", b"/x y"), 400, "request line"),
         (head_with().replace(b"/x", b"/x\x00"), 400, "target"),
         (head_with().replace(b"/x", b"*"), 400, "target"),
@@ -150,6 +158,48 @@ def test_what_could_be_read_in_two_ways_is_refused(head: bytes, status: int, wor
 
 def test_as_many_fields_as_are_allowed_may_come() -> None:
     assert verdict(head_with(*[b"X: y"] * 127)) == 0
+
+
+def test_the_first_field_may_be_any() -> None:
+    assert verdict(head_with(host=b"X:y\r\nHost: localhost\r\n")) == 0
+    assert verdict(head_with(host=b":y\r\nHost: localhost\r\n")) == (400, malformed().message)
+
+
+def test_a_head_may_be_as_long_as_its_limit() -> None:
+    assert verdict(HEAD, len(HEAD)) == 0
+    assert verdict(HEAD, len(HEAD) - 1) == (431, too_large().message)
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [
+        (head_with(*[b"X: y"] * 128), "128 at most"),
+        (
+            head_with(b"X: " + b"y" * LIMIT),
+            "limits.head_bytes sets the limit; long JQL can go into",
+        ),
+        (head_with(b"Transfer-Encoding: x"), "only the one coding chunked, in HTTP/1.1, is taken"),
+        (head_with(b"X : a"), "its header fields, lengths or chunks break HTTP's rules"),
+        (head_with().replace(b"/x", b"/\xc3\xa9"), "percent-encode é as %C3%A9, a space as %20"),
+        (head_with().replace(b"/x", b"/x y"), "HTTP/1.0 and 1.1 only; percent-encode a space"),
+        (b"\x16\x03\x01 /x HTTP/1.1\r\n\r\n", "use http://, or set listen.tls_certificate"),
+    ],
+)
+def test_a_refusal_says_what_to_do(head: bytes, hint: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        body_length(head[request_line(head, LIMIT).end() - 3 :])
+    assert refused.value.hint.startswith(hint)
+
+
+def test_other_parts_refuse_in_the_same_words() -> None:
+    refusals = [too_late(), too_large(), malformed(), unknown_method(), bad_body("it is short")]
+    assert [(refusal.status, refusal.message) for refusal in refusals] == [
+        (408, "The request's head was not complete in time."),
+        (431, "The request's head is too large."),
+        (400, "The request is malformed."),
+        (400, "The request's method is not one that HTTP knows."),
+        (400, "The request's body cannot be understood: it is short."),
+    ]
 
 
 TOKENS = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=12).map(str.encode)
@@ -221,11 +271,22 @@ def test_what_cannot_become_a_head_is_refused_at_once(begun: bytes) -> None:
         (b"GET / HTTP/1.1\x00", "request line"),
         (b"GET / HTTP/1.1\r\nX: \x00", "The request is malformed"),
         (b"GET / HTTP/1.1\r\n\n", "The request is malformed"),
+        (b"GET / HTTP/1.1\r\nX: \x00\r\nY: z\r\n", "The request is malformed"),
+        (b"\r\n\x00", "The request is malformed"),
     ],
 )
 def test_an_odd_byte_is_named_by_the_line_that_it_is_in(begun: bytes, words: str) -> None:
     with pytest.raises(RequestRefused, match=words):
         check_beginning(begun, 0, LIMIT)
+
+
+@pytest.mark.parametrize("seen", range(22))
+def test_a_lone_cr_is_refused_with_the_byte_behind_it_wherever_it_was_cut(seen: int) -> None:
+    begun = b"GET / HTTP/1.1\r\nX: a\r"
+    assert len(begun) == 21
+    check_beginning(begun, min(seen, 20), LIMIT)
+    with pytest.raises(RequestRefused, match="The request is malformed"):
+        check_beginning(begun + b"b", seen, LIMIT)
 
 
 @pytest.mark.parametrize("seen", range(16))

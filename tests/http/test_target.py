@@ -73,6 +73,7 @@ def test_a_base_url_has_one_spelling(text: str, normal: str) -> None:
         ("https://jira:١", "host or port is malformed"),
         ("https://::1/", "host or port is malformed"),
         ("https://[::1/", "host or port is malformed"),
+        ("https://[1:2]/", "host or port is malformed"),
         ("https://[fe80::1%25eth0]/", "host or port is malformed"),
         ("https://a..b", "host or port is malformed"),
         ("https://a,b", "host or port is malformed"),
@@ -117,6 +118,9 @@ def test_a_bad_base_url_is_refused_with_a_reason_that_quotes_nothing(
         ("https://[fd00::1]", "https", "[fd00::1]x", False),
         ("https://[fd00::1]", "https", "fd00::1", False),
         ("http://[::ffff:127.0.0.1]", "http", "[::FFFF:7f00:1]", True),
+        ("http://jira", "https", "jira", True),
+        ("http://jira", "https", "jira:443", True),
+        ("http://jira", "https", "jira:444", False),
     ],
 )
 def test_an_authority_is_compared_without_case_and_default_ports(
@@ -161,6 +165,7 @@ ENCODED = [
     ("/a?fields[]=x", "/a?fields%5B%5D=x"),
     ("/a?b\\c", "/a?b%5Cc"),
     ("/a?50%", "/a?50%25"),
+    ("/a?50%?b\\?c", "/a?50%25?b%5C?c"),
     ("/a?a=%zz&b=%4&c=%%41", "/a?a=%25zz&b=%254&c=%25%41"),
     ("/a?%[4", "/a?%25%5B4"),
     ('/a?%4"', "/a?%254%22"),
@@ -337,6 +342,8 @@ def test_an_ipv6_base_url_has_its_brackets_where_they_belong() -> None:
 def test_a_bare_question_mark_is_a_query() -> None:
     assert clean("/a", "") == Target("/a", None)
     assert clean("/a?", "") == Target("/a", "")
+    assert clean("/a[]", "") == Target("/a%5B%5D", None)
+    assert clean("/a[]?b?[c]", "") == Target("/a%5B%5D", "b?%5Bc%5D")
 
 
 def test_a_reserved_parameter_of_a_query_is_refused_as_one_of_the_query() -> None:
@@ -349,6 +356,9 @@ def test_a_reserved_parameter_of_a_form_is_refused_by_name_alone() -> None:
     with pytest.raises(RequestRefused, match="The form has a parameter oauth_token,") as raised:
         refuse_reserved("a=1&oauth_token=secret", "form")
     assert "secret" not in str(raised.value)
+    assert raised.value.hint.startswith("leave oauth_*, xoauth_*, os_username and os_password out")
+    with pytest.raises(RequestRefused, match=r"has a parameter oauth_\?\?a,"):
+        refuse_reserved("oauth_%1b%C3%A9a", "form")
 
 
 def test_a_user_that_a_form_or_query_names_is_refused_unquoted() -> None:
@@ -356,6 +366,7 @@ def test_a_user_that_a_form_or_query_names_is_refused_unquoted() -> None:
     with pytest.raises(RequestRefused, match="The query has a parameter user_id,") as raised:
         refuse_requestor("a=1&user_%69d=secret", "query")
     assert raised.value.status == 400
+    assert raised.value.hint.startswith("leave user_id out")
     assert "secret" not in str(raised.value)
 
 
@@ -400,39 +411,45 @@ def test_an_absolute_form_is_split(raw: str, expected: tuple[str, str, str]) -> 
     assert absolute_form(raw) == expected
 
 
+NO_URL = "neither a path nor an http or https URL"
+USER = "holds a user name or password"
+MALFORMED = "host or port is malformed"
+
+
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "reason"),
     [
-        "",
-        "*",
-        "jira:443",
-        "@evil",
-        "ftp://jira/",
-        "http:/jira/",
-        "http:jira",
-        "//jira/",
-        "http://",
-        "http:///x",
-        "http://?x",
-        "http://:80/",
-        "http://user@jira/",
-        "http://user:pw@jira/",
-        "http://jira:0/",
-        "http://jira:80x/",
-        "http://jira:99999/",
-        "http://jira,evil/",
-        "http://ji ra/",
-        "http://jira\\evil/",
-        "http://münchen/",
-        "http://m\udcc3\udcbcnchen/",
-        "http://[::1/",
-        "http://%6aira/",
+        ("", NO_URL),
+        ("*", NO_URL),
+        ("jira:443", NO_URL),
+        ("@evil", NO_URL),
+        ("ftp://jira/", NO_URL),
+        ("http:/jira/", NO_URL),
+        ("http:jira", NO_URL),
+        ("//jira/", NO_URL),
+        ("http://", MALFORMED),
+        ("http:///x", MALFORMED),
+        ("http://?x", MALFORMED),
+        ("http://:80/", MALFORMED),
+        ("http://user@jira/", USER),
+        ("http://user:pw@jira/", USER),
+        ("http://jira:0/", MALFORMED),
+        ("http://jira:80x/", MALFORMED),
+        ("http://jira:99999/", MALFORMED),
+        ("http://jira,evil/", MALFORMED),
+        ("http://ji ra/", MALFORMED),
+        ("http://jira\\evil/", MALFORMED),
+        ("http://münchen/", MALFORMED),
+        ("http://m\udcc3\udcbcnchen/", MALFORMED),
+        ("http://[::1/", MALFORMED),
+        ("http://%6aira/", MALFORMED),
     ],
 )
-def test_what_is_no_absolute_form_is_refused(raw: str) -> None:
-    with pytest.raises(RequestRefused) as raised:
+def test_what_is_no_absolute_form_is_refused(raw: str, reason: str) -> None:
+    with pytest.raises(RequestRefused, match=reason) as raised:
         absolute_form(raw)
     assert raised.value.status == 400
+    assert raised.value.hint
 
 
 # The rules once more, as a reader of the contract would write them, for any input.

@@ -33,6 +33,8 @@ def test_all_that_jira_says() -> None:
     [
         (b"30", 30.0),
         (b"007", 7.0),
+        (b"9999999999", 9_999_999_999.0),
+        (b"99999999999", NEVER),
         (b"9223372036854775807", NEVER),
         (b"9" * 10_000, NEVER),
         (b"Fri, 15 Jan 2027 08:00:09 GMT", 9.0),
@@ -72,7 +74,12 @@ def test_odd_buckets() -> None:
     assert said(None, FillRate=b"0").wait == NEVER
     assert said(None, Limit=b"5").bucket == Bucket(5, 5, 60.0)
     assert said(None, Remaining=b"many").remaining is None
+    assert said(None, Limit=b"9999999999").bucket == Bucket(9_999_999_999, 10, 60.0)
     assert read([], NOW) == Said(UNKNOWN, None, 1.0)
+
+
+def test_a_jira_that_says_nothing_of_a_bucket_is_asked_once_a_second() -> None:
+    assert read([], NOW).bucket == Bucket(size=2, fill=1, interval=1.0, is_known=False)
 
 
 def test_the_last_token() -> None:

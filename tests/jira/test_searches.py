@@ -67,6 +67,10 @@ def test_what_tomcat_reads_of_the_query_is_what_the_content_says(
     assert content(query) == wanted
 
 
+def test_the_content_is_utf_8() -> None:
+    assert as_json("jql=%C3%BC%22&fields=a") == '{"jql": "ü\\"", "fields": ["a"]}'.encode()
+
+
 @pytest.mark.parametrize(
     ("query", "meant"),
     [
