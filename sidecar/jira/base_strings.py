@@ -92,14 +92,17 @@ def compare_base_strings(theirs: str, ours: str, context_path: str = "") -> Diff
 def _read_base_string(text: str) -> _BaseString | None:
     parts = text.split("&") if len(text) <= _LONGEST else []
     match = _URI.fullmatch(unquote(parts[1])) if len(parts) == 3 else None
-    if match is None or not parts[0].isascii() or int(match[3] or 0) > 65535:
+    if match is None or not parts[0].isascii():
+        return None
+    port = int(match[3] or DEFAULT_PORTS[match[1]])
+    if port > 65535:
         return None
     pairs = [pair.partition("=") for pair in unquote(parts[2]).split("&") if pair]
     return _BaseString(
         printable_ascii(parts[0], 20),
         match[1],
         match[2],
-        int(match[3] or DEFAULT_PORTS[match[1]]),
+        port,
         match[4] or "/",
         [(name, value) for name, _, value in pairs],
     )

@@ -12,17 +12,12 @@ from typing import NamedTuple
 class Remedy(Enum):
     """What may heal a problem; the request is then sent once more, with new nonce and timestamp."""
 
-    NONE = "none"
-    CLOCK = "clock"
-    """Learn Jira's clock from acceptable_timestamps, else from Date."""
-    AGAIN = "again"
-    """A new nonce is enough."""
-    RENEW = "renew"
-    """Renew the access token with its session handle."""
-    RELOAD = "reload"
-    """Take the token on disk, if it is newer than ours."""
-    COMPARE = "compare"
-    """compare_base_strings may find the URL that Jira believes in."""
+    NONE = "nothing that we could do"
+    CLOCK = "learn Jira's clock from acceptable_timestamps, else from Date"
+    AGAIN = "a new nonce is enough"
+    RENEW = "renew the access token with its session handle"
+    RELOAD = "take the token on disk, if it is newer than ours"
+    COMPARE = "compare_base_strings may find the URL that Jira believes in"
 
 
 class Explanation(NamedTuple):

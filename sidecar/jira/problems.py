@@ -23,14 +23,13 @@ from sidecar.jira.explanations import EXPLANATIONS, Explanation
 _CHALLENGES_LIMIT = 16 * 1024
 _BODY_LIMIT = 64 * 1024
 _MOST_PARAMETERS = 64
-_LISTED_LIMIT = 4 * 1024
 
 # A parameter in the challenges of all schemes: the separator is ", " or ",", and realms and other
 # schemes stand between.  Look-behind and limit keep the time in proportion to the text's length.
 _PARAMETER = re.compile(
     r"(?<![\w-])([\w-]{1,64})[ \t]*=[ \t]*"
     r'(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,;"]*))',
-    re.ASCII | re.DOTALL,
+    re.ASCII,
 )
 _FORM = re.compile(rb"[A-Za-z0-9%._~+*&=:/-]+")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -203,9 +202,9 @@ def _challenge_parameters(fields: Fields) -> dict[str, str]:
     parameters: dict[str, str] = {}
     left = _CHALLENGES_LIMIT
     for value in values(fields, b"www-authenticate"):
-        for name, quoted, bare in _PARAMETER.findall(value[:left].decode("utf-8", "replace")):
+        for name, quoted, bare in _PARAMETER.findall(value[:left].decode(errors="replace")):
             if _is_oauth(name):
-                text = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or bare
+                text = re.sub(r"\\(.)", r"\1", quoted) or bare
                 parameters.setdefault(name.lower(), unquote(text))
         left = max(0, left - len(value))
     return parameters
@@ -216,7 +215,7 @@ def _form_parameters(body: bytes) -> dict[str, str]:
     body = body.strip()
     if len(body) > _BODY_LIMIT or body.count(b"&") > _MOST_PARAMETERS or not _FORM.fullmatch(body):
         return {}
-    pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True)
+    pairs = parse_qsl(body.decode(), keep_blank_values=True)
     return {name.lower(): value for name, value in reversed(pairs) if _is_oauth(name)}
 
 
@@ -236,17 +235,18 @@ def explain(problem: Problem) -> Explanation:
     if theirs := problem.parameters.get("link_key_bits"):
         sizes = f"{theirs} bits there, {problem.parameters['key_bits']} here"
         return known._replace(sentence=f"{known.sentence[:-1]}: {sizes}.")
-    listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""), "")[:_LISTED_LIMIT]
+    listed = problem.parameters.get(_LISTED_IN.get(problem.name, ""))
     if not listed:
         return known
-    names = ", ".join(shown_names(pair.partition("=")[0] for pair in listed.split("&")))
+    pairs = listed.split("&")[:_MOST_PARAMETERS]
+    names = ", ".join(shown_names(pair.partition("=")[0] for pair in pairs))
     return known._replace(sentence=f"{known.sentence[:-1]}: {names}.")
 
 
 def problem_field(problem: Problem, hint: str | None = None) -> bytes:
     """Return the value of `Sidecar-Problem`: a token and a quoted hint (RFC 8941 §3.3)."""
     text = explain(problem).hint if hint is None else hint
-    return f"{problem.name}; hint={sf_string(text, 400)}".encode("ascii")
+    return f"{problem.name}; hint={sf_string(text, 400)}".encode()
 
 
 def shown_names(names: Iterable[str]) -> tuple[str, ...]:

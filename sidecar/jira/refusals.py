@@ -149,7 +149,7 @@ def _kind(status: int, body: bytes) -> str:
 
 def _redirected(step: DanceStep, fields: Fields, base: BaseURL) -> NotJira:
     """A redirect to the same place by another scheme or name is a wrong base_url, else a login."""
-    location = (first(fields, b"location") or b"").decode("utf-8", "replace")
+    location = (first(fields, b"location") or b"").decode(errors="replace")
     try:
         parts = urlsplit(location)
         origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""

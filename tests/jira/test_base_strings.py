@@ -44,6 +44,8 @@ def test_equal_base_strings_mean_that_the_key_does_not_fit() -> None:
     assert difference.parts == ()
     assert "public key" in difference.sentence
     assert "sidecar public-key" in difference.hint
+    assert (difference.perceived, difference.connector) == (None, "")
+    assert (difference.missing, difference.extra, difference.changed) == ((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,7 @@ def test_where_only_the_url_differs_jiras_own_idea_of_it_is_found(
     difference = compare(base_string(theirs + "/rest/api/2/search"))
     assert difference.parts == parts
     assert difference.perceived == perceived
+    assert (difference.missing, difference.extra, difference.changed) == ((), (), ())
     assert f'jira.signing_url = "{perceived}"' in difference.hint
     assert (difference.connector in difference.hint) == (parts != ("path prefix",))
     assert ("context path" in difference.hint) == ("path prefix" in parts)
@@ -119,6 +122,7 @@ def test_a_parameter_that_is_missing_extra_or_changed_is_named(
     assert all(name in difference.sentence for name in missing + extra + changed)
     assert difference.perceived is None
     assert "private" not in repr(difference)
+    assert difference.hint.endswith("pass requests on unchanged")
 
 
 def test_a_changed_token_is_named_but_never_shown() -> None:
@@ -172,7 +176,30 @@ def test_order_and_encoding_are_the_last_to_be_suspected() -> None:
     head, _, parameters = base_string().rpartition("&")
     reordered = head + "&" + "%26".join(reversed(parameters.split("%26")))
     assert compare(reordered).parts == ("order",)
-    assert compare(base_string().replace("%3A", "%3a", 1)).parts == ("encoding",)
+    assert "Jira has another order." in compare(reordered).sentence
+    for recoded in (base_string().replace("%3A", "%3a", 1), base_string() + "%26"):
+        assert compare(recoded).parts == ("encoding",)
+        assert "Jira has another encoding." in compare(recoded).sentence
+        assert compare(recoded).perceived is None
+
+
+def test_what_is_foreign_is_shown_and_cut() -> None:
+    difference = compare(base_string(method="M" * 30))
+    assert f"the method GET became {'M' * 20}." in difference.sentence
+    difference = compare(base_string("https://jira.example.com/" + "x" * 200))
+    assert f"the path became /{'x' * 99}." in difference.sentence
+
+
+def test_any_path_and_none_can_be_read() -> None:
+    root = "GET&http%3A%2F%2Fa%2F&"
+    assert compare("GET&http%3A%2F%2Fa&", root, "").parts == ("encoding",)
+    assert compare("GET&http%3A%2F%2Fa%2F%250Ab%0Ac&", root, "").parts == ("path",)
+
+
+def test_ports_are_those_that_there_are() -> None:
+    ours = "GET&http%3A%2F%2Fa%2F&b"
+    assert compare("GET&http%3A%2F%2Fa%3A65535%2F&b", ours, "").parts == ("port",)
+    assert compare("GET&http%3A%2F%2Fa%3A65536%2F&b", ours, "").parts == ("unreadable",)
 
 
 @pytest.mark.parametrize(
@@ -225,5 +252,7 @@ def test_what_is_longer_than_jira_can_name_is_not_compared() -> None:
     ours = "GET&http%3A%2F%2Fa%2Fx&" + "a" * 16_000
     longer = "GET&http%3A%2F%2Fb%2Fx&" + "a" * 16_000
     assert compare_base_strings(longer, ours).parts == ("host",)
-    assert compare_base_strings(longer + "a" * 1000, ours).parts == ("unreadable",)
-    assert compare_base_strings(longer, ours + "a" * 1000).parts == ("unreadable",)
+    longest = longer + "a" * (16_384 - len(longer))
+    assert compare_base_strings(longest, ours).parts == ("host", "parameters")
+    assert compare_base_strings(longest + "a", ours).parts == ("unreadable",)
+    assert compare_base_strings(longer, longest + "a").parts == ("unreadable",)

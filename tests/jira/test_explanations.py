@@ -23,6 +23,7 @@ def test_every_problem_of_jira_and_of_the_extension_is_explained(name: str) -> N
     explanation = explain(problem)
     assert problem.label == name
     assert explanation.sentence.endswith(".")
+    assert all(cause.isprintable() for cause in explanation.causes)
     assert explanation.causes
     assert explanation.hint.isascii()
     assert explanation.hint.isprintable()
