@@ -30,7 +30,7 @@ class JiraClock:
         """Unix time by Jira's clock."""
         return self._clock() + self.correction
 
-    def watch(self, fields: list[Field], correction: float, waited: float = 0.0) -> None:
+    def watch(self, fields: list[Field], correction: float, waited: float) -> None:
         """Correct a drift by the `Date` of an answer, before Jira refuses a request for it.
 
         The request was signed with this `correction` and accepted; its answer took `waited`

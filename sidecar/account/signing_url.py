@@ -41,7 +41,7 @@ class SigningURL:
         theirs = problem.parameters.get("oauth_signature_base_string")
         if not theirs or not base_string:
             return None
-        return compare_base_strings(theirs, base_string.decode("ascii"), signed_for.path)
+        return compare_base_strings(theirs, base_string.decode(), signed_for.path)
 
     def perceived(
         self, problem: Problem, base_string: bytes, signed_for: BaseURL

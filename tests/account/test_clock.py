@@ -93,7 +93,7 @@ def test_a_refusal_without_timestamps_tells_it_by_its_date() -> None:
 def test_a_refusal_that_tells_no_time_teaches_nothing(fields: Fields) -> None:
     clock = JiraClock(lambda: START)
     assert not clock.correct(Problem("timestamp_refused"), fields)
-    clock.watch(fields, 0.0)
+    clock.watch(fields, 0.0, 0.0)
     assert (clock.difference, clock.correction) == (None, 0.0)
 
 
@@ -184,6 +184,65 @@ def test_half_a_minute_is_tolerated_and_more_is_corrected(jira: float, corrected
     assert world.clock.correction == corrected
 
 
+@pytest.mark.parametrize(
+    ("before", "difference", "after"),
+    [
+        (0.0, 300.0, 300.0),
+        (0.0, 30.0, 0.0),
+        (100.0, 130.0, 100.0),
+        (100.0, 131.0, 131.0),
+        (100.0, 30.0, 0.0),
+        (100.0, 31.0, 31.0),
+        (-100.0, -130.0, -100.0),
+    ],
+)
+def test_what_is_tolerated_is_so_to_the_last_second(
+    before: float, difference: float, after: float
+) -> None:
+    clock = JiraClock(lambda: START + 0.5)
+    clock.believe(before)
+    clock.watch(dated(difference), before, 0.0)
+    assert (clock.difference, clock.correction) == (difference, after)
+
+
+def dated(difference: float) -> Fields:
+    """A Date that tells just this difference to a clock that shows half a second."""
+    return [(b"Date", formatdate(START + difference, usegmt=True).encode())]
+
+
+def refused(difference: float) -> Problem:
+    middle = int(START + difference)
+    span = f"{middle - 300}-{middle + 300}"
+    return Problem("timestamp_refused", {"oauth_acceptable_timestamps": span})
+
+
+def test_a_refusal_with_timestamps_and_no_date_leaves_later_dates_as_they_are() -> None:
+    clock = JiraClock(lambda: START + 0.5)
+    assert clock.correct(refused(1000), [])
+    assert clock.difference == 999.5
+    clock.watch(dated(1010), clock.correction, 0.0)
+    assert clock.difference == 1010
+
+
+def test_a_refusal_by_its_date_alone_leaves_later_dates_as_they_are() -> None:
+    clock = JiraClock(lambda: START + 0.5)
+    assert clock.correct(refused(1000), dated(5000))
+    assert clock.correct(Problem("timestamp_refused"), dated(2000))
+    assert clock.difference == 1999.5
+    clock.watch(dated(2010), clock.correction, 0.0)
+    assert clock.difference == 2010
+
+
+def test_a_proxys_clock_that_is_just_within_five_minutes_is_believed_again() -> None:
+    clock = JiraClock(lambda: START + 0.5)
+    assert clock.correct(refused(0), dated(-5000))
+    clock.believe(0.0)
+    clock.watch(dated(300), 0.0, 0.0)
+    assert clock.difference == 0, "it differs from what the refusal has told"
+    clock.watch(dated(300), 0.0, 0.0)
+    assert clock.difference == 300
+
+
 @pytest.mark.parametrize("proxy", [300, -301])
 def test_a_date_that_jira_could_not_have_accepted_a_request_at_is_not_its_own(proxy: float) -> None:
     world = World(proxy=proxy)
@@ -214,7 +273,7 @@ def test_an_answer_to_a_request_from_before_a_correction_changes_nothing() -> No
     late = world.date()
     world.jira = 7200
     world.request()
-    world.clock.watch(late, 0.0)
+    world.clock.watch(late, 0.0, 0.0)
     assert world.accepts()
     assert world.clock.correction == pytest.approx(7200, abs=1)
 

@@ -58,6 +58,7 @@ def test_it_is_said_once_how_to_make_that_last(caplog: pytest.LogCaptureFixture)
         signing.perceived(refusal(INSIDE), base_string(BASE), BASE)
         signing.believe(INSIDE)
     (line,) = told(caplog)
+    assert line.startswith("We sign for what Jira believes from now on. ")
     assert 'scheme="https" secure="true" proxyName="jira.example.com" proxyPort="443"' in line
     assert 'jira.signing_url = "http://10.0.0.5:8080/jira"' in line
 
@@ -79,7 +80,7 @@ def test_it_goes_back_when_jira_knows_its_url_again(caplog: pytest.LogCaptureFix
     follow(signing, BASE)
     assert signing.url == BASE
     assert caplog.records[1].levelno == logging.INFO
-    assert "believes again" in told(caplog)[1]
+    assert told(caplog)[1] == f"Jira believes again that its URL is {BASE}: we sign for that"
 
 
 def test_without_a_base_string_of_jiras_what_was_learnt_is_given_up() -> None:
@@ -90,12 +91,21 @@ def test_without_a_base_string_of_jiras_what_was_learnt_is_given_up() -> None:
     assert signing.perceived(bare, base_string(INSIDE), INSIDE) == BASE
 
 
+def test_a_base_string_that_was_not_kept_is_compared_with_none() -> None:
+    signing = SigningURL(BASE, BASE)
+    assert signing.difference(refusal(INSIDE), b"", BASE) is None
+    assert signing.difference(Problem("signature_invalid"), base_string(BASE), BASE) is None
+    assert signing.difference(refusal(INSIDE), base_string(BASE), BASE) is not None
+
+
 def test_a_signing_url_that_is_no_longer_needed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     signing = SigningURL(BASE, INSIDE)
     follow(signing, BASE)
     (line,) = told(caplog)
-    assert "remove jira.signing_url" in line
-    assert str(INSIDE) in line
+    assert line == (
+        f"Jira believes that its URL is {BASE}, as it should, and jira.signing_url is {INSIDE}. We"
+        " sign for what Jira believes from now on. What to do: remove jira.signing_url."
+    )
 
 
 def test_two_nodes_of_different_minds_do_not_fill_the_log(

@@ -75,7 +75,41 @@ def test_one_that_breaks_leaves_the_one_from_before(
     for _ in range(3):
         assert desk.token.current() == stored
     (record,) = caplog.records
+    with pytest.raises(ConfigError) as caught:
+        desk.file.load()
+    why = caught.value
+    assert why.message in record.getMessage()
+    assert why.hint in record.getMessage()
     assert "going on with the token from before" in record.getMessage()
+
+
+def test_one_that_somebody_has_waited_for_is_told(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("FIRST", "SECOND"):
+        with pytest.raises(NotAuthorized):
+            desk.token.current()
+        caplog.clear()
+        desk.store(name)
+        for _ in range(2):
+            desk.token.current()
+        (record,) = caplog.records
+        path = desk.file.path
+        assert record.getMessage() == (
+            f"an access token was found in {path}: requests are signed now"
+        )
+        path.unlink()
+
+
+def test_whoever_listens_hears_of_each_other_token(desk: Desk) -> None:
+    heard: list[TokenCredentials | None] = []
+    desk.token.on_change = lambda: heard.append(desk.token.last_read)
+    stored = [desk.store("FIRST"), desk.store("SECOND")]
+    desk.token.use(stored[0])
+    desk.token.use(stored[0])
+    desk.token.reload()
+    assert heard == stored
 
 
 def test_one_in_memory_is_used_in_place_of_the_dead_one_on_disk(desk: Desk) -> None:
@@ -184,7 +218,15 @@ def test_a_token_without_an_end_has_no_lifetime(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("days", "said"),
-    [(31, None), (29, "ends on"), (0.5 / DAY, "ends on"), (-1, "ended on")],
+    [
+        (31, None),
+        (30 + 1 / DAY, None),
+        (30, "ends on"),
+        (29, "ends on"),
+        (0.5 / DAY, "ends on"),
+        (0, "ended on"),
+        (-1, "ended on"),
+    ],
 )
 @pytest.mark.parametrize("handle", [None, HANDLE], ids=["for ever", "renewable"])
 def test_an_end_is_warned_of_from_30_days_before(
@@ -200,10 +242,14 @@ def test_an_end_is_warned_of_from_30_days_before(
         assert warning is None
         return
     assert warning is not None
-    assert said in warning
-    assert ("is renewed" in warning) == (handle is not None)
-    assert ("run `sidecar auth`" in warning) == (handle is None)
-    assert ("now" in warning) == (days < 0)
+    when = "before that" if days > 0 else "now"
+    assert warning.startswith(f"The access token {said} 2025-")
+    if handle is None:
+        assert warning.endswith(
+            f", and Jira gave nothing to renew it with: run `sidecar auth` {when}."
+        )
+    else:
+        assert warning.endswith(f"; it is renewed {when}.")
 
 
 def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
@@ -213,7 +259,8 @@ def test_an_end_that_no_renewal_can_put_off_is_said_to_be_that(
     desk.token.current()
     unplaceable(monkeypatch)
     warning = desk.token.expiry_warning() or ""
-    assert "cannot be renewed: no new one could be stored" in warning
+    assert ", and cannot be renewed: no new one could be stored. /" in warning
+    assert "Device or resource busy. What to do: " in warning
     assert "mounted by itself" in warning
 
 
