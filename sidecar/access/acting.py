@@ -111,7 +111,7 @@ def _user(value: bytes) -> str:
         raise _ambiguous("is empty", "name a user, or leave it out")
     if "," in user:
         raise _ambiguous("has a comma, which separates the values of a field", "name one user")
-    if not user.isprintable() or user != user.strip() or len(user) > _LONGEST:
+    if not user.isprintable() or len(user) > _LONGEST:
         raise _ambiguous("is not a user's name", "send the name as Jira shows it")
     return user
 

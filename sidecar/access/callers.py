@@ -127,8 +127,8 @@ class AccessControl:
             return []
         wanted = asked.get(b"access-control-request-headers", b"")
         answer = [
-            (b"Access-Control-Allow-Origin", caller.origin.encode("ascii")),
-            (b"Access-Control-Allow-Methods", ", ".join(METHODS).encode("ascii")),
+            (b"Access-Control-Allow-Origin", caller.origin.encode()),
+            (b"Access-Control-Allow-Methods", ", ".join(METHODS).encode()),
             (
                 b"Access-Control-Allow-Headers",
                 wanted if _TOKENS.fullmatch(wanted) else _PREFLIGHT_HEADERS,
@@ -150,7 +150,7 @@ class AccessControl:
         if caller.origin is None:
             return [(b"Vary", b"Origin")]
         return [
-            (b"Access-Control-Allow-Origin", caller.origin.encode("ascii")),
+            (b"Access-Control-Allow-Origin", caller.origin.encode()),
             (b"Access-Control-Expose-Headers", _EXPOSED),
             (b"Vary", b"Origin"),
         ]
@@ -177,20 +177,20 @@ class AccessControl:
         name, port = _endpoint(value, scheme)
         if (name, None) not in self._hosts and (name, port) not in self._hosts:
             raise _misdirected(value)
-        return Caller(scheme, value.decode("ascii"))
+        return Caller(scheme, value.decode())
 
     def _judge_absolute(self, absolute: tuple[str, str], host: bytes) -> Caller:
         """Judge a target such as http://jira.example.com/rest: its authority must be the Host.
 
         RFC 9112 §3.2.2 has a proxy ignore the Host; two names in one request are a trap.
         """
-        scheme, authority = absolute[0].lower(), absolute[1].encode("utf-8", "surrogateescape")
+        scheme, authority = absolute[0].lower(), absolute[1].encode(errors="surrogateescape")
         if scheme not in DEFAULT_PORTS:
             raise RequestRefused(400, "The request target is neither http nor https.")
         if _endpoint(authority, scheme) != _endpoint(host, scheme):
             raise RequestRefused(400, "The request target names another host than the Host field.")
-        if self._base_url.is_same_authority(scheme, authority.decode("ascii")):
-            return Caller(scheme, host.decode("ascii"), as_proxy=True)
+        if self._base_url.is_same_authority(scheme, authority.decode()):
+            return Caller(scheme, host.decode(), as_proxy=True)
         return self._judge_host(scheme, host)
 
     def _judge_browser(self, caller: Caller, origin: bytes | None, site: bytes | None) -> Caller:
@@ -198,7 +198,7 @@ class AccessControl:
         if origin is not None:
             named = _normal_origin(origin.decode("latin-1"))
             if named is not None and named in self._origins:
-                return caller._replace(origin=origin.decode("ascii"))
+                return caller._replace(origin=origin.decode())
             if named is None or named != _normal_origin(f"{caller.scheme}://{caller.host}"):
                 raise _foreign("The request comes from a web page of another origin.")
         if site is not None and site not in (b"same-origin", b"none"):
@@ -247,7 +247,7 @@ def _authority(value: bytes) -> tuple[str, int | None]:
         raise RequestRefused(
             400, "The Host is not a name with or without a port.", "send it like localhost:8088"
         )
-    return match[1].decode("ascii").lower(), port
+    return match[1].decode().lower(), port
 
 
 def _endpoint(value: bytes, scheme: str) -> tuple[str, int]:
@@ -268,7 +268,7 @@ def _normal_origin(text: str) -> str | None:
 
 def _host_entry(entry: str) -> tuple[str, int | None]:
     try:
-        return _authority(_bracketed(entry.strip()).encode("ascii"))
+        return _authority(_bracketed(entry.strip()).encode())
     except (RequestRefused, UnicodeEncodeError):
         raise ConfigError(
             f'access.hosts: "{entry}" is not a host name',
@@ -294,7 +294,7 @@ def _bracketed(name: str) -> str:
 def _misdirected(host: bytes) -> RequestRefused:
     return RequestRefused(
         421,
-        f"The Host {quoted(host.decode('ascii'))} is not one that this sidecar answers to.",
+        f"The Host {quoted(host.decode())} is not one that this sidecar answers to.",
         "use localhost or 127.0.0.1, or add the name to access.hosts",
         proxy_error="http_request_denied",
     )

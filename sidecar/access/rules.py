@@ -28,7 +28,7 @@ class Rules:
 
     def __init__(
         self,
-        context_path: str = "",
+        context_path: str,
         *,
         read_only: bool = False,
         allow: Sequence[str] = (),
@@ -43,7 +43,7 @@ class Rules:
         # To Tomcat, upper and lower case differ; to a gateway on the way they may not.  Deny
         # ignores case and allow does not, so that neither lets more pass than it says.
         self._deny = [compile_rule(rule, context_path, re.IGNORECASE) for rule in deny]
-        self._allow = [compile_rule(rule, context_path) for rule in allow]
+        self._allow = [compile_rule(rule, context_path, re.NOFLAG) for rule in allow]
 
     def check(self, method: str, path: str) -> None:
         """Judge a request; RequestRefused is 403.
@@ -79,7 +79,7 @@ class Rules:
             raise denied(f"No rule of access.allow covers this {method}.", "access.allow")
 
 
-def compile_rule(text: str, context_path: str = "", flags: int = 0) -> Rule:
+def compile_rule(text: str, context_path: str, flags: re.RegexFlag) -> Rule:
     """Compile "GET /rest/api/*/issue/**"; ConfigError says what is wrong with it."""
     method, _, path = text.strip().partition(" ")
     method, path = method.upper(), path.strip()

@@ -50,7 +50,20 @@ def test_who_may_act_as_whom(user: str, caller: str | None, is_allowed: bool) ->
     else:
         refused = refusal(field, caller=caller)
         assert (refused.status, refused.proxy_error) == (403, "http_request_denied")
-        assert "access.act_as" in refused.hint
+        assert refused.hint == "access.act_as in the sidecar's configuration decides this"
+
+
+def test_a_field_as_long_as_one_that_counts_is_another_all_the_same() -> None:
+    fields = [(b"X-Sidecar-Act-On", b"admin"), (b"X-Nominate", b"X-Sidecar-Act-As")]
+    for seen in (fields, Received([*fields, (b"Connection", b"close")])):
+        assert ACTING.user(seen, None) == "nobody"
+
+
+def test_a_caller_may_have_capitals_and_a_user_a_colon() -> None:
+    patterns = UserPatterns(["Build_2.X-y: x:y"])
+    assert patterns.callers == {"Build_2.X-y"}
+    assert patterns.allow("x:y", "Build_2.X-y")
+    assert not patterns.allow("y", "Build_2.X-y")
 
 
 def test_a_request_that_names_nobody_acts_as_configured() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access.callers import AccessControl, Caller, check_admin
-from sidecar.access.keys import KeyRefused, KeyRing, digest
+from sidecar.access.callers import AccessControl, Caller, check_admin, without_site
+from sidecar.access.keys import Holder, KeyRefused, KeyRing, digest
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.fields import Fields, Received
 from sidecar.http.target import BaseURL
@@ -139,7 +139,15 @@ def test_two_hosts_are_400_even_if_equal_and_before_anything_else() -> None:
 
 
 def test_a_configured_name_is_allowed_with_any_port_or_with_its_own() -> None:
-    judge = access(hosts=["Sidecar.internal", "build_1:8088", "plain.internal:80", "fd00::1"])
+    hosts = [
+        "Sidecar.internal",
+        "build_1:8088",
+        "plain.internal:80",
+        "fd00::1",
+        "::2",
+        "[fd00::3]:1",
+    ]
+    judge = access(hosts=hosts)
     allowed = [
         b"sidecar.internal",
         b"SIDECAR.internal:99",
@@ -147,6 +155,8 @@ def test_a_configured_name_is_allowed_with_any_port_or_with_its_own() -> None:
         b"plain.internal",
         b"plain.internal:80",
         b"[fd00::1]:8088",
+        b"[::2]",
+        b"[fd00::3]:1",
         b"localhost",
     ]
     assert [caller_status([(b"Host", host)], judge) for host in allowed] == [200] * len(allowed)
@@ -378,6 +388,8 @@ def test_a_preflight_never_echoes_what_is_not_a_list_of_names(names: bytes) -> N
 def test_a_page_on_the_internet_is_let_into_the_private_network_if_allowed() -> None:
     answer = preflight(ASKS, (b"Access-Control-Request-Private-Network", b"true"))
     assert answer[b"Access-Control-Allow-Private-Network"] == b"true"
+    answer = preflight(ASKS, (b"Access-Control-Request-Private-Network", b"false"))
+    assert b"Access-Control-Allow-Private-Network" not in answer
 
 
 def test_what_is_no_preflight_is_not_answered_here() -> None:
@@ -430,6 +442,28 @@ def test_without_origins_no_answer_gets_cors_fields_and_with_them_caches_are_tol
     assert PAGES.cors_fields(Caller("http", "localhost")) == [(b"Vary", b"Origin")]
 
 
+# ---------------------------------------------------------------- one that Jira leads back
+
+
+SITE = (b"SEC-Fetch-Site", b"cross-site")
+
+
+@pytest.mark.parametrize(
+    ("fields", "others"),
+    [
+        ([HOST, SITE, ASKS], [HOST, ASKS]),
+        ([SITE], []),
+        ([HOST, ASKS], [HOST, ASKS]),
+        ([HOST, SITE, SITE], [HOST, SITE, SITE]),
+        ([], []),
+    ],
+)
+def test_the_one_field_that_names_another_site_is_left_out(
+    fields: list[tuple[bytes, bytes]], others: list[tuple[bytes, bytes]]
+) -> None:
+    assert list(without_site(fields)) == others
+
+
 # ---------------------------------------------------------------- the admin listener
 
 
@@ -452,7 +486,7 @@ def test_no_web_page_may_ask_the_admin_listener(
     else:
         with pytest.raises(RequestRefused) as refused:
             check_admin(fields)
-        assert refused.value.status == 403
+        assert (refused.value.status, refused.value.proxy_error) == (403, DENIED)
 
 
 # ---------------------------------------------------------------- the access key
@@ -512,6 +546,7 @@ def test_without_the_right_key_the_answer_is_401_and_names_the_scheme(
 
 def test_without_a_key_file_nobody_is_asked_and_an_empty_one_is_an_error() -> None:
     assert PLAIN.check_key([HOST]) is None
+    assert PLAIN.check_key([HOST, (b"X-Sidecar-Key", b"any")]) is None
     with pytest.raises(ConfigError, match="empty"):
         access(key=b"")
 
@@ -526,6 +561,22 @@ def test_the_caller_has_the_name_of_the_key_that_was_shown() -> None:
         with pytest.raises(KeyRefused) as refused:
             named.check_key([HOST, *fields])
         assert refused.value.is_wrong is is_wrong
+
+
+def test_keys_are_asked_for_only_where_one_is_shown() -> None:
+    """They may be files, each of which is looked at."""
+    asked: list[list[bytes]] = []
+
+    class Files:
+        def holder(self, shown: Sequence[bytes]) -> Holder | None:
+            asked.append([*shown])
+            return Holder("build")
+
+    judge = AccessControl(base_url=BASE_URL, key=Files())
+    with pytest.raises(KeyRefused):
+        judge.check_key([HOST])
+    assert judge.check_key([(b"X-Sidecar-Key", b"k")]) == "build"
+    assert asked == [[b"k"]]
 
 
 @given(st.binary(max_size=60))
@@ -547,7 +598,8 @@ def test_an_entry_of_hosts_that_is_no_host_is_an_error_naming_it(entry: str) -> 
 
 
 @pytest.mark.parametrize(
-    "entry", ["", "*", "null", "tools.example.com", "https://a/b", "https://*"]
+    "entry",
+    ["", "*", "null", "tools.example.com", "https://a/b", "https://*", "https://a:65536"],
 )
 def test_an_entry_of_origins_that_is_no_origin_is_an_error_naming_it(entry: str) -> None:
     with pytest.raises(ConfigError, match=r"access\.origins") as caught:
@@ -558,6 +610,13 @@ def test_an_entry_of_origins_that_is_no_origin_is_an_error_naming_it(entry: str)
 def test_an_origin_with_a_trailing_slash_is_taken_as_meant() -> None:
     judge = access(origins=["HTTPS://Tools.example.com:443/"])
     assert caller_status([HOST, (b"Origin", b"https://tools.example.com")], judge) == 200
+
+
+def test_an_origin_has_any_port_that_there_is() -> None:
+    judge = access(origins=["https://tools.example.com:65535"])
+    for port, status in ((b"65535", 200), (b"65534", 403), (b"65536", 403), (b"99999", 403)):
+        origin = (b"Origin", b"https://tools.example.com:" + port)
+        assert caller_status([HOST, origin], judge) == status
 
 
 # ---------------------------------------------------------------- raw attacks, at function level
