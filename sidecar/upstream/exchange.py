@@ -95,7 +95,7 @@ class UpstreamResponse:
             self._upload = self._loop.create_task(self._send_body(pieces, request.chunked))
 
     def _check_interim(self, head: Head) -> None:
-        if not 100 <= head.status < 200 or head.status == 101:
+        if head.status < 100 or head.status == 101:
             raise ProtocolError(f"{self._terms.where} answers with status {head.status}, unasked.")
 
     def _begin(self, head: Head) -> None:
@@ -174,8 +174,7 @@ class UpstreamResponse:
     def _has_sent(self) -> None:
         """The whole request was handed to the connection."""
         self._is_sent = True
-        if not self.status:
-            self._connection.expect_answer()
+        self._connection.expect_answer()
 
     async def _send_body(self, pieces: AsyncIterator[bytes], chunked: bool) -> None:
         """Send the body as it comes.  Where that fails, the exchange ends with the failure."""

@@ -140,9 +140,52 @@ async def test_a_body_that_failed_is_refused_wherever_it_is_read() -> None:
 async def test_a_pause_is_refused_with_408() -> None:
     body = Arriving().feed(b"he", end=False).read(idle=0.02)
     assert await anext(body) == b"he"
-    with pytest.raises(RequestRefused) as refused:
+    with pytest.raises(RequestRefused, match=r"paused for more than 0\.02 s") as refused:
         await anext(body)
     assert refused.value.status == 408
+    assert "timeouts.idle" in refused.value.hint
+
+
+async def test_a_client_that_has_left_is_refused_and_is_no_fault_of_jiras() -> None:
+    arriving = Arriving()
+    reading = asyncio.create_task(arriving.read().read_all(100))
+    await asyncio.sleep(0)
+    arriving.body.set_exception(ConnectionResetError())
+    with pytest.raises(RequestRefused) as refused:
+        await reading
+    assert refused.value.status == 400
+
+
+async def test_what_was_read_before_is_at_hand_too_and_comes_again() -> None:
+    arriving = Arriving().feed(b"he", end=False)
+    body = arriving.read()
+    assert await anext(body) == b"he"
+    arriving.feed(b"llo")
+    assert body.at_hand() == b"hello"
+    assert await anext(body) == b"llo", "it goes on where it was"
+    begun = Arriving().feed(b"hello").read()
+    assert begun.at_hand() == b"hello"
+    assert await anext(begun) == b"hello"
+
+
+async def test_a_client_that_was_asked_for_its_body_is_not_asked_again() -> None:
+    waiting = Arriving()
+    body = waiting.read(expects_continue=True)
+    for _ in range(2):
+        reading = asyncio.create_task(body.read_all(100))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert waiting.connection.asked == 1
+
+
+async def test_what_is_skipped_has_a_limit() -> None:
+    await Arriving(chunked=True).feed(bytes(60), bytes(40)).read().skip(100)
+    body = Arriving(chunked=True).feed(bytes(60), bytes(41)).read()
+    with pytest.raises(RequestRefused, match="larger than 100 bytes") as refused:
+        await body.skip(100)
+    assert refused.value.status == 413
+    assert "send JSON" in refused.value.hint
 
 
 async def test_the_client_is_asked_for_a_body_once_and_only_if_it_waits() -> None:
@@ -172,6 +215,11 @@ async def test_what_is_too_large_is_refused_before_it_is_asked_for() -> None:
         await Arriving(chunked=True).feed(bytes(60), bytes(41)).read().read_all(100)
     assert refused.value.status == 413
     assert len(await Arriving(chunked=True).feed(bytes(100)).read().read_all(100)) == 100
+    arriving = Arriving(chunked=True).feed(b"a" * 60, end=False)
+    reading = asyncio.create_task(arriving.read().read_all(100))
+    await asyncio.sleep(0)
+    arriving.feed(b"b" * 40)
+    assert await reading == b"a" * 60 + b"b" * 40
 
 
 # ---------------------------------------------------------------- over a socket

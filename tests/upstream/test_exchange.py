@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,11 +14,13 @@ import pytest
 
 from sidecar.errors import (
     ConnectionLost,
+    ConnectionRefused,
     ConnectTimeout,
     ProtocolError,
     RequestRefused,
     ResponseTimeout,
 )
+from sidecar.upstream.exchange import UpstreamRequest
 from sidecar.upstream.incoming import PIECE
 from tests.support.clocks import LoopClock
 from tests.support.jira_edge import (
@@ -621,9 +625,39 @@ async def test_jira_stops_taking_the_upload(
     body = stream(*[b"x" * (1 << 20)] * 64)
     sending = asyncio.create_task(upstream.send(request("PUT", body=body, chunked=True)))
     await until_given_up(loop_clock, sending)
-    with pytest.raises(ResponseTimeout, match="stopped taking"):
+    with pytest.raises(ResponseTimeout, match="stopped taking") as caught:
         await sending
+    assert "timeouts.idle" in caught.value.hint
     gave_up.set()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it alone")
+@pytest.mark.parametrize(("size", "is_patient"), [(PIECE, False), (PIECE + 1, True)])
+async def test_while_a_large_body_is_sent_jira_may_leave_it_unread_for_long(
+    serve: Serve, connect: Connect, size: int, is_patient: bool
+) -> None:
+    def patience() -> int:
+        (connection,) = upstream.connections
+        assert connection.transport is not None
+        sock: socket.socket = connection.transport.get_extra_info("socket")
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await go_on.wait()
+        await peer.answer(b"thanks")
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    sending = asyncio.create_task(upstream.send(request("POST", body=bytes(size))))
+    await asked.wait()
+    assert patience() == (0 if is_patient else 14_000)
+    go_on.set()
+    assert await whole(await sending) == b"thanks"
+    assert patience() == 14_000
 
 
 # Uploads
@@ -660,7 +694,10 @@ async def test_a_body_in_memory_arrives_whole(serve: Serve, connect: Connect, si
     assert len(server.peers) == 1
 
 
-async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connect: Connect) -> None:
+@pytest.mark.parametrize("status", [400, 413])
+async def test_an_early_refusal_is_read_and_the_upload_ends(
+    serve: Serve, connect: Connect, status: int
+) -> None:
     closed = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -673,7 +710,7 @@ async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connec
 
     async def script(peer: Peer) -> None:
         await peer.head()
-        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo ")
+        await peer.send(b"HTTP/1.1 %d Too Large\r\nContent-Length: 9\r\n\r\ntoo " % status)
         await closed.wait()
         await peer.send(b"large")
         await peer.gone()
@@ -681,7 +718,7 @@ async def test_an_early_refusal_is_read_and_the_upload_ends(serve: Serve, connec
     server = await serve(script)
     upstream = await connect(server.url)
     response = await upstream.send(request("PUT", body=endless(), chunked=True))
-    assert response.status == 413
+    assert response.status == status
     async with asyncio.timeout(SOON):
         assert await whole(response) == b"too large"
     await server.end()  # never completed, and never used again
@@ -714,9 +751,11 @@ async def test_an_early_refusal_is_read_though_its_connection_ended_with_it(
         assert await whole(response) == b"too large"
 
 
-async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
-    serve: Serve, connect: Connect
+@pytest.mark.parametrize("status", [200, 399])
+async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on_at_once(
+    serve: Serve, connect: Connect, loop_clock: LoopClock, status: int
 ) -> None:
+    loop_clock.stand_still()
     answered = asyncio.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -726,7 +765,7 @@ async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on(
 
     async def script(peer: Peer) -> None:
         await peer.head()
-        await peer.send(CHUNKED + b"2\r\nok\r\n")
+        await peer.send(CHUNKED.replace(b"200", b"%d" % status) + b"2\r\nok\r\n")
         await peer.reader.readuntil(b"0\r\n\r\n")
         await peer.send(b"4\r\ndone\r\n0\r\n\r\n")
         await peer.request()
@@ -791,8 +830,9 @@ async def test_a_body_that_fails_after_the_answer_began_cuts_the_answer_short(
     response = await upstream.send(request("PUT", body=pieces(), chunked=True))
     assert await response.read() == b"hello"
     answered.set()
-    with pytest.raises(ConnectionLost):
+    with pytest.raises(ConnectionLost, match="The request's body failed") as caught:
         await response.read()
+    assert "send the request again" in caught.value.hint
     assert not response.at_end()
     response.close()
 
@@ -816,6 +856,134 @@ async def test_jira_closes_during_the_upload(serve: Serve, connect: Connect) -> 
     upstream = await connect(server.url)
     with pytest.raises(ConnectionLost):
         await upstream.send(request("PUT", body=pieces(), chunked=True))
+
+
+# What is read ahead
+
+
+async def test_what_was_looked_at_is_read_all_the_same(serve: Serve, connect: Connect) -> None:
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK + b"Content-Length: 12\r\n\r\n", b"he", b"llo ")
+        await go_on.wait()
+        await peer.send(b"world!")
+        await peer.request()
+        await peer.answer(b"again")
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    response = await upstream.send(request())
+    for _ in range(2):
+        assert await response.peek(6) == b"hello ", "no more is waited for"
+    assert not response.at_end()
+    assert response.read_nowait() == b"hello "
+    assert response.read_nowait() == b""
+    go_on.set()
+    assert await response.peek(100) == b"world!"
+    assert not response.at_end()
+    assert await response.read() == b"world!"
+    assert await response.read() == b""
+    assert response.at_end()
+    response.close()
+    assert await get(upstream) == b"again"
+
+
+async def test_what_was_looked_at_is_given_back_with_its_connection_but_not_read(
+    serve: Serve, connect: Connect
+) -> None:
+    server = await serve(answers)
+    upstream = await connect(server.url)
+    response = await upstream.send(request())
+    assert await response.peek(100) == b"GET / HTTP/1.1"
+    for _ in range(2):
+        response.close()
+        assert not response.at_end()
+    assert await get(upstream) == b"GET / HTTP/1.1"
+    assert len(server.peers) == 1
+
+
+async def test_of_an_exchange_that_was_given_up_nothing_is_read_any_more(
+    serve: Serve, connect: Connect
+) -> None:
+    server = await serve(once(OK + b"Content-Length: 50\r\n\r\nhello"))
+    upstream = await connect(server.url)
+    response = await upstream.send(request())
+    assert await response.peek(5) == b"hello"
+    for _ in range(2):
+        response.abort()
+        assert not response.at_end()
+    with pytest.raises(ConnectionLost):
+        response.read_nowait()
+    with pytest.raises(ConnectionLost):
+        await response.read()
+
+
+# What is noted of an exchange
+
+
+async def test_the_time_until_jira_began_to_answer_is_taken(serve: Serve, connect: Connect) -> None:
+    server = await serve(answers)
+    upstream = await connect(server.url)
+    started = time.perf_counter()
+    response = await upstream.send(request())
+    assert 0 < response.first_byte_seconds < time.perf_counter() - started
+    assert await whole(response)
+
+
+def test_a_request_has_no_body_unless_it_is_told_and_shows_nothing_secret() -> None:
+    fields = [(b"Authorization", b"OAuth s3cret")]
+    bare = UpstreamRequest("GET", "/", fields)
+    assert (bare.body, bare.chunked) == (b"", False)
+    shown = repr(UpstreamRequest("POST", "/x", fields, b"s3cret"))
+    assert "s3cret" not in shown
+    assert "/x" in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_kept"),
+    [
+        ([], True),
+        (["Keep-Alive: timeout=60"], True),
+        (["Keep-Alive: max=100"], True),
+        (["Keep-Alive: timeout=5"], False),
+        (["KEEP-ALIVE: max=100, TimeOut = 5"], False),
+    ],
+)
+async def test_a_connection_rests_for_less_long_than_jira_says(
+    serve: Serve, connect: Connect, loop_clock: LoopClock, fields: list[str], is_kept: bool
+) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.answer(b"ok", *fields)
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    assert await get(upstream) == b"ok"
+    await loop_clock.skip(6)
+    assert await get(upstream) == b"ok"
+    assert len(server.peers) == (1 if is_kept else 2)
+
+
+@pytest.mark.parametrize("through_proxy", [False, True])
+@pytest.mark.parametrize("status", [403, 407])
+async def test_a_407_is_jiras_own_unless_a_proxy_is_asked(
+    serve: Serve, connect: Connect, status: int, through_proxy: bool
+) -> None:
+    head = b"HTTP/1.1 %d X\r\nProxy-Authenticate: NTLM\r\nContent-Length: 5\r\n\r\nhello"
+    server = await serve(once(head % status))
+    upstream = (
+        await connect("http://jira.example.com", jira__proxy=server.url)
+        if through_proxy
+        else await connect(server.url)
+    )
+    if status == 407 and through_proxy:
+        with pytest.raises(ConnectionRefused, match="by NTLM alone"):
+            await upstream.send(request())
+    else:
+        assert await get(upstream) == b"hello"
 
 
 # Somebody gives up
