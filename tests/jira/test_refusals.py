@@ -13,10 +13,13 @@ from sidecar.http.target import BaseURL
 from sidecar.jira.explanations import EXPLANATIONS
 from sidecar.jira.problems import ActsAs, Problem, parse_problem
 from sidecar.jira.refusals import (
+    DENIED,
     Consumer,
     DanceStep,
+    Denied,
     RenewedUnseen,
     VerifierRefused,
+    denied,
     exit_code,
     interrupted,
     refused,
@@ -133,6 +136,25 @@ def test_a_consumer_key_is_shown_fit_for_a_terminal() -> None:
 def test_a_sign_in_that_is_interrupted_can_be_begun_again() -> None:
     assert isinstance(interrupted(), NotAuthorized)
     assert interrupted().hint == "run `sidecar auth` again"
+
+
+def test_an_error_names_the_step_that_failed() -> None:
+    steps = {
+        DanceStep.REQUEST_TOKEN: "the request for a request token",
+        DanceStep.EXCHANGE: "the exchange of the request token",
+        DanceStep.RENEWAL: "the renewal of the access token",
+        DanceStep.MYSELF: "the question who we are",
+        DanceStep.SERVER_INFO: "the question what Jira's own URL is",
+    }
+    assert set(steps) == set(DanceStep)
+    for step, words in steps.items():
+        error = unexpected_answer(step, 503, [], b"", BASE)
+        assert error.message == f"jira.example.com answered {words} with 503."
+
+
+def test_who_presses_deny_is_told_apart_by_the_verifier_that_jira_sends() -> None:
+    assert DENIED == "denied"
+    assert isinstance(denied(), Denied)
 
 
 @pytest.mark.parametrize(("status", "is_about_the_key"), [(500, True), (503, False), (429, False)])
