@@ -185,6 +185,18 @@ class TestFraming:
                 answer = await wire.receive()
                 assert (answer.status, answer["Content-Length"]) == (304, "5")
 
+    @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+    async def test_what_has_no_body_needs_no_length(
+        self, edge: Running, upstream: RawUpstream, status: str
+    ) -> None:
+        upstream.handler = raw_answer(f"HTTP/1.1 {status}\nETag: W/a")
+        async with await edge.wire() as wire:
+            for _ in range(2):
+                await wire.send(edge.message("GET", TARGET))
+                answer = await wire.receive()
+                assert answer.status == int(status[:3])
+                assert not answer.all("Content-Length") + answer.all("Transfer-Encoding")
+
     async def test_head_has_no_body_whatever_its_fields_say(
         self, edge: Running, upstream: RawUpstream
     ) -> None:
