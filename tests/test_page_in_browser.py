@@ -195,6 +195,25 @@ class TestShown:
             assert await tab.evaluate(f"({last}.open = true, {last}.innerText)")
             assert await tab.evaluate(f"{last}.querySelector('code').textContent")
 
+    async def test_no_line_to_copy_breaks_within_a_word_on_a_phone(
+        self, tab: Tab, tmp_path: Path, private_key: RSAPrivateKey
+    ) -> None:
+        """What the server has written, and what came later."""
+        async with standing("not-signed-in", tmp_path, private_key) as stand:
+            await tab.look(390, dark=False)
+            await tab.open(url_of(stand.sidecar))
+            await tab.until("document.getElementById('live-state').textContent === 'Live'")
+            await stand.ask("/rest/api/2/project/ANOTHER/components/and/versions/of/it")
+            await tab.until("document.querySelector('#requests').textContent.includes('versions')")
+            await tab.evaluate(
+                "document.querySelectorAll('details').forEach(one => { one.open = true; })"
+            )
+            lines = await tab.evaluate(_LINES_OF_WORDS)
+        assert any("myself" in line for line in lines)
+        assert any("versions" in line for line in lines)
+        assert any(line["versions"] > line["project"] for line in lines if "versions" in line)
+        assert {found for line in lines for found in line.values() if found < 0} == set()
+
     async def test_every_link_works(
         self, tab: Tab, tmp_path: Path, private_key: RSAPrivateKey
     ) -> None:
@@ -243,6 +262,22 @@ class TestForEverybody:
             await tab.open(url_of(stand.sidecar))
             await tab.evaluate("document.querySelector('#requests details').open = true")
             assert await tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+_LINES_OF_WORDS = """
+[...document.querySelectorAll('.copy code')].map(code => {
+  const words = {}, walk = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) for (const match of walk.currentNode.data.matchAll(/[^\\s\\/]+/g)) {
+    const range = document.createRange();
+    range.setStart(walk.currentNode, match.index);
+    range.setEnd(walk.currentNode, match.index + match[0].length);
+    const tops = [...new Set([...range.getClientRects()].map(one => one.top))];
+    words[match[0]] = tops.length > 1 ? -1 : tops[0] ?? 0;
+  }
+  return words;
+})
+"""
+"""For each line to copy where on the screen each of its words is; -1 where it is on two lines."""
 
 
 def _told(violations: list[dict[str, Any]]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gc
 import hashlib
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +18,8 @@ from markupsafe import Markup
 
 from sidecar.http.shown import printable
 
+_BEHIND_SLASHES = re.compile(r"(?<=[^/]/)(?=[^/])")
+"""script.js has the same."""
 LONGEST = 10_000
 """Characters of one line of a text that is shown."""
 
@@ -35,6 +38,7 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._environment.filters["breakable"] = breakable
 
     def render(self, name: str, **values: Any) -> bytes:
         """A page whose style is at /_sidecar/page/style.css."""
@@ -62,6 +66,11 @@ def _text(value: Any) -> Any:
     if value.isprintable() and len(value) <= LONGEST:
         return value
     return "\n".join([printable(line, LONGEST) for line in value.split("\n")])
+
+
+def breakable(text: str) -> Markup:
+    """A text that, where it is too long for a line, breaks behind a slash and not within a word."""
+    return Markup("<wbr>").join(_BEHIND_SLASHES.split(_text(text)))
 
 
 STYLE = files("sidecar.html").joinpath("style.css").read_text("utf-8")

@@ -8,11 +8,18 @@ const AGAIN_MILLISECONDS = 5000;
 const live = document.getElementById("live");
 const byId = id => document.getElementById(id);
 
+function put(node, text) {
+  if (node.textContent === text) return;
+  if (!node.matches("code, .code")) return void (node.textContent = text);
+  const pieces = text.split(/(?<=[^/]\/)(?=[^/])/);  // a long line breaks behind a slash
+  node.replaceChildren(...pieces.flatMap(piece => [piece, document.createElement("wbr")]).slice(0, -1));
+}
+
 function fill(root, values) {
   for (const node of root.querySelectorAll("[data-field]")) {
     const value = values[node.dataset.field];
     if (value === undefined) continue;
-    if (node.textContent !== value) node.textContent = value;
+    put(node, value);
     node.hidden = value === "";
   }
 }
@@ -113,8 +120,7 @@ function show(event) {
   showNotices(news.notices);
   byId("purpose").textContent = news.purpose;
   for (const [name, value] of Object.entries(news.facts)) {
-    const node = live.querySelector(`[data-fact="${name}"]`);
-    if (node.textContent !== value) node.textContent = value;
+    put(live.querySelector(`[data-fact="${name}"]`), value);
   }
   news.charts.forEach(showChart);
   showRequests(news.requests);

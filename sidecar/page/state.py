@@ -37,6 +37,8 @@ _TITLES = {
 LONGEST = 1000
 _COMMAND = re.compile(r"`(sidecar [^`]+)`|(?:run|with): (sidecar [a-z -]*[a-z])")
 
+_SIGN_IN = re.compile(r"\brun:? `?sidecar auth\b`?(?! --)")
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -51,21 +53,29 @@ class Notice:
     """What to type for that, if that is a command."""
 
 
-def notices(service: Service, now: float) -> list[Notice]:
-    """All that there is to say, the worst first; where nothing is wrong, that."""
-    found = [*_standing(service), *_rate_limit(service), *_clock(service), *_end(service, now)]
+def notices(service: Service, now: float, button: str = "") -> list[Notice]:
+    """All that there is to say, the worst first; where nothing is wrong, that.
+
+    `button` is the one on the page that signs in; empty where the reader cannot use it.
+    """
+    found = [
+        *_standing(service, button),
+        *_rate_limit(service),
+        *_clock(service),
+        *_end(service, now, button),
+    ]
     found.sort(key=lambda notice: ("bad", "note", "good").index(notice.level))
     return found or [Notice("good", "Ready", "Requests are signed and sent on to Jira.")]
 
 
-def _standing(service: Service) -> Iterator[Notice]:
+def _standing(service: Service, button: str) -> Iterator[Notice]:
     """Whether requests can be signed, Jira takes them, and they reach it."""
     why = service.readiness.why_not()
     if why is not None:
         since = f" This has been so since {clock_time(why.since)}." if why.since is not None else ""
         text = printable(why.detailed.reason, LONGEST) + since
         title = _TITLES.get(why.problem, "Jira refuses the sidecar")
-        yield Notice("bad", title, text, *_advice(service, why.detailed.hint))
+        yield Notice("bad", title, text, *_advice(service, why.detailed.hint, button))
     yield from _away(service)
 
 
@@ -109,7 +119,7 @@ def _clock(service: Service) -> Iterator[Notice]:
     )
 
 
-def _end(service: Service, now: float) -> Iterator[Notice]:
+def _end(service: Service, now: float, button: str) -> Iterator[Notice]:
     token = service.identity().token
     warning = token.expiry_warning()
     if warning is None or token.last_read is None or token.last_read.expires_at is None:
@@ -119,7 +129,7 @@ def _end(service: Service, now: float) -> Iterator[Notice]:
     text, _, to_do = warning.partition(": ")
     level = "note" if seconds > 0 else "bad"
     if to_do:
-        yield Notice(level, title, f"{text}.", *_advice(service, to_do))
+        yield Notice(level, title, f"{text}.", *_advice(service, to_do, button))
     else:
         yield Notice("note", title, text)
 
@@ -157,11 +167,18 @@ def _span(seconds: float) -> str:
     return f"{number} second" + ("" if number == 1 else "s")
 
 
-def _advice(service: Service, hint: str) -> tuple[str, str]:
+def by_button(hint: str, button: str) -> str:
+    """A hint for who looks at the page: where it names `sidecar auth`, the button comes first."""
+    if not button:
+        return hint
+    return _SIGN_IN.sub(f"press “{button}” below, or run `sidecar auth`", hint)
+
+
+def _advice(service: Service, hint: str, button: str = "") -> tuple[str, str]:
     """What to do, as a sentence and, where it names one, as the command to type."""
     if not hint:
         return "", ""
     found = _COMMAND.search(hint)
     command = (found[1] or found[2]).strip() if found else ""
-    sentence = own_sentence(hint).replace("`", "")
+    sentence = own_sentence(by_button(hint, button)).replace("`", "")
     return service.complete(sentence), service.complete(command)

@@ -14,8 +14,9 @@ from sidecar.errors import as_sentence
 from sidecar.http.shown import full_name, printable
 from sidecar.page.charts import charts, duration
 from sidecar.page.guide import sign_in_need
+from sidecar.page.proof import is_private
 from sidecar.page.service import Service
-from sidecar.page.state import clock_difference, clock_time, is_near, left, notices
+from sidecar.page.state import by_button, clock_difference, clock_time, is_near, left, notices
 from sidecar.page.words import remark, repeating, what_happened
 from sidecar.telemetry.record import Record
 from sidecar.telemetry.troubles import Trouble
@@ -71,14 +72,22 @@ class View:
     def _present(self, caller: Caller) -> dict[str, Any]:
         service, now = self._service, self._clock()
         history = service.history
-        noticed = notices(service, now)  # which reads the token anew
+        service.readiness.why_not()  # reads the token anew
+        button = self._button(caller)
+        noticed = notices(service, now, button)
         return {
             "purpose": self._purpose(caller),
             "sign_in": sign_in_need(service),
             "notices": [asdict(notice) for notice in noticed],
             "charts": [asdict(chart) for chart in charts(history.intervals(), history.age)],
-            "troubles": self._troubles(),
+            "troubles": [self._trouble(one, button) for one in service.troubles.recent],
         }
+
+    def _button(self, caller: Caller) -> str:
+        """The button that signs in; empty where there is none, or this caller cannot use it."""
+        if self._service.config().jira.two_legged or not is_private(caller):
+            return ""
+        return "Sign in" if sign_in_need(self._service) == "first" else "Sign in again"
 
     def _purpose(self, caller: Caller) -> str:
         """What the sidecar does, and for whom."""
@@ -154,18 +163,15 @@ class View:
             "command": command,
         }
 
-    def _troubles(self) -> list[dict[str, str]]:
-        return [self._trouble(trouble) for trouble in self._service.troubles.recent]
-
-    def _trouble(self, trouble: Trouble) -> dict[str, str]:
-        hint = self._service.complete(as_sentence(trouble.hint)) if trouble.hint else ""
+    def _trouble(self, trouble: Trouble, button: str) -> dict[str, str]:
+        hint = as_sentence(by_button(trouble.hint, button)) if trouble.hint else ""
         count = trouble.count
         often = f"{count:,} times since {clock_time(trouble.first_at)}" if count > 1 else ""
         return {
             "time": clock_time(trouble.at),
             "problem": trouble.problem,
             "often": often,
-            "hint": hint,
+            "hint": self._service.complete(hint),
         }
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from sidecar.html import rendering
-from sidecar.html.rendering import STYLE, STYLE_HASH, Templates
+from sidecar.html.rendering import STYLE, STYLE_HASH, Templates, breakable
 
 ROOT = Path(__file__).parents[2] / "sidecar"
 MARKUP = "<img src=x onerror=alert(1)>\"'&{{ 7*7 }}"
@@ -41,6 +43,22 @@ def test_no_text_changes_what_the_page_is_made_of(text: str) -> None:
     assert tags.findall(message(text, paragraphs=[text])) == tags.findall(
         message("x", paragraphs=["x"])
     )
+
+
+@given(st.text("a/. :<&\u202e", max_size=40))
+def test_a_long_line_breaks_behind_slashes_and_its_text_stays(text: str) -> None:
+    pieces = breakable(text).split("<wbr>")
+    assert unescape("".join(pieces)) == text.replace("\u202e", "\N{REPLACEMENT CHARACTER}")
+    for before, after in pairwise(pieces):
+        assert before.endswith("/")
+        assert not before.endswith("//")
+        assert not after.startswith("/")
+
+
+def test_a_line_to_copy_may_break_in_its_url() -> None:
+    line = "curl http://localhost:8088/rest/api/2/myself"
+    page = message("x", commands=[line])
+    assert "curl http://localhost:8088/<wbr>rest/<wbr>api/<wbr>2/<wbr>myself</code>" in page
 
 
 def test_a_value_that_is_missing_is_an_error() -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sidecar.page.state import Notice, clock_difference, clock_time, is_near, left, notices
+from sidecar.page.state import (
+    Notice,
+    by_button,
+    clock_difference,
+    clock_time,
+    is_near,
+    left,
+    notices,
+)
 from tests.conftest import store_token
 from tests.support.page_states import DAY, Stand, service_of, standing
 
@@ -49,6 +57,30 @@ async def test_the_first_notice_says_what_counts(
     assert (first.level, first.title, first.command) == (level, title, command)
     assert first.to_do.startswith(to_do)
     assert first.text
+
+
+@pytest.mark.parametrize(
+    ("state", "to_do"),
+    [
+        ("not-signed-in", "Press “Sign in” below, or run sidecar --config /x auth."),
+        ("refused", "Press “Sign in” below, or run: sidecar --config /x auth."),
+        ("ends-soon", "Press “Sign in” below, or run sidecar --config /x auth before that."),
+        ("away", "See whether Jira is up"),
+    ],
+)
+async def test_who_can_sign_in_on_the_page_is_told_so_first(
+    tmp_path: Path, private_key: RSAPrivateKey, state: str, to_do: str
+) -> None:
+    async with standing(state, tmp_path, private_key) as stand:
+        first, *_ = notices(service_of(stand.sidecar), time.time(), "Sign in")
+    assert first.to_do.replace(": sidecar", " sidecar").startswith(to_do.replace(": s", " s"))
+
+
+@pytest.mark.parametrize(
+    "hint", ["run `sidecar auth --replace`", "run `sidecar check`", "see why", "run sidecar authx"]
+)
+def test_no_other_command_gives_way_to_the_button(hint: str) -> None:
+    assert by_button(hint, "Sign in") == hint
 
 
 async def test_a_token_of_another_jira_is_told_as_that(

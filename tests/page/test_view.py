@@ -48,6 +48,28 @@ async def test_it_says_what_it_does_for_whom_until_when(
         assert value.replace("'", "&#39;") in page
 
 
+async def test_the_button_on_the_page_is_named_where_its_reader_can_use_it(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    sidecar = await make_sidecar(sandbox.url)
+    await sidecar.get("/rest/api/2/myself")  # a trouble whose hint names the command, too
+    for caller, begins in (
+        (CALLER, "Press “Sign in” below, or run sidecar"),
+        (Caller("https", "sidecar.internal"), "Press “Sign in” below, or run sidecar"),
+        (Caller("http", "sidecar.internal"), "Run sidecar"),
+    ):
+        shown = view_of(sidecar).overview(caller)
+        assert shown["notices"][0]["to_do"].startswith(begins)
+        assert ("press “Sign in”" in shown["troubles"][0]["hint"]) is begins.startswith("Press")
+
+
+async def test_a_page_of_two_legged_oauth_names_no_button(
+    sandbox: Sandbox, make_sidecar: MakeSidecar
+) -> None:
+    sidecar = await make_sidecar(sandbox.url, jira__two_legged=True)
+    assert view_of(sidecar)._button(CALLER) == ""
+
+
 async def test_a_token_that_nobody_has_read_yet_is_read(sidecar: Running) -> None:
     shown = view_of(sidecar).overview(CALLER)
     assert shown["sign_in"] == "none"
