@@ -369,6 +369,8 @@ class TestRefused:
         sandbox.faults.expired = True
         assert await desk.doubted() == "token_expired"
         assert len([one for one in sandbox.log if one.method == "POST"]) == 1
+        assert not desk.troubles.heals
+        assert desk.healer.renewal.error is not None, "the next renewal has to wait"
 
 
 class TestAway:
