@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from sidecar.errors import RequestRefused
-from sidecar.http.fields import Field, values
+from sidecar.http.fields import Field, lacks, values
 from sidecar.http.methods import KNOWN_METHODS
 from sidecar.http.target import absolute_form
 
@@ -115,6 +115,8 @@ def without_trailing_space(head: bytes) -> bytes:
 
 def check_expectation(fields: Iterable[Field]) -> None:
     """Refuse (417) to meet any expectation but 100-continue (RFC 9110 §10.1.1)."""
+    if lacks(fields, b"expect"):
+        return
     if any(value.lower() != b"100-continue" for value in values(fields, b"expect")):
         raise RequestRefused(417, "The only expectation that is met here is 100-continue.")
 

@@ -251,8 +251,8 @@ class Sender:
     ) -> Problem | None:
         """What is wrong with the answer as far as OAuth goes; its body stays readable."""
         body = None
-        may_tell = outgoing.method != "HEAD" and not _is_document(response.fields)
-        if response.status in _PROBLEM_STATUSES and may_tell:
+        may_tell = response.status in _PROBLEM_STATUSES and outgoing.method != "HEAD"
+        if may_tell and not _is_document(response.fields):
             body = await first_bytes(response, _PROBLEM_BYTES)
         acts_as = ActsAs.of(signed.token, outgoing.acting_as)
         problem = parse_problem(response.status, response.fields, body, acts_as) or foreign_answer(

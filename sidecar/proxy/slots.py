@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
@@ -18,8 +19,9 @@ class Slots:
     """
 
     def __init__(self, connections: int, waiting: int) -> None:
-        self._free = asyncio.Semaphore(connections)
+        self._slots = connections
         self._limit = waiting
+        self._queue: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # done: has a slot
         self.waiting = 0
         self.in_use = 0
 
@@ -32,15 +34,18 @@ class Slots:
         """Whether one more request may wait."""
         return self.waiting < self._limit
 
+    def acquire_free(self) -> bool:
+        """Take a slot, unless all are in use; whether one was free."""
+        if self.in_use >= self._slots:
+            return False
+        self.in_use += 1
+        return True
+
     async def acquire(self) -> None:
         """Wait for a slot, or raise Overloaded."""
-        if not self._free.locked():
-            await self._free.acquire()
-        else:
-            self.check_room()
-            with self.one_more_waits():
-                await self._free.acquire()
-        self.in_use += 1
+        self.check_room()
+        with self.one_more_waits():
+            await self.acquire_again()
 
     def check_room(self) -> None:
         """Raise Overloaded where no more may wait."""
@@ -52,13 +57,26 @@ class Slots:
 
     async def acquire_again(self) -> None:
         """Wait for a slot once more; who does that counts as waiting already."""
-        await self._free.acquire()
-        self.in_use += 1
+        if self.acquire_free():
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue[mine] = None
+        try:
+            await mine
+        except asyncio.CancelledError:
+            self._queue.pop(mine, None)
+            if not mine.cancelled():
+                self.release()  # it was given to somebody who left in the same moment
+            raise
 
     def release(self) -> None:
-        """Give a slot to whoever waits."""
+        """Give a slot to whoever has waited longest; nobody can take it in between."""
+        while self._queue:
+            next_one, _ = self._queue.popitem(last=False)
+            if not next_one.done():  # else it has left
+                next_one.set_result(None)
+                return
         self.in_use -= 1
-        self._free.release()
 
     @contextmanager
     def one_more_waits(self) -> Iterator[None]:
@@ -78,7 +96,8 @@ class Slot:
         self._is_held: bool  # from its entry on
 
     async def __aenter__(self) -> Self:
-        await self._slots.acquire()
+        if not self._slots.acquire_free():
+            await self._slots.acquire()
         self._is_held = True
         return self
 

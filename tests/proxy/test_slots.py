@@ -122,6 +122,28 @@ async def test_nobody_who_comes_later_overtakes_whoever_waits() -> None:
     assert order == [0, 1, 2]
 
 
+async def test_a_slot_goes_on_from_whoever_leaves_as_it_comes_to_the_next_who_is_there() -> None:
+    slots = Slots(1, 10)
+
+    async def use() -> int:
+        async with slots.take():
+            await asyncio.sleep(0)
+            return slots.in_use
+
+    holder = slots.take()
+    await holder.__aenter__()
+    leaving_first, given_to, last = [asyncio.create_task(use()) for _ in range(3)]
+    await _turn()
+    leaving_first.cancel()  # it is still in the queue
+    await holder.__aexit__(None, None, None)
+    given_to.cancel()  # it has the slot and does not know yet
+    left = await asyncio.gather(leaving_first, given_to, return_exceptions=True)
+    assert [type(each) for each in left] == [asyncio.CancelledError] * 2
+    async with asyncio.timeout(PATIENCE):
+        assert await last == 1
+    assert (slots.in_use, slots.waiting) == (0, 0)
+
+
 async def test_past_the_limit_of_waiting_requests_the_next_is_refused() -> None:
     slots, order = Slots(1, 1), list[int]()
     holders = [Holder(slots, order, number) for number in range(2)]
