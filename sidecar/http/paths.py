@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from sidecar.errors import RequestRefused
+from sidecar.http.cache import Cache
 
 DECODINGS = 3
 """Jira, a gateway and a plugin may each percent-decode a path once."""
@@ -32,6 +33,10 @@ def readings(path: str) -> frozenset[str]:
     `;parameters`, its slashes collapsed but for one at its end; of `/s/…/_/PATH`, which Jira's
     URL rewriting forwards to `/PATH` in any letter case, `/PATH` is one, too.
     """
+    return _known[path]
+
+
+def _readings(path: str) -> frozenset[str]:
     if not _SPECIAL.search(path):
         return frozenset((path,))
     found: set[str] = set()
@@ -39,6 +44,9 @@ def readings(path: str) -> frozenset[str]:
         found.add(reading)
         found.update(_unwrapped(reading))
     return frozenset(found)
+
+
+_known = Cache(_readings, len, entries=512, size=64 * 1024)
 
 
 def without_extensions(paths: frozenset[str]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from sidecar.errors import RequestRefused
+from sidecar.http.cache import Cache
 from sidecar.http.shown import printable_ascii
 from sidecar.signing.signature import (
     DEFAULT_PORTS,
@@ -20,6 +21,8 @@ from sidecar.signing.signature import (
 
 LONGEST_URL = 2000
 """Characters of a base URL: no browser or proxy ever took many more for granted."""
+KNOWN_BYTES = 64 * 1024
+"""Targets that are remembered, together: a sixteenth of it is far more than most URLs have."""
 _LONGEST_AUTHORITY = 300
 """A name of 253 characters, brackets and a port."""
 
@@ -126,13 +129,23 @@ def clean(raw: str, context_path: str) -> Target:
     """Make an origin-form target RFC 3986-clean, byte for byte otherwise, below the context path.
 
     Octets beyond ASCII may come decoded or as surrogates of surrogateescape.  RequestRefused (400)
-    names what cannot be signed and sent as the client means it.
+    names what cannot be signed and sent as the client means it.  Clients ask again and again for
+    the same: those that came before are known.
     """
+    return _cleaned[raw, context_path]
+
+
+def _clean(raw: str, context_path: str) -> Target:
     match = _PLAIN.fullmatch(raw)
     path, query = match.groups() if match else _clean_with_care(_encode_unsafe(raw))
     if not context_path or path == context_path or path.startswith(context_path + "/"):
         return Target(path, query)
     return Target(context_path + path, query)
+
+
+_cleaned: Cache[tuple[str, str], Target] = Cache(
+    lambda asked: _clean(*asked), lambda asked: len(asked[0]), entries=512, size=KNOWN_BYTES
+)
 
 
 def absolute_form(raw: str) -> tuple[str, str, str]:

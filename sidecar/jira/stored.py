@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sidecar.http.cache import Cache
 from sidecar.http.fields import Fields, values
 
 _STORED = re.compile(
@@ -17,7 +18,15 @@ _STORED = re.compile(
 
 def is_stored(paths: frozenset[str]) -> bool:
     """Whether what lies here in any reading of a path (http/paths.py) is people's own."""
-    return any(map(_STORED.fullmatch, paths))
+    return _known[paths]
+
+
+_known = Cache[frozenset[str], bool](
+    lambda paths: any(map(_STORED.fullmatch, paths)),
+    lambda paths: sum(map(len, paths)),
+    entries=512,
+    size=64 * 1024,
+)
 
 
 def is_download(fields: Fields) -> bool:

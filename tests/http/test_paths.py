@@ -115,3 +115,9 @@ def test_what_tomcat_reads_is_among_the_readings(path: str) -> None:
         assert path.count("_") > 2
         return
     assert segments in [[part for part in reading.split("/") if part] for reading in found]
+
+
+def test_the_readings_of_a_path_are_known_when_it_comes_again() -> None:
+    first = readings("".join(["/a;b", "/c"]))
+    assert "/a/c" in first
+    assert readings("".join(["/a;b/", "c"])) is first

@@ -531,3 +531,16 @@ def test_nothing_harmless_is_refused(raw: str) -> None:
     names = [name for name, _ in parse_qsl(query, keep_blank_values=True, errors="replace")]
     reserved_names = [n for n in names if re.match(r"[\x00-\x20]*x?oauth_", n, re.IGNORECASE)]
     assert (cleaned(raw) is None) is (grounds or bool(reserved_names))
+
+
+def test_what_was_made_of_a_target_is_known_when_it_comes_again() -> None:
+    def asked() -> str:
+        return "".join(["/rest/api/2/search", "?jql=a|b"])
+
+    first = clean(asked(), "/jira")
+    assert first == Target("/jira/rest/api/2/search", "jql=a%7Cb")
+    assert clean(asked(), "/jira") is first
+    assert clean(asked(), "") == Target("/rest/api/2/search", "jql=a%7Cb")
+    for _ in range(2):
+        with pytest.raises(RequestRefused):
+            clean("/rest/../x", "")
