@@ -20,7 +20,7 @@ from sidecar.access.keys import KeyRefused, KeyRing, Keys, digest, keys_shown
 from sidecar.access.rules import Rules, denied
 from sidecar.errors import ConfigError, RequestRefused
 from sidecar.http.cache import Cache
-from sidecar.http.fields import Received
+from sidecar.http.fields import Received, first
 from sidecar.http.methods import METHODS
 from sidecar.http.shown import quoted
 from sidecar.http.target import BaseURL
@@ -103,6 +103,8 @@ class AccessControl:
 
         `scheme` is the connection's; `absolute` is scheme and authority of an absolute-form target.
         """
+        if absolute is None and (host := _host_alone(fields)) is not None:
+            return self._judged[scheme, host]
         found, repeated = _caller_fields(fields)
         host = found.get(b"host")
         if host is None or b"host" in repeated:
@@ -221,6 +223,16 @@ def check_admin(fields: Fields) -> None:
         name = name.lower()
         if name == b"origin" or (name == b"sec-fetch-site" and value != b"none"):
             raise denied("The request comes from a web page, which may not ask here.")
+
+
+def _host_alone(fields: Fields) -> bytes | None:
+    """The Host of what no browser sends; None where more has to be looked at."""
+    if type(fields) is not Received:
+        return None
+    names = fields.names
+    if b"origin" in names.firsts or b"sec-fetch-site" in names.firsts or b"host" in names.repeated:
+        return None
+    return first(fields, b"host")
 
 
 def _caller_fields(fields: Fields) -> tuple[dict[bytes, bytes], list[bytes]]:

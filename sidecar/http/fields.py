@@ -42,10 +42,12 @@ class Names:
 class Received(list[Field]):
     """The fields of a message as they arrived, with what their names tell."""
 
-    __slots__ = ("forwarded", "names")
+    __slots__ = ("are_plain", "forwarded", "names")
 
-    def __init__(self, fields: Iterable[Field]) -> None:
+    def __init__(self, fields: Iterable[Field], *, are_plain: bool = False) -> None:
         super().__init__(fields)
+        self.are_plain = are_plain
+        """Whether they were read by a pattern that lets no control byte into a value."""
         self.names = _known_names[tuple([name for name, _ in self])]
         self.forwarded: object = None
         """What becomes of a request's fields: for http/forwarding.py."""

@@ -232,11 +232,8 @@ def response_fields(
     9110 §8.8).  Raises ProtocolError if a field holds control bytes: a reader could take them for
     the end of the field.
     """
-    text = b"".join([value for _, value in raw])
-    if len(text.translate(None, _CONTROL)) != len(text):
-        raise _malformed()
     kept = _kept(raw)
-    if kept is None:
+    if kept is None or _has_control(raw):
         raise _malformed()
     passing = kept.with_other_body if body_changes else kept.with_its_body
     fields = [raw[at] for at in passing]
@@ -250,6 +247,13 @@ def response_fields(
     if not _KEEPING.issuperset(options) and (nominated := nominated_fields(options) - FRAMING):
         fields = [field for field in fields if field[0].lower() not in nominated]
     return fields
+
+
+def _has_control(fields: Sequence[Field]) -> bool:
+    if type(fields) is Received and fields.are_plain:
+        return False
+    text = b"".join([value for _, value in fields])
+    return len(text.translate(None, _CONTROL)) != len(text)
 
 
 class _Kept(NamedTuple):

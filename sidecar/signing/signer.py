@@ -25,6 +25,7 @@ from sidecar.signing.signature import (
     signature_base_string,
 )
 
+_NONCE, _TIMESTAMP = Encoded("oauth_nonce"), Encoded("oauth_timestamp")
 _NONCES_A_BLOCK = 256
 _unused_nonces: list[str] = []
 os.register_at_fork(after_in_child=_unused_nonces.clear)
@@ -121,8 +122,8 @@ class Signer:
         header = f'{constants.header}, oauth_nonce="{nonce}", oauth_timestamp="{timestamp}"'
         signed = [
             *constants.parameters,
-            (Encoded("oauth_nonce"), nonce),
-            (Encoded("oauth_timestamp"), timestamp),
+            (_NONCE, nonce),
+            (_TIMESTAMP, timestamp),
         ]
         if extra:
             more = encode_parameters(extra)

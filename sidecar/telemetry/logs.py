@@ -145,7 +145,8 @@ class _LineRecord(logging.LogRecord):
 
     def __init__(self, level: int, line: RequestLine) -> None:
         created = time.time()
-        vars(self).update(_same_for_all(level), msg=line, created=created, msecs=created % 1 * 1000)
+        ours = {"msg": line, "created": created, "msecs": created % 1 * 1000}
+        self.__dict__ = _same_for_all(level) | ours
 
 
 @lru_cache

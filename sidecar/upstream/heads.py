@@ -77,7 +77,7 @@ def whole_answer(data: bytes, head_bytes: int) -> tuple[Head, bytes] | None:
     status, reason, lines = head.groups()
     if status in (b"204", b"304"):
         return None
-    fields = Received(_FIELD.findall(lines))
+    fields = Received(_FIELD.findall(lines), are_plain=True)
     if len(fields) > MAX_FIELDS or not _leaves_open(fields):
         return None
     body = _body(data, head.end(), fields)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.errors import ProtocolError
+from sidecar.http.forwarding import response_fields
 from sidecar.upstream.failures import Failures
 from sidecar.upstream.heads import WholeBody, whole_answer
 from sidecar.upstream.incoming import Incoming, Terms
@@ -144,3 +145,19 @@ def test_a_whole_body_is_read_once() -> None:
     assert body.read_nowait() == b"hello"
     assert body.at_eof()
     assert body.read_nowait() == b""
+
+
+@given(st.binary(max_size=8), st.binary(min_size=1, max_size=1))
+def test_fields_that_are_called_plain_have_no_control_byte_and_pass_unlooked_at(
+    text: bytes, odd: bytes
+) -> None:
+    value = b"a" + text + odd + text + b"z"
+    answer = SIZED.replace(b"\r\n\r\n", b"\r\nX-Odd: %b\r\n\r\n" % value)
+    has_control = any((byte < 32 and byte != 9) or byte == 127 for byte in value)
+    found = whole_answer(answer, LIMIT)
+    assert (found is None) == has_control
+    if found is not None:
+        fields = found[0].fields
+        assert fields.are_plain
+        assert response_fields(fields) == response_fields([*fields])
+        assert (b"X-Odd", value) in fields
