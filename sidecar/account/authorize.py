@@ -19,13 +19,12 @@ from sidecar.account.own_requests import (
     OwnRequests,
     Question,
     is_accepted,
-    json_object,
 )
 from sidecar.credentials import Secret, TemporaryCredentials, TokenCredentials
 from sidecar.errors import NotJira, SidecarError, in_brackets
 from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
-from sidecar.jira.problems import Problem
+from sidecar.jira.problems import Problem, json_object
 from sidecar.jira.refusals import (
     DENIED,
     Consumer,
@@ -214,7 +213,7 @@ class Authorizer:
 
     def _document(self, step: DanceStep, answer: Answer) -> dict[str, Any]:
         """The JSON object that a 200 holds."""
-        value = json_object(answer) if answer.status == 200 else None
+        value = json_object(answer.body) if answer.status == 200 else None
         if value is None:
             raise self._unexpected_answer(step, answer)
         return value

@@ -6,12 +6,10 @@ Each is healed here, and ends within one limit on the whole, whatever Jira does.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sidecar.account.remedies import Remedies
 from sidecar.account.request_signer import RequestSigner, Signed
@@ -19,7 +17,13 @@ from sidecar.credentials import TWO_LEGGED, TokenCredentials
 from sidecar.errors import ResponseTimeout
 from sidecar.http.fields import USER_AGENT, Fields
 from sidecar.http.target import BaseURL, Target, acting_as
-from sidecar.jira.problems import ActsAs, Problem, parse_problem, token_endpoint_problem
+from sidecar.jira.problems import (
+    ActsAs,
+    Problem,
+    json_object,
+    parse_problem,
+    token_endpoint_problem,
+)
 from sidecar.signing.signature import encode_query
 from sidecar.upstream.pool import Answer, Upstream, UpstreamRequest
 
@@ -165,17 +169,8 @@ async def is_accepted(requests: OwnRequests, signer: RequestSigner, *, two_legge
     if asked.problem is not None or asked.answer.status != 200:
         return False
     if two_legged:
-        return "name" in (json_object(asked.answer) or {})
+        return "name" in (json_object(asked.answer.body) or {})
     return b"oauth_token=" in asked.answer.body
-
-
-def json_object(answer: Answer) -> dict[str, Any] | None:
-    """The JSON object that an answer's body is; None for anything else."""
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 @asynccontextmanager

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from html import unescape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from sidecar.errors import ConfigError, NotJira, SidecarError, TLSError, UpstreamError
 from sidecar.http.fields import first, values
 from sidecar.http.shown import printable
 from sidecar.http.target import BaseURL
-from sidecar.jira.problems import oauth_problem
+from sidecar.jira.problems import json_object, oauth_problem
 
 if TYPE_CHECKING:
     from sidecar.upstream.pool import Answer
@@ -61,20 +60,11 @@ class ServerInfo(NamedTuple):
 
 def server_info(answer: Answer) -> ServerInfo | None:
     """Read serverInfo; None for anything else."""
-    document = json_object(answer) if answer.status == 200 else None
+    document = json_object(answer.body) if answer.status == 200 else None
     if document is None or not {"baseUrl", "versionNumbers"} & document.keys():
         return None
     texts = (document.get(name) for name in ("baseUrl", "version", "deploymentType"))
     return ServerInfo(*(printable(text) if isinstance(text, str) else "" for text in texts))
-
-
-def json_object(answer: Answer) -> dict[str, Any] | None:
-    """The body, if it is a JSON object."""
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def is_jiras(answer: Answer) -> bool:

@@ -17,6 +17,7 @@ from sidecar.credentials import TokenCredentials
 from sidecar.errors import ConfigError, NotAuthorized, SidecarError, UpstreamError
 from sidecar.http.shown import full_name
 from sidecar.http.target import BaseURL
+from sidecar.jira.problems import json_object
 from sidecar.jira.refusals import DanceStep
 from sidecar.signin.dance import lifetime
 from sidecar.upstream.pool import Upstream
@@ -219,7 +220,7 @@ class Conversation:
         if name is None:
             raise answers.unwilling(asked.answer, self._asker.base, "who we are")
         self._known = True
-        shown = (answers.json_object(asked.answer) or {}).get("displayName")
+        shown = (json_object(asked.answer.body) or {}).get("displayName")
         return Passed(f"Jira takes us for {full_name(name, str(shown) if shown else None)}.")
 
     def _token_error(self, asked: Asked) -> SidecarError:
@@ -244,7 +245,7 @@ class Conversation:
             raise self._asker.error(asked, DanceStep.MYSELF)
         if name := user(asked):
             return Passed(f"Searches are answered as {name}, not as anonymous.")
-        if asked.answer.status != 200 or answers.json_object(asked.answer) is None:
+        if asked.answer.status != 200 or json_object(asked.answer.body) is None:
             raise answers.unwilling(asked.answer, self._asker.base, "for issues")
         return Passed("Searches are answered; the X-AUSERNAME that says as whom is missing.")
 
@@ -270,7 +271,7 @@ def _clocks_apart(difference: float) -> str:
 
 def _name(asked: Asked) -> str | None:
     """The user's name in an answer of `myself`."""
-    document = answers.json_object(asked.answer) if asked.answer.status == 200 else None
+    document = json_object(asked.answer.body) if asked.answer.status == 200 else None
     name = document.get("name") if document is not None else None
     return name if isinstance(name, str) and name else None
 

@@ -7,10 +7,12 @@ Nothing that Jira sends makes these functions raise; no text of theirs holds a p
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from sidecar.credentials import TokenCredentials
@@ -176,6 +178,15 @@ def foreign_answer(
     if is_odd and not (_value(fields, b"x-arequestid") or _value(fields, b"x-ausername")):
         return Problem(NOT_JIRA)
     return None
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that the whole of a body is, as in Jira's own answers; None otherwise."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _value(fields: Fields, name: bytes) -> bytes:

@@ -21,6 +21,7 @@ from sidecar.jira.problems import (
     explain,
     foreign_answer,
     hides_its_reason,
+    json_object,
     oauth_problem,
     parse_problem,
     problem_field,
@@ -544,3 +545,22 @@ def test_what_only_one_request_is_refused_for_says_nothing_about_us(
     name: str, may_be: bool
 ) -> None:
     assert Problem(name).may_be_about_us is may_be
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"name": "alana"}', {"name": "alana"}),
+        (b" {}\r\n", {}),
+        (b"", None),
+        (b"{", None),
+        (b'["name"]', None),
+        (b'"name"', None),
+        (b"null", None),
+        (b"\xff\xfe", None),
+        (b"[" * 60_000, None),
+        (b"<title>Log in</title>", None),
+    ],
+)
+def test_jiras_own_answers_are_json_objects(body: bytes, value: dict[str, str] | None) -> None:
+    assert json_object(body) == value
