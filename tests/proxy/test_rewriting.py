@@ -167,3 +167,15 @@ def test_a_large_piece_is_rewritten_in_steps() -> None:
     assert len(steps) == 16
     assert b"".join(steps) == text
     assert rewriter.finish() == b""
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 131_072])
+def test_at_the_end_of_a_body_nothing_is_held_back_for_more_of_it(size: int) -> None:
+    text = b'{"self": "https://jira.exam'.rjust(size)
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=False)
+    assert b"".join(rewriter.feed(text, last=True)) == text
+    assert rewriter.finish() == b""
+    rewriter = BodyRewriter(LINKS.rewriter(), gzipped=False)
+    begun = b"".join(rewriter.feed(text, last=False))
+    assert len(begun) < size
+    assert begun + rewriter.finish() == text
