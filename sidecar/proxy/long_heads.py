@@ -19,7 +19,7 @@ _TOMCAT_HEAD_BYTES = 8 * 1024
 """Tomcat's maxHttpHeaderSize: the request line and all fields."""
 _START_LINE = len("  HTTP/1.1\r\n")
 _END = len("\r\n")
-_OF_BODY = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_OF_BODY = frozenset({b"digest", b"repr-digest"})
 
 
 def is_too_long(outgoing: Outgoing, authorization: bytes = b"") -> bool:
