@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 
 from sidecar.http.fields import Field, first
 from sidecar.http.http_date import http_date
 
 REMAINING = b"x-ratelimit-remaining"
-NEVER = float("inf")
+NEVER = inf
 
 _NUMBER = re.compile(rb"[0-9]+")
 _DIGITS = 10

@@ -182,7 +182,7 @@ def decode_utf8(octets: bytes) -> str:
     except UnicodeDecodeError:
         # Java, as Python, puts one U+FFFD for each maximal malformed part, but takes an encoded
         # surrogate (ED A0 80) for one part where Python sees three.  (OpenJDK 17)
-        return _ENCODED_SURROGATE.sub(b"\xff", octets).decode("utf-8", "replace")
+        return _ENCODED_SURROGATE.sub(b"\xff", octets).decode(errors="replace")
 
 
 def _recode(match: re.Match[str]) -> str:

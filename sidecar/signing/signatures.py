@@ -13,6 +13,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 
 from sidecar.signing.process import SigningProcess, SigningProcessEnded
@@ -58,7 +59,7 @@ class Signatures:
         self._is_helping = False  # the loop makes one of these in its next turn
         self._is_closed = False
         self._start_after = 0.0
-        self._quickest = float("inf")  # seconds that a signature takes on the loop
+        self._quickest = inf  # seconds that a signature takes on the loop
         self._is_rush = False
         self._asked = 0
         self._window_began = self._clock()
@@ -90,7 +91,7 @@ class Signatures:
     def _change_signer(self, signer: Signer) -> None:
         self._retire()
         self._signer = signer
-        self._quickest = float("inf")
+        self._quickest = inf
 
     def _judge_window(self) -> None:
         now = self._clock()
