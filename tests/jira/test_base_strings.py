@@ -190,6 +190,21 @@ def test_what_is_foreign_is_shown_and_cut() -> None:
     assert f"the path became /{'x' * 99}." in difference.sentence
 
 
+def test_all_that_was_changed_is_named_at_once() -> None:
+    theirs = base_string("http://tomcat/jira/login", [("utm", "1")], "POST")
+    assert compare(theirs).sentence == (
+        "On the way to Jira the request was changed: the method GET became POST;"
+        " https://jira.example.com became http://tomcat; the path became /jira/login;"
+        " parameters were lost: jql; parameters were added: utm."
+    )
+    head, _, parameters = base_string(method="POST").rpartition("&")
+    reordered = head + "&" + "%26".join(reversed(parameters.split("%26")))
+    assert compare(reordered).sentence == (
+        "On the way to Jira the request was changed: the method GET became POST;"
+        " Jira has another order."
+    )
+
+
 def test_any_path_and_none_can_be_read() -> None:
     root = "GET&http%3A%2F%2Fa%2F&"
     assert compare("GET&http%3A%2F%2Fa&", root, "").parts == ("encoding",)

@@ -160,6 +160,7 @@ def test_who_presses_deny_is_told_apart_by_the_verifier_that_jira_sends() -> Non
 @pytest.mark.parametrize(("status", "is_about_the_key"), [(500, True), (503, False), (429, False)])
 def test_only_a_500_may_be_about_the_key(status: int, is_about_the_key: bool) -> None:
     error = unexpected_answer(DanceStep.REQUEST_TOKEN, status, [], b"", BASE)
+    assert error.hint.startswith("Jira may be starting or overloaded: try again in a minute")
     assert ("sidecar public-key" in error.hint) == is_about_the_key
 
 
