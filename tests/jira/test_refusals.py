@@ -164,7 +164,9 @@ def test_only_a_500_may_be_about_the_key(status: int, is_about_the_key: bool) ->
     assert ("sidecar public-key" in error.hint) == is_about_the_key
 
 
-@pytest.mark.parametrize(("status", "is_redirect"), [(299, False), (300, True), (399, True)])
+@pytest.mark.parametrize(
+    ("status", "is_redirect"), [(299, False), (300, True), (399, True), (400, False)]
+)
 def test_an_answer_that_leads_elsewhere_is_said_to(status: int, is_redirect: bool) -> None:
     error = unexpected_answer(DanceStep.REQUEST_TOKEN, status, [], b"", BASE)
     assert ("redirects" in error.message) == is_redirect

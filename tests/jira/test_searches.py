@@ -83,6 +83,8 @@ def test_the_content_is_utf_8() -> None:
         ("fields=a%2Cb&expand=names,schema", {"fields": ["a", "b"], "expand": ["names", "schema"]}),
         ("fields=", {"fields": []}),
         ("startAt=%2B5&maxResults=0050", {"startAt": 5, "maxResults": 50}),
+        ("validateQuery=true&startAt=0", {"validateQuery": True, "startAt": 0}),
+        ("validateQuery=FALSE&validateQuery=true", {"validateQuery": False}),
         ("startAt=-2147483648", {"startAt": -(2**31)}),
         ("startAt=2147483647", {"startAt": 2**31 - 1}),
         ("&&=x&jql=a", {"jql": "a"}),
