@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from sidecar.http.fields import Fields
 
 _NOTHING_FROM_ELSEWHERE = ("default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'")
@@ -15,6 +18,19 @@ _OWN_PARTS = (
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
 )
+
+
+def prefers_html(accept: Sequence[bytes]) -> bool:
+    """Whether an `Accept` names HTML, and JSON less or not at all: a browser that opens a page.
+
+    RFC 9110 §12.5.1; `*/*` alone, as of curl, is a program that takes whatever there is.
+    """
+    weights: dict[bytes, float] = {}
+    for entry in b",".join(accept).lower().split(b","):
+        kind, *parameters = [part.strip() for part in entry.split(b";")]
+        weight = next((one[2:] for one in parameters if one.startswith(b"q=")), b"1")
+        weights[kind] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+    return weights.get(b"text/html", 0.0) > weights.get(b"application/json", 0.0)
 
 
 def page_fields() -> Fields:
@@ -36,6 +52,7 @@ def alone_fields(style_hash: str) -> Fields:
     return [_HTML, *_fields(own, referrer=b"no-referrer")]
 
 
+_WEIGHT = re.compile(rb"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _HTML = (b"Content-Type", b"text/html; charset=utf-8")
 
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from sidecar.downstream.replies import Reply
-from sidecar.errors import RequestRefused
+from sidecar.errors import RequestRefused, SidecarError, own_sentence
 from sidecar.html.answers import page_fields, part_fields
 from sidecar.html.rendering import STYLE, Templates
 from sidecar.page.events import Streams
@@ -27,6 +27,11 @@ from sidecar.telemetry.record import CALLBACK, RESERVED, RESERVED_ROOT
 
 Handler = Callable[[Visit], Awaitable[Reply]]
 
+_OVER = (
+    "No sign-in waits for Jira’s answer at this address: it was completed, or came to its end."
+    " The sidecar’s page says who is signed in."
+)
+_TO_PAGE = "go to the sidecar’s page"
 _SCRIPT = files("sidecar.page").joinpath("script.js").read_text("utf-8")
 _SIGN_IN = files("sidecar.page").joinpath("sign-in.js").read_text("utf-8")
 _ICON = files("sidecar.page").joinpath("icon.svg").read_text("utf-8")
@@ -78,6 +83,22 @@ class Router:
             )
         reply = await handler(visit)
         reply.head_only = visit.method == "HEAD"
+        return reply
+
+    def show(self, reply: Reply, error: SidecarError, path: str) -> Reply:
+        """Make the answer to an error a page: Jira's way back when the sign-in is over, mostly."""
+        title, said = "This cannot be shown", [error.message, own_sentence(error.hint or _TO_PAGE)]
+        if path.startswith(CALLBACK) and not self.sign_in.dance.waits_at(path):
+            title, said = "This sign-in is over", [_OVER]
+        reply.fields = [
+            *(
+                field
+                for field in reply.fields
+                if field[0] not in (b"Content-Type", b"Cache-Control")
+            ),
+            *page_fields(),
+        ]
+        reply.body = self._templates.render("refused.html", title=title, paragraphs=said)
         return reply
 
     async def _overview(self, visit: Visit) -> Reply:

@@ -128,7 +128,7 @@ class Proxy:
                     record.closed_early = record.closed_early or "client"
                     raise
                 record.error = error.proxy_error
-                reply = self._error(error, message.method, caller)
+                reply = self._local.show(self._error(error, message.method, caller), error, request)
             if record.answered_by == "sidecar":
                 complete(reply, record)
             return reply

@@ -10,7 +10,7 @@ from sidecar.access.callers import Caller
 from sidecar.downstream.bodies import RequestBody
 from sidecar.downstream.replies import Reply
 from sidecar.downstream.request import Request
-from sidecar.errors import RequestRefused
+from sidecar.errors import RequestRefused, SidecarError
 from sidecar.http.fields import Field, first
 
 FORM_BYTES = 16 * 1024
@@ -68,6 +68,9 @@ class Local(Protocol):
 
     async def answer(self, visit: Visit) -> Reply:
         """Answer what lies below /_sidecar/; RequestRefused where there is no such page."""
+
+    def show(self, reply: Reply, error: SidecarError, request: Request) -> Reply:
+        """Make the answer to an error a page, where a person waits for one."""
 
     def awaits(self, path: str) -> bool:
         """Whether Jira was told to send a browser to this path, and the sign-in still waits."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.downstream.replies import Reply
+from sidecar.downstream.request import Request
+from sidecar.errors import SidecarError
+from sidecar.html.answers import prefers_html
+from sidecar.http.fields import values
 from sidecar.page.service import Service
 from sidecar.proxy.visit import Visit
 from sidecar.server.pages import LocalPages
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from sidecar.page.router import Router
 
 _FOR_PEOPLE = (RESERVED + "page/", CALLBACK)
+_NO_PAGES = (401, 421)
 
 
 class LocalAnswers:
@@ -39,6 +44,19 @@ class LocalAnswers:
         if path in (RESERVED_ROOT, RESERVED) or path.startswith(_FOR_PEOPLE):
             return await self._page().answer(visit)
         return self._pages.answer(visit.method, path)
+
+    def show(self, reply: Reply, error: SidecarError, request: Request) -> Reply:
+        """Make the answer to an error a page, for a browser that came to read one.
+
+        A program gets JSON, and so does who is asked for a key, or came by a name that is not ours.
+        """
+        path = request.message.path.partition("?")[0]
+        if path not in (RESERVED_ROOT, RESERVED) and not path.startswith(_FOR_PEOPLE):
+            return reply
+        accepted = values(request.message.raw_headers, b"accept")
+        if reply.status in _NO_PAGES or not prefers_html(accepted):
+            return reply
+        return self._page().show(reply, error, path)
 
     def end_streams(self) -> None:
         """Have open pages come again: the service ends, or is about to be another."""

@@ -166,6 +166,37 @@ async def test_with_an_access_key_a_browser_asks_for_it(
         assert (await sidecar.get(f"/_sidecar/{path}", typed)).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "status"),
+    [
+        ("/_sidecar/page/nothing", ("Accept", "text/html"), 404),
+        ("/_sidecar/", ("Sec-Fetch-Site", "cross-site"), 403),
+        ("/_sidecar", ("Origin", "http://evil.test"), 403),
+        ("/_sidecar/page/events", ("Accept", "text/html"), 403),
+    ],
+)
+async def test_a_browser_that_is_refused_is_shown_a_page(
+    sidecar: Running, path: str, field: tuple[str, str], status: int
+) -> None:
+    answer = await sidecar.get(path, ("Accept", "text/html"), field)
+    assert (answer.status, answer["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert b"To the sidecar" in answer.body
+    assert answer["Proxy-Status"].startswith("sidecar; error=http_request_denied")
+    plain = await sidecar.get(path, field if field[0] != "Accept" else ("Accept", "*/*"))
+    assert (plain.status, plain["Content-Type"]) == (status, "application/json")
+
+
+@pytest.mark.parametrize("path", ["/_sidecar/nothing", "/_sidecar/status/x", "/rest/api/2/%00"])
+async def test_what_is_for_programs_stays_json(sidecar: Running, path: str) -> None:
+    answer = await sidecar.get(path, ("Accept", "text/html"))
+    assert answer["Content-Type"] == "application/json"
+
+
+async def test_by_another_name_there_is_no_page(sidecar: Running) -> None:
+    answer = await sidecar.get("/_sidecar/", ("Host", "evil.test"), ("Accept", "text/html"))
+    assert (answer.status, answer["Content-Type"]) == (421, "application/json")
+
+
 async def test_rules_do_not_hide_it(sandbox: Sandbox, make_sidecar: MakeSidecar) -> None:
     """It shows what the rules refused."""
     sidecar = await make_sidecar(sandbox.url, access__allow=["GET /rest/api/2/myself"])

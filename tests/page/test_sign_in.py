@@ -25,6 +25,9 @@ def stored_user(owner: Owner) -> str | None:
     return None if token is None else token.user
 
 
+BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+
+
 def text(page: Response) -> str:
     return page.body.decode()
 
@@ -304,6 +307,30 @@ class TestCallback:
         assert title(await owner.arrive(location)) == "Signed in"
         assert (await owner.arrive(location)).status == 403
         assert (await owner.sidecar.get(location.removeprefix(owner.origin))).status == 404
+
+    async def test_when_it_is_over_a_browser_gets_a_page_and_a_tool_json(
+        self, owner: Owner
+    ) -> None:
+        location = await owner.decide(await owner.begin())
+        await owner.arrive(location)
+        site, status = ARRIVAL[0], 403
+        for fields in ([*ARRIVAL, BROWSER], [BROWSER]):
+            page = await owner.arrive(location, *fields)
+            assert (page.status, title(page)) == (status, "This sign-in is over")
+            assert page["Content-Type"] == "text/html; charset=utf-8"
+            assert "error=http_request_denied" in page["Proxy-Status"]
+            for name, value in page_fields():
+                assert page.all(name.decode()) == [value.decode()]
+            status = 404  # typed, it comes from nowhere
+        for field in (("Accept", "application/json"), ("Accept", "*/*")):
+            told = await owner.arrive(location, site, field)
+            assert told.json()["errorMessages"]
+
+    async def test_while_it_waits_who_may_not_have_it_is_told_on_a_page(self, owner: Owner) -> None:
+        location = await owner.decide(await owner.begin())
+        page = await owner.arrive(location, ARRIVAL[0], BROWSER)  # no navigation
+        assert (page.status, title(page)) == (403, "This cannot be shown")
+        assert "Only a browser that comes from Jira" in text(page)
 
     @pytest.mark.parametrize(
         "fields",
