@@ -59,6 +59,7 @@ class TokenFile:
         self._successor = Successor(path)
         self._watch = FileWatch(path, self._successor.path)
         self._stored_on: Any = None  # by the last that was read
+        self._former_known = signature_of(self.former)
 
     def load(self) -> TokenCredentials | None:
         """Return the token, None where there is none.
@@ -109,6 +110,7 @@ class TokenFile:
         one that is mounted by itself, immutable, or another user's in a sticky folder.  A token
         that was kept beside it is put in place first.
         """
+        self._former_known = signature_of(self.former)
         if replace:
             self._whoever_owns().put_in_place()
         else:
@@ -162,12 +164,15 @@ class TokenFile:
     def replace(self, credentials: TokenCredentials) -> None:
         """Store a token in place of any other, which is kept; under the lock.  StoreError.
 
-        At any moment the old one is whole: in its place, or as `former`.
+        At any moment the old one is whole: in its place, or as `former`.  Where another sign-in has
+        kept it there since prove_storable(), it stays, and only what that one stored is replaced.
         """
         data = self.encode(credentials)
         self._whoever_owns().put_in_place()
-        with suppress(FileNotFoundError):
-            write_private(self.former, read_private(self.path, "token"))
+        if signature_of(self.former) == self._former_known:
+            with suppress(FileNotFoundError):
+                kept = read_private(self.path, "token")
+                self._former_known = write_private(self.former, kept)
         written = write_private(self.path, data)
         self._stored(written)
 

@@ -18,6 +18,10 @@ Confirm = Callable[[str], Awaitable[bool]]
 """Asks the user a question that is answered by yes or no."""
 
 
+class AnotherUsers(StoreError):
+    """The token that is stored is another user's, and stays."""
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where tokens are kept."""
@@ -46,7 +50,8 @@ class Files:
     async def store(self, token: TokenCredentials, *, replace: bool = False) -> None:
         """Store the token that a sign-in has yielded, in place of the old one; StoreError.
 
-        With `replace` the old one may be anybody's, and is kept.
+        With `replace` the old one may be anybody's, and is kept; without, it must not be another
+        user's, which another sign-in may have stored a moment ago.
         """
         # A renewal of the old token may be under way: it must not put that one's heir over the new.
         try:
@@ -54,8 +59,10 @@ class Files:
                 if replace:
                     self.token.replace(token)
                 else:
+                    if (other := _other_user(self.token, token)) is not None:
+                        raise _not_replaced(self.token, other, token)
                     self.token.save(token)
-        except KeptBeside:
+        except (KeptBeside, AnotherUsers):
             raise
         except (StoreError, ConfigError) as error:
             hint = f"{error.hint}; then begin again with `sidecar auth`: the new token is lost"
@@ -83,7 +90,7 @@ async def try_and_store(
             raise _not_replaced(files.token, other, token)
     try:
         await files.store(token, replace=replace)
-    except KeptBeside:
+    except (KeptBeside, AnotherUsers):
         files.request_token.remove()
         raise
     files.request_token.remove()
@@ -116,9 +123,9 @@ def _question(old: TokenCredentials, new: TokenCredentials) -> str:
     )
 
 
-def _not_replaced(file: TokenFile, old: TokenCredentials, new: TokenCredentials) -> StoreError:
+def _not_replaced(file: TokenFile, old: TokenCredentials, new: TokenCredentials) -> AnotherUsers:
     theirs, ours = printable(old.user or ""), printable(new.user or "")
-    return StoreError(
+    return AnotherUsers(
         f"{file.path}: the token is that of {theirs}, and Jira has signed in {ours}; it is not"
         " replaced",
         f"log in to Jira as {theirs} and run `sidecar auth` again; or run `sidecar auth --replace`,"

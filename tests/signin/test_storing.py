@@ -135,6 +135,40 @@ async def test_the_next_replacement_replaces_what_is_kept(desk: Desk) -> None:
     assert kept(desk) == desk.files.token.encode(first)
 
 
+async def test_of_two_replacements_at_the_same_time_neither_loses_the_old_token(desk: Desk) -> None:
+    """Both begin while the old one is there; who ends last has the token that is stored."""
+    old = desk.put(FORMER, OTHER_JIRA)
+    other = Desk(desk.config, desk.authorizer)
+    first, second = await asyncio.gather(desk.dance(replace=True), other.dance(replace=True))
+    assert first.token != second.token
+    assert Files.of(desk.config).token.load() in (first, second)
+    assert kept(desk) == old.encode(FORMER)
+
+
+async def test_a_replacement_that_was_begun_later_keeps_what_the_first_has_stored(
+    desk: Desk,
+) -> None:
+    desk.put(FORMER, OTHER_JIRA)
+    first = await desk.dance(replace=True)
+    await Desk(desk.config, desk.authorizer).dance(replace=True)
+    assert kept(desk) == desk.files.token.encode(first)
+
+
+async def test_another_user_whom_another_sign_in_has_just_stored_is_not_replaced(
+    desk: Desk,
+) -> None:
+    """It was nobody's when this one looked: what counts is what is there under the lock."""
+    desk.files.token.make_folder()
+    async with desk.files.token.locked():
+        storing = asyncio.ensure_future(desk.files.store(FORMER))
+        await asyncio.sleep(0)
+        desk.put(BOBS)
+    with pytest.raises(StoreError, match="that of bob, and Jira has signed in alana") as caught:
+        await storing
+    assert "the new token is lost" not in caught.value.hint
+    assert desk.files.token.load() == BOBS
+
+
 async def test_where_there_is_no_token_nothing_is_kept(desk: Desk) -> None:
     await desk.dance(replace=True)
     assert not desk.files.token.former.exists()
