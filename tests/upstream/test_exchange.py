@@ -751,6 +751,34 @@ async def test_an_early_refusal_is_read_though_its_connection_ended_with_it(
         assert await whole(response) == b"too large"
 
 
+async def test_a_refusal_that_has_arrived_is_read_before_more_is_sent(
+    serve: Serve, connect: Connect, loop_clock: LoopClock
+) -> None:
+    loop_clock.stand_still()
+    answered = asyncio.Event()
+    taken = 0
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal taken
+        yield b"first"
+        await answered.wait()
+        for _ in range(64):
+            taken += 1
+            yield b"x" * 1000
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
+        answered.set()
+        await peer.gone()
+
+    server = await serve(script)
+    upstream = await connect(server.url)
+    response = await upstream.send(request("PUT", body=pieces(), chunked=True))
+    assert await whole(response) == b"too large"
+    assert taken <= 1
+
+
 @pytest.mark.parametrize("status", [200, 399])
 async def test_an_early_answer_that_is_no_refusal_lets_the_upload_go_on_at_once(
     serve: Serve, connect: Connect, loop_clock: LoopClock, status: int
