@@ -44,6 +44,9 @@ def texts() -> dict[str, bytes]:
         "1,000 issues, avatars on Jira too": compact.replace(
             b"https://secure.gravatar.com", BASE.encode() + b"/secure"
         ),
+        "1,000 issues, texts that name Jira": compact.replace(
+            b'"description":"', b'"description":"see ' + BASE.encode() + rb"/browse/JJ-1\r\n"
+        ),
         "1,000 issues, no link to Jira": compact.replace(b"jira.example.com", b"j.example.com"),
         "one string of 7 MB": json.dumps({"body": "text \\ with " + "words " * 10**6}).encode(),
     }

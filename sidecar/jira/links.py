@@ -174,19 +174,25 @@ class _Address(NamedTuple):
         return origin + rb"(?=%b%b)" % (path, end)
 
     @property
-    def named_as(self) -> bytes:
-        """What every link has in it, in lower case."""
-        return b"/" + self.host + (self.ports[0] if len(self.ports) == 1 else b"")
+    def authority(self) -> bytes:
+        """What every link has behind its slashes, in any letter case; a port may follow."""
+        return self.host + (self.ports[0] if len(self.ports) == 1 else b"")
 
-    def plain_pattern(self) -> bytes:
-        """Match the beginning of a link as Jira spells it, from the quote after its name on.
+    @property
+    def plain(self) -> bytes:
+        """The beginning of a link as Jira spells it, from the quote after its name on."""
+        return b'":"%b://%b%b%b' % (self.scheme, self.host, self.ports[0], self.path)
 
-        It begins with text that `re` can look for, and only then looks back at the name.
+    def clear_pattern(self) -> bytes:
+        """Match behind `authority` where it is clear what it belongs to.
+
+        That is a plain link, or what people write: no quote stands before the scheme.
         """
-        beginning = b'":"%b://%b' % (self.scheme, self.host)
-        names = _after_names(b"(?s:.{%d})" % len(beginning))
-        end = rb'(?=%b["?#/])' % re.escape(self.path)
-        return re.escape(beginning) + names + _any(self.ports) + end
+        url = b"%b://%b" % (self.scheme, self.authority)
+        rest = self.plain.removeprefix(b'":"' + url)
+        name = _after_names(rb"(?s:.{%d})" % len(self.plain))
+        link = rb'(?<=":"%b)%b(?=["?#/])%b' % (re.escape(url), re.escape(rest), name)
+        return rb'(?:%b|(?<=[^"]%b))' % (link, re.escape(url))
 
     def may_become(self, text: bytes) -> bool:
         """Say whether `text`, the beginning of a JSON string, may go on to be one of our links."""
@@ -205,7 +211,7 @@ class _Address(NamedTuple):
 class _Jira:
     """The patterns that recognise links to some of Jira's addresses."""
 
-    __slots__ = ("addresses", "link", "plain", "url")
+    __slots__ = ("addresses", "link", "plain", "unclear", "url")
 
     def __init__(self, addresses: list[_Address]) -> None:
         self.addresses = addresses
@@ -214,7 +220,12 @@ class _Jira:
         # From the quote after a name to the authority's end, split off without the quote: `re`
         # is faster so.  Most quotes have no link behind them, so a glance there comes first.
         self.link = re.compile(rb'"(?=%b[hH])%b(%b%b)' % (_COLON, _AFTER_NAME, _COLON, value))
-        self.plain = [(a.named_as, re.compile(a.plain_pattern())) for a in addresses]
+        self.plain = {a.plain: a.path for a in addresses}
+        authorities = _any({re.escape(a.authority): None for a in addresses})
+        clear = _any(a.clear_pattern() for a in addresses)
+        unclear = rb"(?i:%b)(?!%b)" % (authorities, clear)
+        # Where no slash can be escaped, `re` need not stop at each of them.
+        self.unclear = re.compile(b"//" + unclear), re.compile(b"/" + unclear)
 
     def led(self, text: bytes, lead: Callable[[bytes], bytes]) -> bytes:
         """Lead the links of a text, however they are spelled."""
@@ -225,18 +236,15 @@ class _Jira:
     def led_plainly(self, text: bytes, origin: bytes) -> bytes | None:
         """Lead the links of a text that are spelled as Jira spells them, in a third of the time.
 
-        None where the text names Jira's host elsewhere, too: that may be a link in another
-        spelling.
+        None where a string begins with an address of Jira's and is no such link: it may be one
+        in another spelling.  None also where links lead to several addresses.
         """
-        lower = text.lower()
-        beginning = b'":"' + origin
-        for host, pattern in self.plain:
-            if named := lower.count(host):
-                parts = pattern.split(text)
-                if len(parts) - 1 != named:
-                    return None
-                text = beginning.join(parts)
-        return text
+        if self.unclear[b"\\" in text].search(text):
+            return None
+        found = [beginning for beginning in self.plain if beginning in text]
+        if len(found) > 1:
+            return None
+        return text.replace(found[0], b'":"' + origin + self.plain[found[0]]) if found else text
 
     def unfinished(self, text: bytes) -> tuple[bytes, bytes]:
         """Find what at the end of `text` may be the beginning of a link.

@@ -214,6 +214,19 @@ plain_junk = st.lists(
             ],
             *[b'"self" :"https://jira.example.com/jira/"', b'"self":"http://[fd00::1]:8080/j"'],
             *[b'"self":"https:\\/\\/jira.example.com\\/jira"', b'"self":"', b"/jira?", b"/jirafoo"],
+            *[
+                b'"body":"see https://jira.example.com/jira/x',
+                b'"self":"https:\\//jira.example.com/',
+            ],
+            *[
+                b'"self":"http://localhost/x"',
+                b'"self":"http://jira/x"',
+                b'"self":"http://jira:80/"',
+            ],
+            *[
+                b'"self":"http://jira.example.com/jira/x"',
+                b'"self":"http:/\\/jira.example.com/jira/',
+            ],
         ]
     ),
     max_size=6,
@@ -232,6 +245,10 @@ def test_the_short_way_with_plain_links_never_changes_the_output(
         TWO,
         Links({JIRA}, b"https://jira.example.com"),
         Links({JIRA}, b"http://x"),
+        Links({JIRA, "http://jira.example.com/jira"}, CLIENT),
+        Links({"https://jira.example.com", "http://jira"}, b"http://jira.example.com:80"),
+        Links({"http://localhost", JIRA}, CLIENT),
+        Links([], CLIENT),
     ):
         pieces = split(text, cuts)
         output = rewrite(pieces, links)
@@ -240,14 +257,41 @@ def test_the_short_way_with_plain_links_never_changes_the_output(
             assert rewrite(pieces, links) == output
 
 
-def test_links_that_are_written_as_jira_writes_them_take_the_short_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    answer = f'{{"self":"{JIRA}/1","url":"https://x","avatarUrls":{{"48x48":"{JIRA}/2"}}}}'.encode()
+@pytest.fixture
+def only_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("sidecar.jira.links._Jira.led")
+
+
+@pytest.mark.usefixtures("only_the_short_way")
+def test_links_that_are_written_as_jira_writes_them_take_the_short_way() -> None:
+    answer = f'{{"self":"{JIRA}/1","url":"https://x","avatarUrls":{{"48x48":"{JIRA}/2"}}}}'.encode()
     assert rewrite(answer) == reference(answer) != answer
     with pytest.raises(AttributeError, match="led"):
         rewrite(answer + f'{{"url":"{JIRA}/3"}}'.encode())
+
+
+@pytest.mark.usefixtures("only_the_short_way")
+@pytest.mark.parametrize(
+    "text",
+    [f"see {JIRA}/browse/JJ-1", f"\\r\\n{JIRA}", f"<{JIRA}>", "at https://jira.example.com.x"],
+)
+def test_what_people_write_of_jira_within_a_text_takes_the_short_way_too(text: str) -> None:
+    answer = f'{{"self":"{JIRA}/1","description":"{text}","iconUrl":"{JIRA}/2"}}'.encode()
+    assert rewrite(answer) == reference(answer) != answer
+
+
+@pytest.mark.usefixtures("only_the_short_way")
+@pytest.mark.parametrize("other", ["http://jira.example.com/jira", "http://jira:8080", "http://x/"])
+def test_links_to_one_of_several_addresses_take_the_short_way_too(other: str) -> None:
+    answer = f'{{"self":"{JIRA}/1","body":"\\n","iconUrl":"{JIRA}/2"}}'.encode()
+    assert rewrite(answer, Links({JIRA, other}, CLIENT)) == reference(answer) != answer
+
+
+def test_links_to_several_addresses_are_all_led_though_one_begins_like_the_clients_own() -> None:
+    links = Links({"http://localhost", "http://jira"}, b"http://localhost:8088")
+    answer = b'{"self":"http://jira/1","web":"http://localhost/2"}'
+    led = b'{"self":"http://localhost:8088/1","web":"http://localhost:8088/2"}'
+    assert rewrite(answer, links) == led
 
 
 @settings(deadline=None)
