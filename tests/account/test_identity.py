@@ -316,7 +316,11 @@ def test_a_key_and_its_passphrase_may_be_replaced_one_after_the_other(
 
 
 def test_the_next_key_takes_the_old_ones_place_and_that_is_told(
-    identity: Identity, config: Config, private_key: RSAPrivateKey, other_key: RSAPrivateKey
+    identity: Identity,
+    config: Config,
+    private_key: RSAPrivateKey,
+    other_key: RSAPrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sign(identity)
     changes: list[str] = []
@@ -327,6 +331,12 @@ def test_the_next_key_takes_the_old_ones_place_and_that_is_told(
         "Jira accepts the new private key: it has taken the old one's place, which is kept as"
         f" {kept}"
     )
+    read: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "load_private_key", lambda path, _: read.append(path))
+        sign(identity)
+        assert not identity.looks_at_key()
+    assert read == [], "what we have put there ourselves is no news"
     assert keys.fingerprint(keys.load_private_key(Path(kept), None)) == keys.fingerprint(
         private_key
     )
@@ -336,7 +346,6 @@ def test_the_next_key_takes_the_old_ones_place_and_that_is_told(
     store_token(config, "SECOND")
     sign(identity)
     assert len(changes) == 2, "so is another token"
-    assert not identity.looks_at_key(), "what we have put there ourselves is no news"
     assert identity.adopt(other_key) == (
         "Jira accepts the new private key: it has taken the old one's place"
     ), "another process has done it"

@@ -494,6 +494,7 @@ class TestMended:
         desk.pauses.end()
         await desk.pauses.begun()
         await desk.pauses.begun()
+        await turns(20)
         assert desk.pauses.none_begins
         assert len(sandbox.log) == 1
         store_token(desk.config, sandbox.grant().token)
@@ -585,8 +586,8 @@ class TestTwoLegged:
             await turns(2)
             await loop_clock.skip(4.9)
             assert not waiting.done()
-            await loop_clock.skip(0.1)
-            await waiting
+            await loop_clock.skip(0.2)
+            assert waiting.done()
             assert await is_let_through(desk), "nobody waits for the same a second time"
             await desk.standing.close()
 
