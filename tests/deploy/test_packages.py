@@ -93,3 +93,14 @@ def test_the_property_list_is_one_and_keeps_the_sidecar_running() -> None:
     shutdown = OPTIONS["timeouts.shutdown"].default
     assert isinstance(shutdown, int)
     assert read["ExitTimeOut"] > shutdown
+
+
+def test_no_file_of_ours_looks_as_if_it_named_the_place_where_the_image_is_made() -> None:
+    """RECORD lists them all, and deploy/stage looks through it."""
+    container = (ROOT / "Containerfile").read_text()
+    [folder] = re.findall(r"--program-alone (/\w+)", container)
+    ends = re.findall(r'-e "\$folder([^"]*)"', (DEPLOY / "stage").read_text())
+    files = [f"/{path.relative_to(ROOT)}" for path in (ROOT / "sidecar").rglob("*.py")]
+    assert ends
+    assert any("/programs.py" in file for file in files)
+    assert not [file for file in files for end in ends if folder + end in file]
