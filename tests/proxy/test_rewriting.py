@@ -175,6 +175,8 @@ def test_at_the_end_of_a_body_nothing_is_held_back_for_more_of_it(size: int) -> 
     rewriter = BodyRewriter(LINKS.rewriter(), gzipped=False)
     assert b"".join(rewriter.feed(text, last=True)) == text
     assert rewriter.finish() == b""
+    at_once = BodyRewriter(LINKS.rewriter(), gzipped=False).at_once(text)
+    assert at_once == (text if size <= 65_536 else None)
     rewriter = BodyRewriter(LINKS.rewriter(), gzipped=False)
     begun = b"".join(rewriter.feed(text, last=False))
     assert len(begun) < size
