@@ -19,6 +19,8 @@ from sidecar.signing.signature import encode_form, encode_parameters, encode_que
 from tests.fuzz.pieces import attempt, words
 
 BASE = BaseURL.parse("https://jira.example.com:8443/jira")
+OAUTHS = re.compile(r"[\x00-\x20]*x?oauth_", re.IGNORECASE | re.ASCII)
+"""Jira looks names up as they are: a space beyond ASCII makes another name."""
 
 hostile_pieces = st.sampled_from(
     [
@@ -59,7 +61,7 @@ def test_a_query_holds_the_parameters_that_are_signed_and_none_of_oauths(text: s
     theirs = tomcat.read_parameters((target.query or "").encode())
     assert encode_parameters(theirs) == encode_query(target.query or "")
     for name, _ in theirs:
-        assert not re.match(r"\s*x?oauth_", name, re.IGNORECASE)
+        assert not OAUTHS.match(name)
 
 
 @given(st.binary(max_size=60) | hostile_texts.map(lambda text: text.encode("utf-8", "replace")))
@@ -72,7 +74,7 @@ def test_a_form_holds_the_parameters_that_are_signed_and_none_of_oauths(body: by
     except RequestRefused:
         return
     for name, _ in theirs:
-        assert not re.match(r"\s*x?oauth_", name, re.IGNORECASE)
+        assert not OAUTHS.match(name)
 
 
 @given(st.sampled_from(["http://", "HTTPS://", "https:", "//", ""]), hostile_texts | st.text())
