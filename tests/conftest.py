@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ from tests.support.wire import Client
 # that look at all warnings would fail there.
 logging.getLogger("asyncio").addFilter(lambda record: not str(record.msg).startswith("Executing"))
 
+
+# Whoever starts the tests under nohup, or behind an &, has them ignore these; what the tests start
+# would ignore them, too, and `sidecar run` minds.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CONSUMER_KEY = "OauthKey"
 
