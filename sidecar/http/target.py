@@ -130,9 +130,9 @@ def clean(raw: str, context_path: str) -> Target:
 
     Octets beyond ASCII may come decoded or as surrogates of surrogateescape.  RequestRefused (400)
     names what cannot be signed and sent as the client means it.  Clients ask again and again for
-    the same: those that came before are known.
+    the same: paths that came before are known.  What a query asks for is kept nowhere.
     """
-    return _cleaned[raw, context_path]
+    return _clean(raw, context_path) if "?" in raw else _cleaned[raw, context_path]
 
 
 def _clean(raw: str, context_path: str) -> Target:

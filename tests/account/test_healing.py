@@ -547,8 +547,8 @@ async def test_what_waits_for_a_renewal_leaves_its_slot_to_others(
         assert (await sidecar.get(MYSELF)).status == 200, "the upload has left it the only slot"
         sandbox.expire()
         expired = [asyncio.create_task(sidecar.get(MYSELF)) for _ in range(3)]
-        await until(lambda: sidecar.server.generations[-1].waiting == 4)
-        assert sidecar.server.generations[-1]._proxy.slots.in_use == 0
+        slots = sidecar.server.generations[-1]._proxy.slots
+        await until(lambda: (slots.waiting, slots.in_use) == (4, 0))
         go.set()
         answer = await wire.receive()
         assert (answer.status, answer.json()["body_length"]) == (200, UPLOAD)

@@ -533,14 +533,17 @@ def test_nothing_harmless_is_refused(raw: str) -> None:
     assert (cleaned(raw) is None) is (grounds or bool(reserved_names))
 
 
-def test_what_was_made_of_a_target_is_known_when_it_comes_again() -> None:
-    def asked() -> str:
-        return "".join(["/rest/api/2/search", "?jql=a|b"])
+def test_what_was_made_of_a_path_is_known_when_it_comes_again_and_no_query_is() -> None:
+    def asked(query: str = "") -> str:
+        return "".join(["/rest/api/2/se|rch", query])
 
     first = clean(asked(), "/jira")
-    assert first == Target("/jira/rest/api/2/search", "jql=a%7Cb")
+    assert first == Target("/jira/rest/api/2/se%7Crch", None)
     assert clean(asked(), "/jira") is first
-    assert clean(asked(), "") == Target("/rest/api/2/search", "jql=a%7Cb")
+    assert clean(asked(), "") == Target("/rest/api/2/se%7Crch", None)
+    once, again = (clean(asked("?jql=a|b"), "/jira") for _ in range(2))
+    assert once == again == Target("/jira/rest/api/2/se%7Crch", "jql=a%7Cb")
+    assert once is not again
     for _ in range(2):
         with pytest.raises(RequestRefused):
             clean("/rest/../x", "")
