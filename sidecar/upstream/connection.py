@@ -89,7 +89,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """What has arrived of the body, perhaps nothing; raises why it was cut short."""
         if self._state is State.LOST:
             raise self._take_failure()
-        return self._answer.body.read_nowait(PIECE) if self._answer is not None else b""
+        answer = self._answer
+        return b"" if answer is None else answer.body.read_nowait(answer.piece)
 
     def at_end(self) -> bool:
         """Whether the body is complete, and was read."""
@@ -168,7 +169,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the event loop puts what it reads, until buffer_updated()."""
-        return self._terms.buffer
+        return self._terms.buffer[: PIECE if self._answer is None else self._answer.piece]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Parse an answer."""

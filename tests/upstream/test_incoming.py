@@ -106,6 +106,22 @@ async def test_the_reader_that_is_behind_stops_the_parser_and_starts_it_again(
     assert size == 65536 + 524288
 
 
+async def test_more_is_read_at_a_time_once_eight_mebibytes_have_gone_on(start: Start) -> None:
+    """A reader that stalls has let a socket fill by then, and holds up small pieces alone."""
+    answer = start()
+    parse(answer, OK + b"Content-Length: %d\r\n\r\n" % (16 << 20))
+    for _ in range(127):
+        answer.receive(b"x" * 65536)
+        answer.parse()
+        assert len(answer.body.read_nowait()) == answer.piece == 65536
+    answer.receive(b"x" * 65535)
+    answer.parse()
+    assert answer.piece == 65536
+    answer.receive(b"x")
+    answer.parse()
+    assert answer.piece == 262144
+
+
 @pytest.mark.parametrize(
     "behind",
     [b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX: ", OK + b"Content-Length: 4\r\n\r\nevil", b"garbage"],
